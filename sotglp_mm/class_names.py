@@ -1,0 +1,96 @@
+"""Class names: a list that the package knows, a text file, a CoOp split file, or given."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
+
+
+def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
+    """Class names in label order.
+
+    Args:
+        class_names: The names themselves; the name of a list that the package knows (a file of
+            ``sotglp_mm/assets/class_names``); the path of a text file, one name a line; or the
+            path of a CoOp split file (``split_zhou_*.json``).
+
+    Raises:
+        FileNotFoundError: It is neither a known list nor a file.
+        ValueError: There are no names, or an empty one.
+    """
+    names = (
+        _read_class_names(class_names) if isinstance(class_names, str) else tuple(class_names)
+    )
+    if not names:
+        raise ValueError(f'class_names={class_names!r} holds no names; at least one is needed')
+    for label, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'class_names: class {label} has no usable name, got {name!r}')
+    return names
+
+
+def _read_class_names(source: str) -> tuple[str, ...]:
+    path = CLASS_LISTS / f'{source}.txt'
+    if not path.is_file():
+        path = Path(source).expanduser()
+    if not path.is_file():
+        known = ', '.join(sorted(file.stem for file in CLASS_LISTS.glob('*.txt')))
+        raise FileNotFoundError(
+            f'class_names={source!r} is neither a list that the package knows ({known}) nor a '
+            'file; give the names as a list, or the path of a text file with one name a line'
+        )
+    text = path.read_text(encoding='utf-8')
+    if path.suffix == '.json':
+        return class_names_of_split(json.loads(text), path)
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
+    """Class names of a CoOp split file, in label order.
+
+    Args:
+        splits: ``{'train' | 'val' | 'test': [[path, label, class name], ...]}``.
+        path: Where it was read, for messages.
+
+    Raises:
+        ValueError: It is no such file, labels are not 0..C-1, or a label has two names.
+    """
+    names: dict[int, str] = {}
+    for split, rows in _checked_splits(splits, path):
+        for row_number, row in enumerate(rows):
+            if not _is_split_row(row):
+                raise ValueError(
+                    f'{path}: row {row_number} of {split!r} is {row!r}; expected '
+                    '[relative path, label >= 0, class name]'
+                )
+            _, label, name = row
+            if names.setdefault(label, name) != name:
+                raise ValueError(
+                    f'{path}: label {label} is called {names[label]!r} and, in row {row_number} '
+                    f'of {split!r}, {name!r}; one label has one name'
+                )
+    missing = [label for label in range(max(names, default=-1) + 1) if label not in names]
+    if missing:
+        raise ValueError(f'{path}: labels must be 0..C-1, but no row has label {missing[0]}')
+    return tuple(names[label] for label in range(len(names)))
+
+
+def _checked_splits(splits: dict, path: Path) -> list[tuple[str, list]]:
+    if not isinstance(splits, dict) or not all(isinstance(v, list) for v in splits.values()):
+        raise ValueError(
+            f'{path} is not a CoOp split file: expected '
+            '{"train"|"val"|"test": [[relative path, label, class name], ...]}'
+        )
+    return list(splits.items())
+
+
+def _is_split_row(row) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 3
+        and isinstance(row[0], str)
+        and type(row[1]) is int
+        and row[1] >= 0
+        and isinstance(row[2], str)
+    )

@@ -1,0 +1,76 @@
+"""The sparse support: which K patches of an image speak for a class.
+
+All N prompts of a class share one support. (GalLoP gives every prompt its own top-k, and the sets
+overlap; one shared set leaves the division to optimal transport.)
+"""
+
+import torch
+from torch import Tensor
+
+RANKS = ('mean', 'max', 'logsumexp')
+SOFT_MAX_TEMPERATURE = 0.05
+"""Cosine units of the soft maximum of ``rank='logsumexp'``."""
+
+
+def rank_patches(patches: Tensor, prompts: Tensor, rank: str = 'mean') -> Tensor:
+    """Score every patch for every class.
+
+    Args:
+        patches: (B, P, D), unit length.
+        prompts: (C, N, D), unit length.
+        rank: How a patch's N similarities become one number. ``'mean'`` asks what all prompts
+            like (the paper); ``'max'`` and ``'logsumexp'`` (a soft maximum) also admit a patch
+            that one prompt fits and the others do not.
+
+    Returns:
+        Tensor: (B, P, C).
+
+    Raises:
+        ValueError: ``rank`` is not one of :data:`RANKS`.
+    """
+    if rank == 'mean':
+        # the mean of dot products is the dot product with the mean: no (B, P, C, N) tensor
+        return patches @ prompts.mean(dim=1).T
+    similarity = torch.einsum('bpd,cnd->bpcn', patches, prompts)
+    if rank == 'max':
+        return similarity.amax(dim=-1)
+    if rank == 'logsumexp':
+        return SOFT_MAX_TEMPERATURE * torch.logsumexp(similarity / SOFT_MAX_TEMPERATURE, dim=-1)
+    raise ValueError(f'rank={rank!r} is not known; choose one of {RANKS}')
+
+
+def select_support(scores: Tensor, k: int) -> Tensor:
+    """The K best patches of each image for each class.
+
+    Args:
+        scores: (B, P, C), from :func:`rank_patches`.
+        k: Patches to keep, 1 <= k <= P.
+
+    Returns:
+        Tensor: int64 (B, C, K), indices of patches, best first; of equal scores the lower index.
+
+    Raises:
+        ValueError: There are fewer than ``k`` patches.
+    """
+    num_patches = scores.shape[1]
+    if not 1 <= k <= num_patches:
+        raise ValueError(
+            f'k={k} patches were asked for, but an image has {num_patches}; '
+            f'set k of SparsePatchSelector to a number from 1 to {num_patches}'
+        )
+    # a stable sort, unlike topk, breaks ties the same way on every device
+    return scores.transpose(1, 2).argsort(dim=-1, descending=True, stable=True)[..., :k]
+
+
+def gather_support(patches: Tensor, support: Tensor) -> Tensor:
+    """Take the selected patches.
+
+    Args:
+        patches: (B, P, D).
+        support: int64 (B, C, K), indices into P.
+
+    Returns:
+        Tensor: (B, C, K, D).
+    """
+    batch = torch.arange(len(patches), device=patches.device)[:, None, None]
+    return patches[batch, support]

@@ -1,0 +1,85 @@
+"""Batched balanced entropic optimal transport with uniform marginals."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..structures import TransportPlan
+
+
+def sinkhorn(
+    cost: Tensor,
+    epsilon: float = 0.1,
+    max_iters: int = 20,
+    tolerance: float | None = None,
+) -> TransportPlan:
+    """Divide K sources among N targets, each side uniform, at small cost and high entropy.
+
+    Minimises ``<T, cost> - epsilon * H(T)`` over plans with row sums 1/K and column sums 1/N by
+    Sinkhorn's iteration [1] on the logarithms of the scalings, so that a small ``epsilon`` does
+    not underflow. Every problem of the batch is solved on its own: no result depends on which
+    other problems it is batched with. Runs in float32 at least, whatever autocast says.
+
+    .. [1] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
+
+    Args:
+        cost: (..., K, N), finite.
+        epsilon: Weight of the entropy, in units of the cost; > 0.
+        max_iters: Iterations. Without ``tolerance`` exactly this many, with no look at the values
+            in between (on a GPU: no synchronisation).
+        tolerance: With a number, a problem is left alone once its ``marginal_error`` is at most
+            this, and the loop ends when all are.
+
+    Returns:
+        TransportPlan: ``plan`` in the dtype used (float64 for float64 costs, float32 otherwise).
+        ``converged`` compares ``marginal_error`` with ``tolerance``, or with 1e-2 if there is none.
+
+    Raises:
+        ValueError: ``epsilon`` or ``max_iters`` is not positive.
+    """
+    if not epsilon > 0:
+        raise ValueError(f'sinkhorn: epsilon must be > 0, got {epsilon}')
+    if max_iters < 1:
+        raise ValueError(f'sinkhorn: max_iters must be at least 1, got {max_iters}')
+    with torch.autocast(cost.device.type, enabled=False):
+        return _solve(cost, epsilon, max_iters, tolerance)
+
+
+def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None) -> TransportPlan:
+    dtype = torch.promote_types(cost.dtype, torch.float32)
+    log_kernel = cost.to(dtype) / -epsilon
+    log_a, log_b = (-math.log(size) for size in cost.shape[-2:])
+
+    log_v = log_kernel.new_zeros(*cost.shape[:-2], 1, cost.shape[-1])
+    log_u, log_v = _update(log_kernel, log_v, log_a, log_b)
+    n_iters = 1
+    while n_iters < max_iters:
+        if tolerance is None:
+            log_u, log_v = _update(log_kernel, log_v, log_a, log_b)
+        else:
+            open_problems = _row_error(log_kernel, log_u, log_v, log_a) > tolerance
+            if not open_problems.any():
+                break
+            mask = open_problems[..., None, None]
+            new_u, new_v = _update(log_kernel, log_v, log_a, log_b)
+            log_u, log_v = torch.where(mask, new_u, log_u), torch.where(mask, new_v, log_v)
+        n_iters += 1
+
+    error = _row_error(log_kernel, log_u, log_v, log_a)
+    plan = (log_kernel + log_u + log_v).exp()
+    return TransportPlan(plan, error <= (tolerance or 1e-2), error, n_iters)
+
+
+def _update(
+    log_kernel: Tensor, log_v: Tensor, log_a: float, log_b: float
+) -> tuple[Tensor, Tensor]:
+    """One iteration: meet the rows, then the columns."""
+    log_u = log_a - torch.logsumexp(log_kernel + log_v, dim=-1, keepdim=True)
+    log_v = log_b - torch.logsumexp(log_kernel + log_u, dim=-2, keepdim=True)
+    return log_u, log_v
+
+
+def _row_error(log_kernel: Tensor, log_u: Tensor, log_v: Tensor, log_a: float) -> Tensor:
+    rows = (log_kernel + log_u + log_v).exp().sum(dim=-1)
+    return (rows - math.exp(log_a)).abs().sum(dim=-1)

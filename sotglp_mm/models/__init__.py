@@ -1,0 +1,17 @@
+"""Registered models: frozen towers, projection, prompts, selection, allocation."""
+
+from .local_projection_neck import LocalProjectionNeck
+from .open_clip_vit import OpenCLIPViT
+from .ot_allocation_loss import OTAllocationLoss
+from .prompt_text_encoder import PromptTextEncoder
+from .sotglp_head import SOTGLPHead
+from .sparse_patch_selector import SparsePatchSelector
+
+__all__ = [
+    'LocalProjectionNeck',
+    'OTAllocationLoss',
+    'OpenCLIPViT',
+    'PromptTextEncoder',
+    'SOTGLPHead',
+    'SparsePatchSelector',
+]

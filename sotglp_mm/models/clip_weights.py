@@ -1,0 +1,91 @@
+"""Reading CLIP checkpoints: OpenAI's archive, a state dict, safetensors.
+
+Nothing in a file is executed: state dicts are read with ``weights_only=True``, and of a
+TorchScript archive only the tensors are used.
+"""
+
+import json
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
+"""Entries that OpenAI's archives keep beside the weights; no other CLIP has them."""
+
+
+class CLIPWeights(NamedTuple):
+    """What a checkpoint file says."""
+
+    state_dict: dict[str, Tensor]
+    quick_gelu: bool | None
+    """The activation that these weights were trained with; None if the file does not tell."""
+    told_by: str
+    """How ``quick_gelu`` is known."""
+
+
+def read_clip_weights(path: str | Path) -> CLIPWeights:
+    """Read a CLIP checkpoint.
+
+    Args:
+        path: ``.safetensors``; OpenAI's TorchScript archive; or a state dict saved by
+            ``torch.save``, bare or under the key ``'state_dict'``, also with ``module.`` prefixes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds something else.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'CLIP checkpoint not found: {path}')
+    try:
+        state = _read(path)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise ValueError(
+            f'{path} cannot be read as a CLIP checkpoint ({type(error).__name__}: '
+            f'{str(error).splitlines()[0] if str(error) else "no details"}); expected a '
+            "state dict (.pt, .pth, .safetensors) or OpenAI's own .pt archive"
+        ) from error
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    from_openai = any(key in state for key in OPENAI_EXTRAS) or _is_torchscript(path)
+    state = {key: value for key, value in state.items() if key not in OPENAI_EXTRAS}
+    if from_openai:
+        return CLIPWeights(state, True, "the file is OpenAI's")
+    return CLIPWeights(state, *_activation_beside(path))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == '.safetensors':
+        return load_file(path)
+    if _is_torchscript(path):
+        with warnings.catch_warnings():
+            # the format is OpenAI's choice; nothing that a user could do about it
+            warnings.filterwarnings('ignore', message='`torch.jit.load` is deprecated')
+            return dict(torch.jit.load(path, map_location='cpu').state_dict())
+    loaded = torch.load(path, map_location='cpu', weights_only=True)
+    state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise RuntimeError(f'it holds a {type(state).__name__}, not a dict of tensors')
+    return state
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any('/code/' in name for name in archive.namelist())
+
+
+def _activation_beside(path: Path) -> tuple[bool | None, str]:
+    """open_clip's own model folders keep the model config beside the weights."""
+    config = path.with_name('open_clip_config.json')
+    if not config.is_file():
+        return None, ''
+    model = json.loads(config.read_text(encoding='utf-8')).get('model_cfg', {})
+    return bool(model.get('quick_gelu', False)), f'{config} says so'

@@ -1,0 +1,232 @@
+"""The prompts, what they score, and what they learn from."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from ..class_names import resolve_class_names
+from ..functional import gather_support
+from ..settings import checked_settings
+from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
+from .clip_towers import HoldsClipTowers, build_towers
+from .learned_state import LoadsWholeState
+from .prompt_text_encoder import PromptTextEncoder
+from .text_feature_cache import TextFeatureCache
+
+LOCAL_INITS = ('random', 'orthogonal')
+
+
+@MODELS.register_module()
+@checked_settings
+class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
+    """Local-global prompt learning via sparse optimal transport (arXiv 2603.08347).
+
+    Shared global prompts match the image embedding. Class-specific local prompts match patches:
+    a selector picks one sparse set of patches for each class, and optimal transport divides it
+    among the class's prompts. Only the prompts learn.
+
+    Parameters: ``global_prompts`` (G, M, d) and ``local_prompts`` (C, N, M, d).
+
+    Args:
+        clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`.
+        class_names (str | Sequence[str]): See :func:`resolve_class_names`.
+        num_global_prompts (int): G. Defaults to 3.
+        num_local_prompts (int): N, for each class; 0 leaves the local branch out (then G = 1 is
+            CoOp). Defaults to 4.
+        prompt_dropout (float): Part of the global prompts that an image does not see in training:
+            ``max(G - int(prompt_dropout * G), 1)`` are drawn, with replacement. Defaults to 0.75.
+        context (str): Words whose token embeddings the global prompts start from; their number
+            of tokens is M. Defaults to 'a photo of a'.
+        local_init (str): How local prompts start: ``'random'``, Xavier-uniform over the whole
+            tensor, or ``'orthogonal'``, for each class and token N orthonormal rows times 0.001.
+            Defaults to 'random'.
+        selector (dict): Defaults to ``dict(type='SparsePatchSelector')``.
+        local_loss (dict): Defaults to ``dict(type='OTAllocationLoss')``.
+        loss (dict): Loss of the global branch. Defaults to ``dict(type='CrossEntropyLoss')``.
+        init_cfg (dict, optional): As in MMEngine. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        clip: dict,
+        class_names: str | Sequence[str],
+        num_global_prompts: int = 3,
+        num_local_prompts: int = 4,
+        prompt_dropout: float = 0.75,
+        context: str = 'a photo of a',
+        local_init: str = 'random',
+        selector: dict = dict(type='SparsePatchSelector'),
+        local_loss: dict = dict(type='OTAllocationLoss'),
+        loss: dict = dict(type='CrossEntropyLoss'),
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(loss=loss, init_cfg=init_cfg)
+        _check_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
+        self.class_names = resolve_class_names(class_names)
+        self.towers = build_towers(clip)
+        num_context = len(self.towers.tokenizer.encode(context))
+        self.text_encoder = PromptTextEncoder(self.towers, self.class_names, num_context)
+        self.num_kept = max(num_global_prompts - int(prompt_dropout * num_global_prompts), 1)
+
+        words = self.text_encoder.embed_context(context)
+        self.global_prompts = nn.Parameter(words.repeat(num_global_prompts, 1, 1))
+        self._text_features = TextFeatureCache()
+        self.local_prompts = None
+        if num_local_prompts:
+            shape = (self.num_classes, num_local_prompts, *words.shape)
+            self.local_prompts = nn.Parameter(_initial_local_prompts(shape, local_init))
+            self.selector = MODELS.build(selector)
+            self.local_loss = MODELS.build(local_loss)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self.class_names)
+
+    def loss(self, feats: ImageFeatures, data_samples: list[DataSample], **kwargs) -> dict:
+        """Losses of both branches.
+
+        Args:
+            feats: ``patches`` (B, P, D) and ``image`` (B, D), unit length.
+            data_samples: With ``gt_label``, or ``gt_score`` (mixup).
+
+        Returns:
+            dict[str, Tensor]: ``loss_global`` and, unless N = 0, ``loss_local``.
+        """
+        if 'gt_score' in data_samples[0]:
+            target = torch.stack([sample.gt_score for sample in data_samples])
+        else:
+            target = torch.cat([sample.gt_label for sample in data_samples])
+        scale = self.towers.logit_scale
+        text = self._encode(self.global_prompts)
+        with _no_autocast(text):
+            logits = scale * self._train_global_scores(feats.image, text)
+            loss_global = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
+        if self.local_prompts is None:
+            return dict(loss_global=loss_global)
+        text = self._encode(self.local_prompts)
+        with _no_autocast(text):
+            local = self._local_scores(feats.patches, text)
+            loss_local = self.local_loss(local, target, scale)
+        return dict(loss_global=loss_global, loss_local=loss_local)
+
+    def forward(self, feats: ImageFeatures) -> Tensor:
+        """Logits ``s * (Sg + Sl) / 2`` of the prediction, (B, C)."""
+        return self._logits(*self.scores(feats))
+
+    def predict(
+        self,
+        feats: ImageFeatures,
+        data_samples: list[DataSample | None] | None = None,
+    ) -> list[DataSample]:
+        """Predictions of both branches and of their mean.
+
+        Args:
+            feats: ``patches`` (B, P, D) and ``image`` (B, D), unit length.
+            data_samples: Filled and returned; new ones by default.
+
+        Returns:
+            list[DataSample]: With ``pred_score`` (C,), ``pred_label``, ``pred_score_global`` (C,)
+            and, unless N = 0, ``pred_score_local`` (C,).
+        """
+        global_scores, local_scores = self.scores(feats)
+        predictions = self._get_predictions(
+            self._logits(global_scores, local_scores), data_samples
+        )
+        branches = {PRED_SCORE_GLOBAL: global_scores, PRED_SCORE_LOCAL: local_scores}
+        for field, scores in branches.items():
+            if scores is not None:
+                for sample, score in zip(predictions, self._logits(scores).softmax(dim=-1)):
+                    sample.set_field(score, field)
+        return predictions
+
+    @torch.no_grad()
+    def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:
+        """Scores at evaluation: all global prompts are averaged.
+
+        Returns:
+            tuple: Sg (B, C), and Sl (B, C) or None if N = 0.
+        """
+        text_global, text_local = self._text_features.get(
+            self._encode, self.global_prompts, self.local_prompts
+        )
+        with _no_autocast(text_global):
+            global_scores = self.global_similarity(feats.image, text_global).mean(dim=-1)
+            if text_local is None:
+                return global_scores, None
+            return global_scores, self._local_scores(feats.patches, text_local)
+
+    @staticmethod
+    def global_similarity(image: Tensor, text: Tensor) -> Tensor:
+        """Cosines (B, C, G) of images (B, D) and global text features (C, G, D)."""
+        return torch.einsum('bd,cgd->bcg', image, text)
+
+    def local_similarity(self, patches: Tensor, text: Tensor, support: Tensor) -> Tensor:
+        """Cosines (B, C, K, N) of selected patches and the local prompts of their class."""
+        return torch.einsum('bckd,cnd->bckn', gather_support(patches, support), text)
+
+    def _local_scores(self, patches: Tensor, text: Tensor) -> Tensor:
+        support = self.selector(patches, text)
+        return self.local_loss.scores(self.local_similarity(patches, text, support))
+
+    def _train_global_scores(self, image: Tensor, text: Tensor) -> Tensor:
+        similarity = self.global_similarity(image, text)
+        kept = self._draw_global_prompts(len(image))
+        kept = kept[:, None].expand(-1, self.num_classes, -1)
+        return similarity.gather(-1, kept).mean(dim=-1)
+
+    def _draw_global_prompts(self, batch_size: int) -> Tensor:
+        """Prompt dropout: int64 (B, kept), for each image, shared by all classes."""
+        num_global = len(self.global_prompts)
+        size = (batch_size, self.num_kept)
+        return torch.randint(num_global, size, device=self.global_prompts.device)
+
+    def _encode(self, context: Tensor) -> Tensor:
+        """Unit text features (C, n, D), in float32 also where the tower ran under autocast."""
+        return F.normalize(self.text_encoder(context).float(), dim=-1)
+
+    def _logits(self, *scores: Tensor | None) -> Tensor:
+        present = [score for score in scores if score is not None]
+        return self.towers.logit_scale * torch.stack(present).mean(dim=0)
+
+    def train(self, mode: bool = True) -> 'SOTGLPHead':
+        """Switch mode; text features are encoded anew afterwards."""
+        self._text_features.clear()
+        return super().train(mode)
+
+    def _explain_shape(self) -> str:
+        return f' ({self.num_classes} classes: {", ".join(self.class_names[:3])}, ...)'
+
+
+def _check_settings(num_global: int, num_local: int, dropout: float, local_init: str) -> None:
+    if num_global < 1:
+        raise ValueError(f'SOTGLPHead: num_global_prompts must be at least 1, got {num_global}')
+    if num_local < 0:
+        raise ValueError(f'SOTGLPHead: num_local_prompts must be at least 0, got {num_local}')
+    if not 0 <= dropout <= 1:
+        raise ValueError(f'SOTGLPHead: prompt_dropout must lie in [0, 1], got {dropout}')
+    if local_init not in LOCAL_INITS:
+        raise ValueError(
+            f'SOTGLPHead: local_init={local_init!r} is not known; choose one of {LOCAL_INITS}'
+        )
+
+
+def _initial_local_prompts(shape: tuple[int, int, int, int], how: str) -> Tensor:
+    """(C, N, M, d)."""
+    num_classes, num_prompts, num_context, width = shape
+    if how == 'random':
+        return nn.init.xavier_uniform_(torch.empty(shape))
+    rows = torch.empty(num_classes * num_context, num_prompts, width)
+    for each in rows:
+        nn.init.orthogonal_(each)
+    return 1e-3 * rows.unflatten(0, (num_classes, num_context)).transpose(1, 2).contiguous()
+
+
+def _no_autocast(tensor: Tensor) -> torch.autocast:
+    """Scores are cheap, multiplied by s = 100 and exponentiated: they stay in float32."""
+    return torch.autocast(tensor.device.type, enabled=False)

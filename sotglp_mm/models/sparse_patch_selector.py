@@ -1,0 +1,52 @@
+"""The shared sparse support of every class, as a registered part."""
+
+from mmengine.model import BaseModule
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from ..functional.patch_support import RANKS, rank_patches, select_support
+from ..settings import checked_settings
+
+
+@MODELS.register_module()
+@checked_settings
+class SparsePatchSelector(BaseModule):
+    """Chooses, for each image and class, the K patches that all prompts of the class share.
+
+    Args:
+        k (int): K, patches per image and class. Defaults to 10.
+        rank (str): How a patch's similarities to the N prompts become the number it is ranked
+            by: ``'mean'`` (the paper), ``'max'`` or ``'logsumexp'``; see :func:`rank_patches`.
+            Defaults to 'mean'.
+        init_cfg (dict, optional): As in MMEngine. Defaults to None.
+
+    Raises:
+        ValueError: ``k`` is not positive or ``rank`` not known.
+    """
+
+    def __init__(self, k: int = 10, rank: str = 'mean', init_cfg: dict | None = None):
+        super().__init__(init_cfg=init_cfg)
+        if k < 1:
+            raise ValueError(f'SparsePatchSelector: k must be at least 1, got {k}')
+        if rank not in RANKS:
+            raise ValueError(
+                f'SparsePatchSelector: rank={rank!r} is not known; choose one of {RANKS}'
+            )
+        self.k = k
+        self.rank = rank
+
+    def forward(self, patches: Tensor, prompts: Tensor) -> Tensor:
+        """Select.
+
+        Args:
+            patches: (B, P, D), unit length.
+            prompts: (C, N, D), unit length.
+
+        Returns:
+            Tensor: int64 (B, C, K), indices of patches. Carries no gradient.
+
+        Raises:
+            ValueError: The images have fewer than K patches.
+        """
+        ranked = rank_patches(patches.detach(), prompts.detach(), self.rank)
+        return select_support(ranked, self.k)

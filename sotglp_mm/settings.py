@@ -1,0 +1,43 @@
+"""Settings of our registered parts: a mistyped one is refused with a helpful sentence."""
+
+import difflib
+import functools
+import inspect
+
+
+def checked_settings(cls: type) -> type:
+    """Class decorator: a keyword that ``cls.__init__`` does not take raises a helpful TypeError.
+
+    Python's own message names the key, but neither what is expected nor the likely intention.
+    Settings that a class passes on to its parents with ``**kwargs`` count as known.
+    """
+    known = _known_settings(cls)
+    original = cls.__init__
+
+    @functools.wraps(original)
+    def checked_init(self, *args, **kwargs):
+        unknown = sorted(set(kwargs) - set(known))
+        if unknown and type(self) is cls:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f'did you mean {near[0]!r}? ' if near else ''
+            raise TypeError(
+                f'{cls.__name__} has no setting {unknown[0]!r}; {hint}It takes: {", ".join(known)}'
+            )
+        original(self, *args, **kwargs)
+
+    cls.__init__ = checked_init
+    return cls
+
+
+def _known_settings(cls: type) -> list[str]:
+    """Names of ``__init__``'s arguments, the parents' too where ``**kwargs`` hands them on."""
+    known: dict[str, None] = {}
+    for ancestor in cls.__mro__:
+        if '__init__' not in vars(ancestor):
+            continue
+        parameters = list(inspect.signature(ancestor.__init__).parameters.values())[1:]
+        named = (p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        known.update(dict.fromkeys(named))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return list(known)

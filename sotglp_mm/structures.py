@@ -1,0 +1,45 @@
+"""The words that the rooms share: features, transport plans and DataSample fields.
+
+Symbols (as in the paper): B images, C classes, P patches, W vision width, D joint width,
+K selected patches, N local prompts of a class, G shared global prompts.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+PRED_SCORE_GLOBAL = 'pred_score_global'
+"""DataSample field, (C,): class probabilities of the global branch alone."""
+
+PRED_SCORE_LOCAL = 'pred_score_local'
+"""DataSample field, (C,): class probabilities of the local branch alone."""
+
+
+class ImageFeatures(NamedTuple):
+    """What an image tower says of a batch.
+
+    ``image`` comes last, because MMPretrain's heads read ``feats[-1]``: a plain
+    ``LinearClsHead`` works behind whatever returns this.
+    """
+
+    patches: Tensor
+    """(B, P, W) behind the backbone, (B, P, D) and unit length behind the neck."""
+
+    image: Tensor
+    """(B, W) behind the backbone, (B, D) and unit length behind the neck."""
+
+
+class TransportPlan(NamedTuple):
+    """A batch of solved balanced transport problems, K sources (patches) to N targets (prompts)."""
+
+    plan: Tensor
+    """(..., K, N), non-negative, total mass 1 for each problem."""
+
+    converged: Tensor
+    """(...,) bool: ``marginal_error`` is within the tolerance that was asked for."""
+
+    marginal_error: Tensor
+    """(...,) sum over the K sources of ``|row mass - 1/K|``; the N targets are met exactly."""
+
+    n_iters: int
+    """Iterations that were run (the largest number over the batch)."""
