@@ -4,6 +4,6 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 ``custom_imports = dict(imports=['sotglp_mm'], allow_failed_imports=False)``.
 """
 
-from . import models  # noqa: F401
+from . import datasets, engine, evaluation, models  # noqa: F401
 
 from .version import __version__  # noqa: F401

@@ -38,7 +38,15 @@ def _square(side):
 
 
 def _moon():
-    return np.concatenate([_arc(50, 310), _arc(292, 68, 0.82, (0.36, 0))]) + (0.12, 0)
+    outer, inner = _arc(50, 310), _arc(292, 68, 0.82, (0.36, 0))
+    return np.concatenate([outer, inner]) + np.array([0.12, 0])
+
+
+def _cross(arm=0.34):
+    corners = [np.array([(1, arm), (arm, arm), (arm, 1)])]
+    for _ in range(3):  # a quarter turn: (x, y) to (-y, x)
+        corners.append(corners[-1] @ np.array([(0, 1), (-1, 0)]))
+    return np.concatenate(corners)
 
 
 # Each shape is a list of contours; a second contour is a hole (even-odd filling).
@@ -47,15 +55,7 @@ OUTLINES = {
     'square': [_square(0.82)],
     'triangle': [np.array([(0, -1), (1, 0.8), (-1, 0.8)])],
     'star': [_star()],
-    'cross': [
-        np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])[[0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]]
-        * np.array(
-            [(1, 0.34), (0.34, 0.34), (0.34, 1)]
-            + [(0.34, 1), (0.34, 0.34), (1, 0.34)]
-            + [(1, 0.34), (0.34, 0.34), (0.34, 1)]
-            + [(0.34, 1), (0.34, 0.34), (1, 0.34)]
-        )
-    ],
+    'cross': [_cross()],
     'ring': [_arc(0, 345), _arc(0, 345, 0.52)],
     'heart': [_heart()],
     'diamond': [np.array([(0, -1.1), (0.68, 0), (0, 1.1), (-0.68, 0)])],
@@ -66,7 +66,7 @@ OUTLINES = {
         )
     ],
     'frame': [_square(0.86), _square(0.46)],
-    'hourglass': [np.array([(-0.8, -1), (0.8, -1), (-0.8, 1), (0.8, 1)])[[0, 1, 2, 3]]],
+    'hourglass': [np.array([(-0.8, -1), (0.8, -1), (-0.8, 1), (0.8, 1)])],
 }
 
 # Pen strokes in a unit square: '~' before the points means a smooth curve through them.
@@ -148,7 +148,8 @@ def texture_bank(count=64, size=96):
         angle, frequency = rng.uniform(0, np.pi), rng.uniform(2, 14)
         wave = np.sin(2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle)))
         cells = int(rng.integers(3, 24))
-        clouds = cv2.resize(rng.uniform(-1, 1, (cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC)
+        coarse = rng.uniform(-1, 1, (cells, cells))
+        clouds = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
         checks = np.sign(np.sin(frequency * np.pi * x) * np.sin(frequency * np.pi * y))
         slope = 2 * (x * np.cos(2 * angle) + y * np.sin(2 * angle)) - 1
         texture = (wave, clouds, checks, clouds, slope)[index % 5]

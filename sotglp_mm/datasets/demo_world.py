@@ -1,28 +1,29 @@
-"""The generated world of the demo: named parts on textured grounds, and captions for them.
+"""The generated world of the demo: named parts on dark textured grounds, and captions for them.
 
 A part is a coloured shape ("red circle", 96 of them) or a glyph (a digit or a letter, "3"). A
 scene is a few parts that do not overlap; where each one lies is known. NumPy and OpenCV only. All
 randomness comes from the generator that the caller passes in, so a seed is an image.
 """
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from sotglp_mm.datasets.demo_drawing import OUTLINES, glyph_mask, shape_mask, texture_bank
+from .demo_drawing import OUTLINES, glyph_mask, shape_mask, texture_bank
 
 IMAGE_SIZE = 64  # pixels, square
 
 COLOURS = {
-    'red': (220, 38, 38),
-    'green': (40, 160, 50),
-    'blue': (40, 70, 220),
+    'red': (230, 45, 45),
+    'green': (50, 190, 60),
+    'blue': (60, 100, 250),
     'yellow': (240, 220, 40),
-    'purple': (130, 40, 170),
+    'purple': (165, 60, 215),
     'cyan': (50, 210, 220),
     'pink': (250, 130, 190),
-    'brown': (125, 72, 28),
+    'brown': (160, 98, 45),
 }
 SHAPES = tuple(OUTLINES)
 PAIRS = tuple(f'{colour} {shape}' for colour in COLOURS for shape in SHAPES)
@@ -56,7 +57,7 @@ def caption(names: Sequence[str]) -> str:
 
 
 def world_words() -> list:
-    """Every word a caption can hold, most common first; letters and digits are single bytes."""
+    """Every word of more than one letter that a caption can hold, and the article."""
     return ['a', 'photo', 'of', 'and', *COLOURS, *SHAPES]
 
 
@@ -73,7 +74,6 @@ def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) 
     if len(names) > grid * grid:
         raise ValueError(f'{len(names)} parts do not fit into a {grid} x {grid} lattice')
     image = _ground(rng)
-    is_dark = image.mean() < 118
     cell = IMAGE_SIZE / grid
     slots = rng.permutation(grid * grid)[: len(names)]
     parts = []
@@ -82,7 +82,7 @@ def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) 
         slack = cell / 2 - radius
         centre = (np.array([slot % grid, slot // grid]) + 0.5) * cell
         centre = centre + rng.uniform(-slack, slack, 2)
-        parts.append(_draw_part(image, name, centre, radius, is_dark, rng))
+        parts.append(_draw_part(image, name, centre, radius, rng))
     return Scene(np.clip(image, 0, 255).astype(np.uint8), tuple(parts))
 
 
@@ -92,18 +92,22 @@ def _draw_grid(count, rng):
 
 
 def _ground(rng):
-    """A muted textured ground, (IMAGE_SIZE, IMAGE_SIZE, 3) float32 in 0-255."""
+    """A dark textured ground, (IMAGE_SIZE, IMAGE_SIZE, 3) float32 in 0-255.
+
+    All parts are lighter, so that a shape is the same silhouette in every colour. On grounds of
+    any brightness a small tower learns the colours and then, for very long, nothing about shapes.
+    """
     bank = texture_bank()
     texture = bank[rng.integers(len(bank))]
     y, x = rng.integers(0, texture.shape[0] - IMAGE_SIZE + 1, 2)
     texture = texture[y : y + IMAGE_SIZE, x : x + IMAGE_SIZE]
     texture = texture[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-    tone = rng.uniform(25, 225) + rng.uniform(-16, 16, 3)
-    contrast = rng.uniform(3, 32) * rng.uniform(0.7, 1.0, 3)
+    tone = rng.uniform(12, 55) + rng.uniform(-10, 10, 3)
+    contrast = rng.uniform(3, 20) * rng.uniform(0.7, 1.0, 3)
     return texture[..., None] * contrast.astype(np.float32) + tone.astype(np.float32)
 
 
-def _draw_part(image, name, centre, radius, is_dark, rng):
+def _draw_part(image, name, centre, radius, rng):
     """Blend one part into `image` in place and return where it lies."""
     corner = np.floor(centre - radius).astype(int)
     size = int(np.ceil(2 * radius)) + 1
@@ -117,7 +121,7 @@ def _draw_part(image, name, centre, radius, is_dark, rng):
         matrix = _affine(local, radius * 0.82, rng, turn=0.22, shear=0.25, squeeze=0.65)
         mask = glyph_mask(name, matrix, size, rng, radius * rng.uniform(0.14, 0.42))
         mask = _soften(mask, radius, rng)
-        tone = (rng.uniform(190, 255) if is_dark else rng.uniform(0, 60)) + rng.uniform(-6, 6, 3)
+        tone = rng.uniform(190, 255) + rng.uniform(-6, 6, 3)
     return _blend(image, mask, corner, tone, name)
 
 

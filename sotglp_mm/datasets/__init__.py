@@ -1,0 +1,13 @@
+"""Datasets, few-shot wrappers and transforms."""
+
+from .coop_imagenet_dataset import CoOpImageNetDataset
+from .coop_split_dataset import CoOpSplitDataset
+from .few_shot_dataset import FewShotDataset
+from .load_image_strict import LoadImageStrict
+
+__all__ = [
+    'CoOpImageNetDataset',
+    'CoOpSplitDataset',
+    'FewShotDataset',
+    'LoadImageStrict',
+]

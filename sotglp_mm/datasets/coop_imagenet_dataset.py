@@ -1,0 +1,63 @@
+"""ImageNet in CoOp's layout, with CLIP's class names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.registry import DATASETS
+
+from ..class_names import resolve_class_names
+from ..settings import checked_settings
+
+
+@DATASETS.register_module()
+@checked_settings
+class CoOpImageNetDataset(CustomDataset):
+    """ImageNet-1k as ``data_root/images/{train,val}/<WordNet id>/*.JPEG``.
+
+    A label is the rank of its WordNet id among the 1000 folders, never a class name: two pairs of
+    classes share a name.
+
+    Args:
+        data_root (str): E.g. ``$DATA/imagenet``.
+        split (str): 'train' or 'val'. Defaults to 'train'.
+        class_names (str | Sequence[str]): See :func:`resolve_class_names`. Defaults to
+            'imagenet', CLIP's names.
+        pipeline (Sequence): Transforms. Defaults to none.
+        **kwargs: As in MMPretrain's ``CustomDataset``.
+
+    Raises:
+        FileNotFoundError: The folder of the split does not exist.
+        ValueError: There are not as many folders as class names.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        class_names: str | Sequence[str] = 'imagenet',
+        pipeline: Sequence = (),
+        **kwargs,
+    ):
+        folder = Path(data_root).expanduser() / 'images' / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'{folder} does not exist; expected the layout of CoOp, '
+                f'{folder}/<WordNet id>/<image>. Set data_root in the config.'
+            )
+        names = resolve_class_names(class_names)
+        wnids = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        if len(wnids) != len(names):
+            raise ValueError(
+                f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '
+                'class name'
+            )
+        metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
+        kwargs.setdefault('test_mode', split != 'train')
+        super().__init__(
+            data_root=str(Path(data_root).expanduser()),
+            data_prefix=f'images/{split}',
+            metainfo=metainfo,
+            pipeline=pipeline,
+            **kwargs,
+        )

@@ -1,0 +1,138 @@
+"""A few images of every class, drawn once and for all by a seed."""
+
+import numpy as np
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.registry import DATASETS
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from ..settings import checked_settings
+
+SAMPLINGS = ('per_class', 'stratified')
+
+
+@DATASETS.register_module()
+@checked_settings
+class FewShotDataset:
+    """The few-shot part of a dataset.
+
+    Two protocols are in use, and results compare only within one of them:
+
+    - ``'per_class'``, the field's standard (CoOp): exactly ``num_shots`` images of every class,
+      or all, where a class has fewer. Shots nest: with one seed, the 1-shot set is part of the
+      2-shot set.
+    - ``'stratified'``, of GalLoP's and SOT-GLP's released programs: ``num_shots * C`` images in
+      all, stratified by class frequency (scikit-learn's ``StratifiedShuffleSplit``), so rare
+      classes get fewer.
+
+    Args:
+        dataset (dict | BaseDataset): The dataset to draw from, with its pipeline.
+        num_shots (int): Images for each class. Defaults to 16.
+        seed (int): Of the draw; nothing else influences it. Defaults to 1.
+        sampling (str): 'per_class' or 'stratified'. Defaults to 'per_class'.
+
+    Raises:
+        ValueError: A setting is out of range, a class has no image, or, for 'stratified', the
+            dataset is too small.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        num_shots: int = 16,
+        seed: int = 1,
+        sampling: str = 'per_class',
+    ):
+        if num_shots < 1:
+            raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
+        if sampling not in SAMPLINGS:
+            raise ValueError(
+                f'FewShotDataset: sampling={sampling!r} is not known; choose one of {SAMPLINGS}'
+            )
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.num_shots = num_shots
+        self.seed = seed
+        self.sampling = sampling
+        self.dataset.full_init()
+        labels = np.array([self.dataset.get_cat_ids(i)[0] for i in range(len(self.dataset))])
+        self._check_classes(labels)
+        draw = per_class_indices if sampling == 'per_class' else stratified_indices
+        self.indices = draw(labels, num_shots, seed)
+        self._log(labels)
+
+    @property
+    def metainfo(self) -> dict:
+        """Of the wrapped dataset."""
+        return self.dataset.metainfo
+
+    @property
+    def CLASSES(self) -> tuple[str, ...]:  # noqa: N802  (MMPretrain's name)
+        """Class names of the wrapped dataset."""
+        return self.metainfo['classes']
+
+    def full_init(self) -> None:
+        """Nothing left to do; MMEngine calls it."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[int(self.indices[index])]
+
+    def get_data_info(self, index: int) -> dict:
+        """Annotation of one of the drawn images."""
+        return self.dataset.get_data_info(int(self.indices[index]))
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Label of one of the drawn images, in a list."""
+        return self.dataset.get_cat_ids(int(self.indices[index]))
+
+    def get_gt_labels(self) -> np.ndarray:
+        """int (number of drawn images,)."""
+        return np.array([self.get_cat_ids(i)[0] for i in range(len(self))])
+
+    def _check_classes(self, labels: np.ndarray) -> None:
+        counts = np.bincount(labels, minlength=len(self.CLASSES))
+        empty = [name for name, count in zip(self.CLASSES, counts) if count == 0]
+        if empty:
+            raise ValueError(
+                f'{type(self.dataset).__name__} has no training image of {len(empty)} of '
+                f'{len(counts)} classes, the first is {empty[0]!r}; a few-shot set needs at '
+                'least one image of every class. Add images, or take the class out.'
+            )
+
+    def _log(self, labels: np.ndarray) -> None:
+        counts = np.bincount(labels[self.indices], minlength=len(self.CLASSES))
+        fewer = {n: int(c) for n, c in zip(self.CLASSES, counts) if c < self.num_shots}
+        text = (
+            f'Few-shot set: {len(self)} images of {len(counts)} classes, {self.num_shots} shots, '
+            f'sampling={self.sampling!r}, seed {self.seed}'
+        )
+        if fewer:
+            text += f'; fewer than {self.num_shots} images: {fewer}'
+        print_log(text, logger='current')
+
+
+def per_class_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndarray:
+    """At most ``num_shots`` indices of each class, sorted; int (number drawn,)."""
+    drawn = []
+    for label in np.unique(labels):
+        # a permutation for each class, then a slice: shots nest, and no class depends on another
+        rng = np.random.default_rng([seed, int(label)])
+        drawn.append(rng.permutation(np.flatnonzero(labels == label))[:num_shots])
+    return np.sort(np.concatenate(drawn))
+
+
+def stratified_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndarray:
+    """``num_shots * C`` indices stratified by class frequency, sorted; int (number drawn,)."""
+    classes, counts = np.unique(labels, return_counts=True)
+    total = num_shots * len(classes)
+    if total + len(classes) > len(labels) or counts.min() < 2:
+        raise ValueError(
+            f"FewShotDataset: sampling='stratified' cannot draw {num_shots} x {len(classes)} "
+            f'images out of {len(labels)} (it has to leave {len(classes)} over, and needs 2 of '
+            f'every class; the rarest, label {classes[counts.argmin()]}, has {counts.min()}). '
+            "Take fewer shots, or sampling='per_class'."
+        )
+    splitter = StratifiedShuffleSplit(n_splits=1, train_size=total, random_state=seed)
+    return np.sort(next(splitter.split(labels, labels))[0])

@@ -1,0 +1,37 @@
+"""What does this run learn?"""
+
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LearnedParametersHook(Hook):
+    """Logs the parameters that learn, and stops a run in which none does, or with no batch."""
+
+    def before_train(self, runner) -> None:
+        """Log, or raise ``ValueError``."""
+        learned = {
+            name.removeprefix('module.'): parameter
+            for name, parameter in runner.model.named_parameters()
+            if parameter.requires_grad
+        }
+        if not learned:
+            raise ValueError(
+                'Nothing learns in this run: no parameter of the model asks for a gradient. '
+                'Learn the prompts or the projection (neck.learn=True), or use tools/test.py.'
+            )
+        total = sum(parameter.numel() for parameter in learned.values())
+        lines = [f'Learning {total:,} parameters; CLIP is frozen']
+        lines += [f'  {name} {tuple(p.shape)}: {p.numel():,}' for name, p in learned.items()]
+        runner.logger.info('\n'.join(lines))
+        self._check_batches(runner)
+
+    @staticmethod
+    def _check_batches(runner) -> None:
+        loader = runner.train_dataloader
+        if len(loader) == 0:
+            raise ValueError(
+                f'Not a single batch: the training set has {len(loader.dataset)} images, one '
+                f'process takes batches of {loader.batch_size}, and incomplete ones are dropped. '
+                'Make train_dataloader.batch_size smaller.'
+            )

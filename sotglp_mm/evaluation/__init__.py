@@ -1,0 +1,5 @@
+"""Metrics."""
+
+from .branch_accuracy import BranchAccuracy
+
+__all__ = ['BranchAccuracy']

@@ -1,0 +1,71 @@
+"""Train a model: ``python tools/train.py CONFIG``, with MMPretrain's flags."""
+
+import argparse
+
+from _cli import add_common_arguments, finish_config, load_config
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from CHECKPOINT, or from the latest one in the work dir',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a CPU',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate on the way')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the total batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start the data workers anew in every epoch',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Flags that only training has."""
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        import torch
+
+        dtype = 'float16' if torch.cuda.is_available() else 'bfloat16'
+        cfg.optim_wrapper.update(type='AutocastOptimWrapper', dtype=dtype)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if args.no_persistent_workers:
+        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            if cfg.get(name):
+                cfg[name].persistent_workers = False
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    cfg = load_config(args)
+    apply_arguments(cfg, args)
+    finish_config(cfg, args)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
