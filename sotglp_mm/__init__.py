@@ -4,6 +4,14 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 ``custom_imports = dict(imports=['sotglp_mm'], allow_failed_imports=False)``.
 """
 
-from . import datasets, engine, evaluation, models  # noqa: F401
+import warnings
 
-from .version import __version__  # noqa: F401
+# mmcv-lite says so of an operation that nothing here needs
+warnings.filterwarnings(
+    'ignore', message='Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops'
+)
+
+from . import datasets, engine, evaluation, models  # noqa: E402
+from .version import __version__  # noqa: E402
+
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

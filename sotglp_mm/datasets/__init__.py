@@ -2,12 +2,16 @@
 
 from .coop_imagenet_dataset import CoOpImageNetDataset
 from .coop_split_dataset import CoOpSplitDataset
+from .demo_digits_dataset import DemoDigitsDataset
+from .demo_scenes_dataset import DemoScenesDataset
 from .few_shot_dataset import FewShotDataset
 from .load_image_strict import LoadImageStrict
 
 __all__ = [
     'CoOpImageNetDataset',
     'CoOpSplitDataset',
+    'DemoDigitsDataset',
+    'DemoScenesDataset',
     'FewShotDataset',
     'LoadImageStrict',
 ]

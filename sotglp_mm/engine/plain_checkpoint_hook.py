@@ -15,42 +15,56 @@ torch.serialization.add_safe_globals(
         np.dtype,
         type(np.dtype(np.float64)),
         type(np.dtype(np.int64)),
-        np.ones(1).__reduce__()[0],  # numpy's own rebuilding function, wherever it lives
+        # numpy's own rebuilding functions, wherever they live
+        np.ones(1).__reduce__()[0],
+        np.float64(1).__reduce__()[0],
     ]
 )
 
 
+_BUFFER = 'history_buffer'
+
+
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Writes MMEngine's log history as tensors, and makes it a log history again on resuming."""
+    """Writes MMEngine's log history and numpy scalars as tensors and plain numbers.
+
+    On resuming, the log history becomes again what MMEngine needs.
+    """
 
     priority = 'VERY_LOW'
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """``HistoryBuffer`` to a dict of tensors."""
-        hub = checkpoint['message_hub']
-        scalars = {name: _to_plain(buffer) for name, buffer in hub['log_scalars'].items()}
-        checkpoint['message_hub'] = {**hub, 'log_scalars': scalars}
+        """Make everything but the weights plain."""
+        for key in checkpoint:
+            if key != 'state_dict':
+                checkpoint[key] = _to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """And back."""
+        """Restore the log history."""
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
-            scalars = {name: _from_plain(plain) for name, plain in hub['log_scalars'].items()}
+            scalars = {name: _to_buffer(plain) for name, plain in hub['log_scalars'].items()}
             checkpoint['message_hub'] = {**hub, 'log_scalars': scalars}
 
 
-def _to_plain(buffer: HistoryBuffer) -> dict:
-    values, counts = buffer.data
-    return dict(
-        values=torch.from_numpy(values.copy()),
-        counts=torch.from_numpy(counts.copy()),
-        max_length=buffer.max_length,
-    )
+def _to_plain(value):
+    """The same, rebuilt, without numpy and MMEngine classes; the original is left alone."""
+    if isinstance(value, HistoryBuffer):
+        values, counts = (torch.tensor(series) for series in value.data)
+        return {_BUFFER: dict(values=values, counts=counts, max_length=value.max_length)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return type(value)((key, _to_plain(item)) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_to_plain(item) for item in value)
+    return value
 
 
-def _from_plain(plain: dict | HistoryBuffer) -> HistoryBuffer:
+def _to_buffer(plain: dict | HistoryBuffer) -> HistoryBuffer:
     if isinstance(plain, HistoryBuffer):
         return plain
-    values, counts = plain['values'].cpu().numpy(), plain['counts'].cpu().numpy()
-    return HistoryBuffer(values, counts, plain['max_length'])
+    saved = plain[_BUFFER]
+    values, counts = saved['values'].cpu().numpy(), saved['counts'].cpu().numpy()
+    return HistoryBuffer(values, counts, saved['max_length'])

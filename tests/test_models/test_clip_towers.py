@@ -1,0 +1,326 @@
+"""Loading CLIP: shared, frozen, out of checkpoints; every file format; every refusal."""
+
+import copy
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+from small_clip import CONFIG, config_with, small_state, write_clip, write_model
+from torch import nn
+
+from sotglp_mm.models.clip_towers import build_towers, load_clip
+
+
+@pytest.fixture(scope='module')
+def state() -> dict[str, torch.Tensor]:
+    return small_state()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> dict:
+    return write_clip(tmp_path)
+
+
+def assert_holds(towers, state: dict[str, torch.Tensor]) -> None:
+    found = towers.clip.state_dict()
+    assert set(found) == set(state)
+    for key, value in state.items():
+        torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+
+
+def activations(towers) -> set[type]:
+    blocks = [*towers.visual.transformer.resblocks, *towers.clip.transformer.resblocks]
+    return {type(block.mlp.gelu) for block in blocks}
+
+
+def build_parts(clip: dict) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return (
+        MODELS.build(dict(type='OpenCLIPViT', clip=clip)),
+        MODELS.build(dict(type='LocalProjectionNeck', clip=clip)),
+        MODELS.build(dict(type='SOTGLPHead', clip=clip, class_names=['cat', 'dog'])),
+    )
+
+
+def test_parts_share_one_clip(clip: dict):
+    backbone, neck, head = build_parts(clip)
+    assert backbone.towers is neck.towers is head.towers is head.text_encoder.towers
+
+
+def test_another_activation_is_another_clip(clip: dict):
+    towers = load_clip(**clip)
+    assert load_clip(**clip) is towers
+    assert load_clip(**clip, quick_gelu=True) is not towers
+
+
+def test_clip_is_in_no_checkpoint_and_no_optimiser(clip: dict):
+    backbone, neck, head = build_parts(clip)
+    assert not backbone.state_dict()
+    assert not list(backbone.parameters())
+    assert set(neck.state_dict()) == {'local_projection.weight'}
+    assert set(dict(neck.named_parameters())) == {'local_projection.weight'}
+    assert set(head.state_dict()) == {'global_prompts', 'local_prompts'}
+    assert set(dict(head.named_parameters())) == {'global_prompts', 'local_prompts'}
+
+
+def test_clip_is_frozen(clip: dict):
+    towers = load_clip(**clip)
+    assert not towers.clip.training
+    assert not any(parameter.requires_grad for parameter in towers.clip.parameters())
+
+
+def test_clip_moves_with_its_holder(clip: dict):
+    backbone = MODELS.build(dict(type='OpenCLIPViT', clip=clip)).to(torch.float64)
+    assert {p.dtype for p in backbone.towers.clip.parameters()} == {torch.float64}
+    feats = backbone(torch.zeros(1, 3, 12, 12, dtype=torch.float64))
+    assert feats.patches.dtype is torch.float64
+
+
+def test_a_copy_of_the_model_shares_clip_and_copies_what_learns(clip: dict):
+    _, neck, head = build_parts(clip)
+    copied = copy.deepcopy(nn.ModuleList([neck, head]))
+    assert copied[0].towers is copied[1].towers is copied[1].text_encoder.towers is head.towers
+    assert copied[1].global_prompts is not head.global_prompts
+    assert copied[0].local_projection.weight is not neck.local_projection.weight
+
+
+def test_building_towers_consumes_no_random_numbers(clip: dict):
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    towers = load_clip(**clip)
+    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
+    assert towers.vision_width == 24
+
+
+# ------------------------------------------------------------------ file formats
+
+
+def save_bare(state: dict, folder: Path) -> Path:
+    torch.save(state, folder / 'weights.pt')
+    return folder / 'weights.pt'
+
+
+def save_of_distributed_run(state: dict, folder: Path) -> Path:
+    prefixed = {f'module.{key}': value for key, value in state.items()}
+    torch.save({'epoch': 3, 'state_dict': prefixed}, folder / 'epoch_3.pth')
+    return folder / 'epoch_3.pth'
+
+
+def save_safetensors(state: dict, folder: Path) -> Path:
+    save_file(state, folder / 'open_clip_model.safetensors')
+    return folder / 'open_clip_model.safetensors'
+
+
+def save_half(state: dict, folder: Path) -> Path:
+    halved = {key: value.half() for key, value in state.items()}
+    halved['logit_scale'] = halved['logit_scale'].reshape(1)
+    return save_bare(halved, folder)
+
+
+@pytest.mark.parametrize('save', [save_bare, save_of_distributed_run, save_safetensors])
+def test_reads_state_dicts(state, tmp_path: Path, save):
+    towers = load_clip(write_model(tmp_path), str(save(state, tmp_path)))
+    assert_holds(towers, state)
+    assert towers.quick_gelu is False
+    torch.testing.assert_close(towers.logit_scale, torch.tensor(100.0))
+
+
+def test_half_precision_weights_are_held_in_float32(state, tmp_path: Path):
+    towers = load_clip(write_model(tmp_path), str(save_half(state, tmp_path)))
+    assert_holds(towers, {key: value.half().float() for key, value in state.items()})
+
+
+def save_torchscript(state: dict[str, torch.Tensor], file: Path, extras: dict) -> str:
+    """Like OpenAI's: an archive of a module whose parameters have CLIP's names."""
+    root = nn.Module()
+    for key, value in state.items():
+        *path, name = key.split('.')
+        module = root
+        for part in path:
+            if part not in dict(module.named_children()):
+                module.add_module(part, nn.Module())
+            module = getattr(module, part)
+        module.register_parameter(name, nn.Parameter(value.clone()))
+    for name, number in extras.items():
+        root.register_buffer(name, torch.tensor(number))
+    torch.jit.script(root).save(file)
+    return str(file)
+
+
+@pytest.mark.filterwarnings('ignore:`torch.jit')
+@pytest.mark.parametrize(
+    'extras', [{}, dict(input_resolution=12, context_length=77, vocab_size=49408)]
+)
+def test_openai_s_archive_turns_quick_gelu_on(state, tmp_path: Path, extras: dict):
+    file = save_torchscript(state, tmp_path / 'ViT.pt', extras)
+    towers = load_clip(write_model(tmp_path), file)
+    assert_holds(towers, state)
+    assert towers.quick_gelu is True
+    assert activations(towers) == {QuickGELU}
+
+
+def test_openai_s_entries_in_a_state_dict_turn_quick_gelu_on(state, tmp_path: Path):
+    marked = {**state, 'input_resolution': torch.tensor(12)}
+    towers = load_clip(write_model(tmp_path), str(save_bare(marked, tmp_path)))
+    assert towers.quick_gelu is True
+    assert_holds(towers, state)
+
+
+# ------------------------------------------------------------------ activation
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_open_clip_config_beside_the_file_tells_the_activation(state, tmp_path, told: bool):
+    beside = {'model_cfg': {'quick_gelu': True} if told else {}}
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(beside))
+    # the model config says the opposite: what lies beside the weights knows better
+    model = write_model(tmp_path, config_with(quick_gelu=not told))
+    towers = load_clip(model, str(save_safetensors(state, tmp_path)))
+    assert towers.quick_gelu is told
+    assert activations(towers) == {QuickGELU if told else nn.GELU}
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_the_explicit_setting_wins(state, tmp_path, asked: bool):
+    beside = {'model_cfg': {'quick_gelu': not asked}}
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(beside))
+    towers = load_clip(write_model(tmp_path), str(save_bare(state, tmp_path)), asked)
+    assert towers.quick_gelu is asked
+    assert activations(towers) == {QuickGELU if asked else nn.GELU}
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_a_file_that_does_not_tell_follows_the_model_config(state, tmp_path, told: bool):
+    model = write_model(tmp_path, config_with(quick_gelu=told))
+    assert load_clip(model, str(save_bare(state, tmp_path))).quick_gelu is told
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_a_tag_of_open_clip_tells_the_activation(state, tmp_path, monkeypatch, told: bool):
+    file = str(save_bare(state, tmp_path))
+    model = write_model(tmp_path, config_with(quick_gelu=not told))
+    monkeypatch.setattr(open_clip, 'get_pretrained_cfg', lambda *_: {'quick_gelu': told})
+    monkeypatch.setattr(open_clip, 'download_pretrained', lambda tag: file)
+    assert load_clip(model, 'some_tag').quick_gelu is told
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def test_unknown_model_name():
+    with pytest.raises(ValueError, match=r"model_name='ViT-B-17' is not a model of open_clip"):
+        load_clip('ViT-B-17')
+
+
+def test_missing_model_config(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.json.*no such model config'):
+        load_clip(str(tmp_path / 'nowhere.json'))
+
+
+def test_json_that_is_no_model_config(tmp_path: Path):
+    file = write_model(tmp_path, {'embed_dim': 8, 'vision_cfg': {}})
+    with pytest.raises(ValueError, match=r"small\.json is no open_clip model config.*'text_cfg'"):
+        load_clip(file)
+
+
+def test_missing_weights(clip: dict):
+    with pytest.raises(FileNotFoundError, match=r"pretrained='nowhere\.pt' is neither a file nor"):
+        load_clip(clip['model_name'], 'nowhere.pt')
+
+
+def test_unknown_tag_lists_those_of_the_model():
+    with pytest.raises(FileNotFoundError, match=r"'opnai' is neither .*'ViT-B-32'.*'openai'"):
+        load_clip('ViT-B-32', 'opnai')
+
+
+@pytest.mark.parametrize('save', [save_bare, save_safetensors])
+def test_truncated_weights_are_named(state, tmp_path: Path, save):
+    file = save(state, tmp_path)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=rf'{file.name} cannot be read as a CLIP checkpoint'):
+        load_clip(write_model(tmp_path), str(file))
+
+
+class Anything:
+    """An object that only a full unpickling, which may run code, would bring back."""
+
+
+@pytest.mark.parametrize(
+    'content', [[torch.zeros(2)], {'a': 1}, Anything()], ids=['list', 'numbers', 'object']
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content):
+    file = tmp_path / 'else.pt'
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=r'else\.pt cannot be read as a CLIP checkpoint'):
+        load_clip(write_model(tmp_path), str(file))
+
+
+def test_weights_of_another_architecture(tmp_path: Path):
+    clip = write_clip(tmp_path, config_with(vision=dict(layers=1)))
+    clip['model_name'] = write_model(tmp_path / 'deeper', CONFIG)
+    with pytest.raises(
+        ValueError,
+        match=r'small\.pt does not fit model_name=.*first is visual\.transformer\.resblocks\.1',
+    ):
+        load_clip(**clip)
+
+
+def test_weights_of_another_width_name_both_shapes(tmp_path: Path):
+    clip = write_clip(tmp_path, config_with(embed_dim=9))
+    clip['model_name'] = write_model(tmp_path / 'wider', CONFIG)
+    with pytest.raises(ValueError, match=r'text_projection: expected \(16, 10\), found \(16, 9\)'):
+        load_clip(**clip)
+
+
+@pytest.mark.parametrize(
+    'clip',
+    [
+        'ViT-B-16',
+        dict(pretrained='openai'),
+        dict(model_name='ViT-B-16', pretrained='openai', precision='fp16'),
+    ],
+    ids=['no dict', 'no model_name', 'unknown key'],
+)
+def test_clip_of_another_form(clip):
+    with pytest.raises(TypeError, match=r'expected dict\(model_name=\.\.\., pretrained=\.\.\.\)'):
+        build_towers(clip)
+
+
+@pytest.mark.parametrize('model_name', ['RN50', 'ViT-B-16-SigLIP', 'coca_ViT-B-32'])
+def test_other_kinds_of_models_are_refused(model_name: str):
+    with pytest.raises(TypeError, match=rf'{model_name}: only plain open_clip ViTs'):
+        load_clip(model_name)
+
+
+@pytest.mark.parametrize(
+    ('changed', 'culprit'),
+    [
+        (dict(vision=dict(pool_type='avg')), "pool_type='avg'"),
+        (dict(vision=dict(attentional_pool=True)), 'attentional pooler'),
+        (dict(vision=dict(patch_dropout=0.5)), 'patch dropout'),
+        (dict(text=dict(no_causal_mask=True)), 'no causal text mask'),
+        (dict(text=dict(pool_type='last')), "text pool_type='last'"),
+    ],
+)
+def test_variants_that_would_be_computed_wrongly_are_refused(tmp_path, changed, culprit: str):
+    model = write_model(tmp_path, config_with(**changed))
+    with pytest.raises(TypeError, match=rf'only plain open_clip ViTs.*{culprit}'):
+        load_clip(model)
+
+
+def test_a_tag_that_cannot_be_fetched_names_a_file_to_bring(monkeypatch):
+    def no_network(tag):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(open_clip, 'download_pretrained', no_network)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_clip('ViT-B-32', 'openai')
+    message = str(caught.value)
+    assert "'openai' of 'ViT-B-32' could not be fetched (OSError)" in message
+    assert 'ViT-B-32.pt (original release)' in message
+    assert "clip = dict(model_name='ViT-B-32', pretrained='/path/to/that/file')" in message

@@ -1,0 +1,314 @@
+"""The head: how prompts start, what is drawn, what is predicted, what is refused."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.runner import load_checkpoint
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from released import Released
+
+from sotglp_mm.structures import ImageFeatures
+
+B, P, D = 3, 12, 64
+C, G, N, M, WIDTH = 10, 3, 4, 4, 128  # of the fixture
+
+
+@pytest.fixture(scope='module')
+def build(tiny: Released):
+    """``build(**settings)``: the fixture's head with some settings changed."""
+    default = tiny.model_config()['head']
+    kept_alive = MODELS.build(default)  # or every test would load CLIP anew
+    yield lambda **settings: MODELS.build({**default, **settings})
+    del kept_alive
+
+
+@pytest.fixture(scope='module')
+def feats() -> ImageFeatures:
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.randn(B, P, D, generator=generator)
+    image = torch.randn(B, D, generator=generator)
+    return ImageFeatures(F.normalize(patches, dim=-1), F.normalize(image, dim=-1))
+
+
+def labelled(*labels: int) -> list[DataSample]:
+    return [DataSample().set_gt_label(label) for label in labels]
+
+
+# ------------------------------------------------------------------ initialisation
+
+
+def test_global_prompts_start_from_the_words_of_the_context(build):
+    head = build(num_global_prompts=2, context='a bad photo')
+    words = head.text_encoder.embed_context('a bad photo')
+    assert words.shape == (3, WIDTH)
+    torch.testing.assert_close(head.global_prompts.detach(), words.expand(2, -1, -1))
+
+
+def test_random_local_prompts_are_xavier_uniform_over_the_whole_tensor(build):
+    torch.manual_seed(0)
+    prompts = build(num_local_prompts=5).local_prompts.detach()
+    assert prompts.shape == (C, 5, M, WIDTH)
+    bound = math.sqrt(6 / ((5 + C) * M * WIDTH))
+    assert 0.99 * bound < prompts.abs().max() <= bound
+    # of a uniform distribution
+    assert prompts.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+
+
+def test_orthogonal_local_prompts_are_orthonormal_for_each_class_and_token(build):
+    prompts = build(local_init='orthogonal').local_prompts.detach()
+    assert prompts.shape == (C, N, M, WIDTH)
+    rows = prompts.transpose(1, 2) * 1e3  # (C, M, N, d)
+    products = rows @ rows.transpose(-1, -2)
+    expected = torch.eye(N).expand(C, M, N, N)
+    torch.testing.assert_close(products, expected, rtol=0, atol=1e-5)
+    # classes and tokens are drawn apart, not copied
+    assert (rows[0, 0] - rows[1, 0]).abs().max() > 0.01
+    assert (rows[0, 0] - rows[0, 1]).abs().max() > 0.01
+
+
+# ------------------------------------------------------------------ prompt dropout
+
+
+@pytest.mark.parametrize(
+    ('num_global', 'dropout', 'kept'),
+    [(3, 0.75, 1), (4, 0.75, 1), (8, 0.75, 2), (5, 0.5, 3), (3, 0.0, 3), (3, 1.0, 1), (1, 0.75, 1)],
+)
+def test_number_of_kept_prompts(build, num_global: int, dropout: float, kept: int):
+    head = build(num_global_prompts=num_global, prompt_dropout=dropout)
+    drawn = head._draw_global_prompts(7)
+    assert drawn.shape == (7, kept)
+    assert drawn.min() >= 0
+    assert drawn.max() < num_global
+
+
+def test_prompts_are_drawn_with_replacement_for_each_image(build):
+    torch.manual_seed(0)
+    drawn = build(prompt_dropout=0.0)._draw_global_prompts(40)
+    assert set(drawn.flatten().tolist()) == set(range(G))
+    assert any(len(set(row)) < G for row in drawn.tolist())
+    assert len({tuple(row) for row in drawn.tolist()}) > 1
+
+
+def test_loss_averages_the_drawn_prompts_the_same_for_all_classes(build, feats):
+    head = build()
+    with torch.no_grad():  # prompts that start alike would hide which ones were drawn
+        head.global_prompts.add_(torch.randn(G, M, WIDTH) * 0.5)
+    kept = torch.tensor([[0, 2], [1, 1], [2, 1]])
+    head._draw_global_prompts = lambda batch_size: kept
+    found = head.loss(feats, labelled(4, 0, 9))['loss_global']
+
+    text = F.normalize(head.text_encoder(head.global_prompts), dim=-1)
+    logits = torch.zeros(B, C)
+    for b in range(B):
+        for c in range(C):
+            cosines = [feats.image[b] @ text[c, g] for g in kept[b]]
+            logits[b, c] = 100 * sum(cosines) / len(cosines)
+    torch.testing.assert_close(found, F.cross_entropy(logits, torch.tensor([4, 0, 9])))
+
+
+# ------------------------------------------------------------------ losses
+
+
+def test_both_losses_teach_both_kinds_of_prompts(build, feats):
+    head = build()
+    losses = head.loss(feats, labelled(4, 0, 9))
+    assert set(losses) == {'loss_global', 'loss_local'}
+    losses['loss_global'].backward(retain_graph=True)
+    assert head.global_prompts.grad.abs().max() > 0
+    assert head.local_prompts.grad is None
+    losses['loss_local'].backward()
+    assert head.local_prompts.grad.abs().max() > 0
+
+
+def test_one_hot_gt_scores_equal_labels(build, feats):
+    head = build(prompt_dropout=0.0, num_global_prompts=1)
+    labels = torch.tensor([4, 0, 9])
+    scored = [DataSample().set_gt_score(row) for row in F.one_hot(labels, C).float()]
+    expected = head.loss(feats, labelled(4, 0, 9))
+    found = head.loss(feats, scored)
+    for name in ('loss_global', 'loss_local'):
+        torch.testing.assert_close(found[name], expected[name])
+
+
+def test_mixed_gt_scores_mix_the_losses(build, feats):
+    head = build(num_global_prompts=1)
+    one, other = torch.tensor([4, 0, 9]), torch.tensor([1, 2, 3])
+    mixed = 0.3 * F.one_hot(one, C) + 0.7 * F.one_hot(other, C)
+    found = head.loss(feats, [DataSample().set_gt_score(row) for row in mixed])
+    parts = [head.loss(feats, labelled(*labels.tolist())) for labels in (one, other)]
+    for name, value in found.items():
+        torch.testing.assert_close(value, 0.3 * parts[0][name] + 0.7 * parts[1][name])
+
+
+def test_bfloat16_autocast_stays_finite_and_close(build, feats):
+    head = build(num_global_prompts=1)
+    expected = head.loss(feats, labelled(4, 0, 9))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = head.loss(feats, labelled(4, 0, 9))
+        predictions = head.eval().predict(feats)
+    for name, loss in found.items():
+        assert loss.dtype is torch.float32
+        torch.testing.assert_close(loss, expected[name], rtol=0.1, atol=0.1)
+    sum(found.values()).backward()
+    assert head.local_prompts.grad.isfinite().all()
+    assert head.global_prompts.grad.isfinite().all()
+    plain = head.predict(feats)
+    for one, other in zip(predictions, plain):
+        torch.testing.assert_close(one.pred_score, other.pred_score, rtol=0, atol=0.1)
+
+
+# ------------------------------------------------------------------ predictions
+
+
+def test_predictions_fill_the_given_samples(build, feats):
+    head = build().eval()
+    samples = labelled(4, 0, 9)
+    predictions = head.predict(feats, samples)
+    assert all(a is b for a, b in zip(predictions, samples))
+    for sample in samples:
+        for field in ('pred_score', 'pred_score_global', 'pred_score_local'):
+            score = sample.get(field)
+            assert score.shape == (C,)
+            torch.testing.assert_close(score.sum(), torch.tensor(1.0))
+        assert sample.pred_label.item() == sample.pred_score.argmax()
+
+
+def test_prediction_is_the_softmax_of_the_mean_of_both_scores(build, feats):
+    head = build().eval()
+    global_scores, local_scores = head.scores(feats)
+    expected = (100 * (global_scores + local_scores) / 2).softmax(dim=-1)
+    found = torch.stack([sample.pred_score for sample in head.predict(feats)])
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(head(feats).softmax(dim=-1), expected)
+
+
+@pytest.mark.parametrize('rank', ['mean', 'max', 'logsumexp'])
+def test_predictions_do_not_depend_on_batch_companions_or_order(tiny: Released, rank: str):
+    config = tiny.model_config(local_loss=dict(type='OTAllocationLoss', tolerance=1e-3))
+    config['head']['selector']['rank'] = rank
+    model = MODELS.build(config).eval()
+    tiny.load_learned(model)
+    images = tiny['images']
+    together = model.predict(images)
+    backwards = model.predict(images.flip(0))[::-1]
+    for index, expected in enumerate(together):
+        alone = model.predict(images[index : index + 1])[0]
+        for found in (alone, backwards[index]):
+            for field in ('pred_score', 'pred_score_global', 'pred_score_local'):
+                torch.testing.assert_close(
+                    found.get(field), expected.get(field), rtol=0, atol=1e-5
+                )
+
+
+def test_predicting_draws_nothing(build, feats):
+    head = build().eval()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    head.predict(feats)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_local_prompts_only_the_global_branch_is_left(build, feats):
+    head = build(num_local_prompts=0)
+    assert set(head.state_dict()) == {'global_prompts'}
+    assert set(head.loss(feats, labelled(4, 0, 9))) == {'loss_global'}
+    sample = head.eval().predict(feats)[0]
+    assert 'pred_score_local' not in sample
+    torch.testing.assert_close(sample.pred_score, sample.pred_score_global)
+
+
+def test_predictions_follow_prompts_that_a_hook_swaps(build, feats):
+    head, other = build().eval(), build().eval()
+    before = head.predict(feats)[0].pred_score
+    # what an EMA hook does: no version counter and no mode switch tells
+    head.local_prompts.data.copy_(other.local_prompts.data)
+    after = head.predict(feats)[0].pred_score
+    assert (after - before).abs().max() > 1e-4
+    torch.testing.assert_close(after, other.predict(feats)[0].pred_score)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def load_directly(head, state: dict, folder: Path) -> None:
+    head.load_state_dict(state)
+
+
+def load_by_mmengine(head, state: dict, folder: Path) -> None:
+    torch.save({'state_dict': state}, folder / 'epoch_1.pth')
+    load_checkpoint(head, str(folder / 'epoch_1.pth'), map_location='cpu')
+
+
+LOADERS = pytest.mark.parametrize('load', [load_directly, load_by_mmengine])
+
+
+@LOADERS
+def test_a_fitting_checkpoint_is_loaded(build, tmp_path: Path, load):
+    trained, head = build(), build()
+    load(head, trained.state_dict(), tmp_path)
+    assert torch.equal(head.local_prompts, trained.local_prompts)
+
+
+@LOADERS
+def test_a_checkpoint_of_other_classes_is_refused(build, tmp_path: Path, load):
+    trained = build(class_names=['cat', 'dog', 'cow'])
+    with pytest.raises(
+        RuntimeError,
+        match=r'local_prompts of shape \(3, 4, 4, 128\), .* expects \(10, 4, 4, 128\) \(10 classes',
+    ):
+        load(build(), trained.state_dict(), tmp_path)
+
+
+@LOADERS
+@pytest.mark.parametrize('name', ['global_prompts', 'local_prompts'])
+def test_a_checkpoint_without_the_prompts_is_refused(build, tmp_path: Path, load, name: str):
+    state = build().state_dict()
+    del state[name]
+    with pytest.raises(RuntimeError, match=rf"no '{name}', which SOTGLPHead learns"):
+        load(build(), state, tmp_path)
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_class_names_as_a_known_list(build):
+    head = build(class_names='dtd')
+    assert head.num_classes == 47
+    assert head.class_names[0] == 'banded'
+    assert len(head.local_prompts) == 47
+
+
+def test_class_names_from_files(build, tmp_path: Path):
+    text, split = tmp_path / 'names.txt', tmp_path / 'split.json'
+    text.write_text('cat\ndog\n')
+    split.write_text(json.dumps({'train': [['a.jpg', 1, 'dog']], 'test': [['b.jpg', 0, 'cat']]}))
+    for source in (['cat', 'dog'], str(text), str(split)):
+        assert build(class_names=source).class_names == ('cat', 'dog')
+
+
+def test_an_unknown_setting_is_refused_with_those_that_exist(build):
+    with pytest.raises(
+        TypeError,
+        match=r"SOTGLPHead has no setting 'num_local_prompt'; did you mean 'num_local_prompts'\?"
+        r'.*clip, class_names, num_global_prompts',
+    ):
+        build(num_local_prompt=4)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value'),
+    [
+        ('num_global_prompts', 0),
+        ('num_local_prompts', -1),
+        ('prompt_dropout', 1.5),
+        ('local_init', 'zeros'),
+    ],
+)
+def test_settings_out_of_range_are_named(build, setting: str, value):
+    with pytest.raises(ValueError, match=rf'SOTGLPHead: {setting}.*{value}'):
+        build(**{setting: value})

@@ -1,0 +1,76 @@
+"""Who may import whom: the rooms of the house stay apart."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from mini_runs import REPO
+
+PACKAGE = REPO / 'sotglp_mm'
+FLOOR = {'structures', 'settings', 'class_names'}
+OWN = {
+    'structures': set(),
+    'settings': set(),
+    'class_names': set(),
+    'functional': {'structures'},
+    'models': FLOOR | {'functional'},
+    'datasets': FLOOR,
+    'evaluation': FLOOR | {'functional'},
+    'engine': FLOOR | {'functional'},
+}
+STACK = {'mmengine', 'mmpretrain', 'mmcv'}
+THIRD_PARTY = {
+    'structures': {'torch'},
+    'settings': set(),
+    'class_names': set(),
+    'functional': {'torch'},
+    'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
+    'datasets': STACK | {'numpy', 'sklearn', 'cv2'},
+    'evaluation': STACK,
+    'engine': STACK | {'torch', 'numpy'},
+}
+FILES = [
+    file
+    for file in sorted(PACKAGE.rglob('*.py'))
+    if file.name not in ('version.py',) and file != PACKAGE / '__init__.py'
+]
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def imports(file: Path) -> tuple[set[str], set[str]]:
+    """Rooms of our own, and outside packages, that a file imports."""
+    own, outside = set(), set()
+    depth = len(file.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            if node.level == depth:
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                own |= {name.split('.')[0] for name in names}
+            else:
+                own.add(room_of(file))
+        elif isinstance(node, ast.ImportFrom):
+            outside.add(node.module.split('.')[0])
+        elif isinstance(node, ast.Import):
+            outside |= {alias.name.split('.')[0] for alias in node.names}
+    return own, outside
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports(file: Path):
+    import sys
+
+    room = room_of(file)
+    own, outside = imports(file)
+    assert own - {room} <= OWN[room], 'a room imports one that it must not know'
+    allowed = set(sys.stdlib_module_names) | THIRD_PARTY[room]
+    if file.name == 'clip_towers.py':
+        allowed.add('open_clip')
+    assert outside <= allowed
+
+
+def test_files_and_functions_are_short():
+    for file in FILES:
+        assert len(file.read_text().splitlines()) <= 300, file
