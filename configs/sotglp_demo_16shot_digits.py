@@ -2,7 +2,7 @@
 
 Method:   Local-Global Prompt Learning via Sparse Optimal Transport, arXiv 2603.08347.
 Train:    python tools/train.py configs/sotglp_demo_16shot_digits.py
-Data:     1797 handwritten digits, which scikit-learn carries; no picture of them was pretrained on.
+Data:     1797 handwritten digits, of scikit-learn; CLIP was not pretrained on them.
 Expected: the table of README.md, which `make demo` prints.
 """
 

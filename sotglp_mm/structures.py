@@ -30,7 +30,7 @@ class ImageFeatures(NamedTuple):
 
 
 class TransportPlan(NamedTuple):
-    """A batch of solved balanced transport problems, K sources (patches) to N targets (prompts)."""
+    """Solved balanced transport problems, each from K sources (patches) to N targets (prompts)."""
 
     plan: Tensor
     """(..., K, N), non-negative, total mass 1 for each problem."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import sotglp_mm  # noqa: F401  (registers the parts)
+import sotglp_mm  # noqa: F401  registers the parts
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from released import FIXTURES, Released  # noqa: E402
+from released import FIXTURES, Released
 
 
 @pytest.fixture(scope='session', params=FIXTURES)

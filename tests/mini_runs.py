@@ -1,4 +1,4 @@
-"""Miniatures for end-to-end tests: a CoOp-layout folder of images, and a config that trains on it."""
+"""Miniatures for end-to-end tests: a folder in CoOp's layout, and a config that trains on it."""
 
 import json
 import os
@@ -41,7 +41,9 @@ resize = dict(type='Resize', scale={image_size}, backend='pillow')
 flip = dict(type='RandomFlip', prob=0.5)
 train_dataloader = dict(
     batch_size=4, num_workers=1,
-    dataset=dict(num_shots=4, dataset=dict(pipeline=[load, resize, flip, dict(type='PackInputs')])))
+    dataset=dict(
+        num_shots=4,
+        dataset=dict(pipeline=[load, resize, flip, dict(type='PackInputs')])))
 val_dataloader = dict(
     batch_size=4, num_workers=1,
     dataset=dict(pipeline=[load, resize, dict(type='PackInputs')]))

@@ -3,6 +3,7 @@
 import ast
 
 import pytest
+import yaml
 from mini_runs import REPO
 from mmengine.config import Config
 from mmpretrain.registry import (
@@ -62,3 +63,10 @@ def test_builds_on_a_tiny_clip_given_in_one_line(path, tiny):
         'head.local_prompts',
         'neck.local_projection.weight',
     }
+
+
+def test_model_index_lists_every_config():
+    index = yaml.safe_load((REPO / 'model-index.yml').read_text())
+    assert sorted(model['Config'] for model in index['Models']) == sorted(
+        f'configs/{path.name}' for path in CONFIGS
+    )

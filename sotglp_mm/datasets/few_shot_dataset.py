@@ -66,7 +66,7 @@ class FewShotDataset:
         return self.dataset.metainfo
 
     @property
-    def CLASSES(self) -> tuple[str, ...]:  # noqa: N802  (MMPretrain's name)
+    def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
         """Class names of the wrapped dataset."""
         return self.metainfo['classes']
 

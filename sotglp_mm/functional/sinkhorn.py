@@ -32,8 +32,8 @@ def sinkhorn(
             this, and the loop ends when all are.
 
     Returns:
-        TransportPlan: ``plan`` in the dtype used (float64 for float64 costs, float32 otherwise).
-        ``converged`` compares ``marginal_error`` with ``tolerance``, or with 1e-2 if there is none.
+        TransportPlan: ``plan`` in float64 for float64 costs, in float32 otherwise. ``converged``
+        compares ``marginal_error`` with ``tolerance``, or with 1e-2 if there is none.
 
     Raises:
         ValueError: ``epsilon`` or ``max_iters`` is not positive.

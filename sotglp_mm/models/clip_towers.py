@@ -204,7 +204,7 @@ def _build(model_name: str, config: dict) -> open_clip.CLIP:
     for part, is_foreign in foreign.items():
         if is_foreign:
             raise TypeError(f"{model_name}: {_PLAIN_ONLY}, and its {part} is not CLIP's ViT kind")
-    # so that what is drawn next (prompts) does not depend on whether the towers were loaded already
+    # what is drawn next (prompts) must not depend on whether the towers were loaded before
     with torch.random.fork_rng(devices=[]):
         clip = open_clip.CLIP(**config)
     _check_plain(clip, model_name)

@@ -31,7 +31,9 @@ class OpenCLIPViT(HoldsClipTowers, BaseModule):
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
-    def __init__(self, clip: dict, first_block_residual: bool = True, init_cfg: dict | None = None):
+    def __init__(
+        self, clip: dict, first_block_residual: bool = True, init_cfg: dict | None = None
+    ):
         super().__init__(init_cfg=init_cfg)
         self.towers = build_towers(clip)
         self.first_block_residual = first_block_residual

@@ -92,6 +92,6 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         for name, ids in zip(class_names, tokens):
             if len(ids) > room:
                 raise ValueError(
-                    f'The class name {name!r} takes {len(ids)} tokens, but behind {context_length} '
-                    f'context tokens there is room for {room}; shorten the name'
+                    f'The class name {name!r} takes {len(ids)} tokens, but behind '
+                    f'{context_length} context tokens there is room for {room}; shorten the name'
                 )

@@ -301,7 +301,7 @@ def test_other_kinds_of_models_are_refused(model_name: str):
     ('changed', 'culprit'),
     [
         (dict(vision=dict(pool_type='avg')), "pool_type='avg'"),
-        (dict(vision=dict(attentional_pool=True)), 'attentional pooler'),
+        (dict(vision=dict(attentional_pool=True, attn_pooler_heads=2)), 'attentional pooler'),
         (dict(vision=dict(patch_dropout=0.5)), 'patch dropout'),
         (dict(text=dict(no_causal_mask=True)), 'no causal text mask'),
         (dict(text=dict(pool_type='last')), "text pool_type='last'"),

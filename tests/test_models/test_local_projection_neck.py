@@ -1,0 +1,119 @@
+"""The neck: unit length, identity start, what learns, and MMPretrain's own heads behind it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from small_clip import write_clip
+
+from sotglp_mm.structures import ImageFeatures
+
+B, P, W, D = 2, 9, 24, 10  # P, W, D: of the small CLIP
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory) -> dict:
+    return write_clip(tmp_path_factory.mktemp('clip'))
+
+
+@pytest.fixture
+def feats() -> ImageFeatures:
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.randn(B, P, W, generator=generator)
+    return ImageFeatures(patches, torch.randn(B, W, generator=generator))
+
+
+def build(clip: dict, **settings):
+    return MODELS.build(dict(type='LocalProjectionNeck', clip=clip, **settings))
+
+
+@pytest.mark.parametrize('learn', [True, False])
+def test_projections_have_unit_length(clip, feats, learn: bool):
+    projected = build(clip, learn=learn)(feats)
+    assert projected.patches.shape == (B, P, D)
+    assert projected.image.shape == (B, D)
+    torch.testing.assert_close(projected.patches.norm(dim=-1), torch.ones(B, P))
+    torch.testing.assert_close(projected.image.norm(dim=-1), torch.ones(B))
+
+
+def test_agrees_with_the_formula(clip, feats):
+    neck = build(clip)
+    a = torch.randn(W, W, generator=torch.Generator().manual_seed(1))
+    neck.local_projection.weight.data.copy_(a)
+    proj = neck.towers.visual.proj
+    projected = neck(feats)
+    patches = F.normalize((feats.patches @ a.T) @ proj, dim=-1)
+    torch.testing.assert_close(projected.patches, patches)
+    torch.testing.assert_close(projected.image, F.normalize(feats.image @ proj, dim=-1))
+
+
+def test_identity_start_equals_no_projection(clip, feats):
+    learned, free = build(clip, learn=True)(feats), build(clip, learn=False)(feats)
+    torch.testing.assert_close(learned.patches.detach(), free.patches)
+    torch.testing.assert_close(learned.image, free.image)
+
+
+def test_projection_free_has_no_parameter(clip):
+    neck = build(clip, learn=False)
+    assert not list(neck.parameters())
+    assert not neck.state_dict()
+
+
+def test_gradient_reaches_the_projection_and_the_image_does_not_use_it(clip, feats):
+    neck = build(clip)
+    projected = neck(feats)
+    assert not projected.image.requires_grad
+    projected.patches[..., 0].sum().backward()
+    assert neck.local_projection.weight.grad.shape == (W, W)
+    assert neck.local_projection.weight.grad.abs().max() > 0
+
+
+def test_features_are_float32_under_autocast(clip, feats):
+    neck = build(clip)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        projected = neck(feats)
+    assert projected.patches.dtype is projected.image.dtype is torch.float32
+    # normalised after the conversion: in bfloat16 the length would be off by some 1e-3
+    torch.testing.assert_close(projected.patches.norm(dim=-1), torch.ones(B, P))
+
+
+def test_a_checkpoint_of_another_tower_is_refused(clip):
+    with pytest.raises(
+        RuntimeError, match=r'local_projection\.weight of shape \(5, 5\), .* expects \(24, 24\)'
+    ):
+        build(clip).load_state_dict({'local_projection.weight': torch.eye(5)})
+
+
+def test_a_projection_free_checkpoint_is_refused_where_it_is_learned(clip):
+    with pytest.raises(RuntimeError, match=r"no 'local_projection\.weight'"):
+        build(clip).load_state_dict({}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ('neck', 'width'),
+    [(False, W), (True, D)],
+    ids=['behind the backbone', 'behind the neck'],
+)
+def test_linear_head_of_mmpretrain_trains(clip, neck: bool, width: int):
+    model = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(type='OpenCLIPViT', clip=clip),
+            neck=dict(type='LocalProjectionNeck', clip=clip, learn=False) if neck else None,
+            head=dict(type='LinearClsHead', num_classes=3, in_channels=width),
+        )
+    )
+    assert {name for name, _ in model.named_parameters()} == {'head.fc.weight', 'head.fc.bias'}
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 12, 12, generator=generator)
+    samples = [DataSample().set_gt_label(label) for label in (0, 1, 2, 1)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    losses = []
+    for _ in range(12):
+        loss = model.loss(images, samples)['loss']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]

@@ -1,0 +1,97 @@
+"""The allocation: scores against plain loops, the loss, its gradient, its settings."""
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+
+B, C, K, N = 2, 3, 5, 4
+DEFAULT_ARGS = dict(type='OTAllocationLoss')
+SCALE = 20.0
+
+
+@pytest.fixture
+def similarity() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(B, C, K, N, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+@pytest.mark.parametrize('epsilon', [0.05, 0.3])
+def test_scores_agree_with_plain_loops(similarity, reduction: str, epsilon: float):
+    loss = MODELS.build(
+        {**DEFAULT_ARGS, 'epsilon': epsilon, 'reduction': reduction, 'max_iters': 6}
+    )
+    found = loss.scores(similarity)
+    assert found.shape == (B, C)
+    for b in range(B):
+        for c in range(C):
+            one = similarity[b, c].numpy()
+            plan = reference.sinkhorn(one, epsilon, iterations=6)
+            expected = reference.local_score(plan, one, reduction)
+            assert found[b, c].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_defaults_are_the_released_ones(similarity):
+    explicit = {**DEFAULT_ARGS, 'epsilon': 0.1, 'reduction': 'mean', 'loss_weight': 1.0}
+    torch.testing.assert_close(
+        MODELS.build(DEFAULT_ARGS).scores(similarity), MODELS.build(explicit).scores(similarity)
+    )
+
+
+def test_the_plan_carries_no_gradient(similarity):
+    plan = MODELS.build(DEFAULT_ARGS).plan(similarity.requires_grad_()).plan
+    assert not plan.requires_grad
+
+
+def test_gradient_meets_central_differences_with_the_plan_held_fixed(similarity):
+    loss = MODELS.build({**DEFAULT_ARGS, 'reduction': 'sum'})
+    target = torch.tensor([2, 0])
+    similarity.requires_grad_()
+    loss(loss.scores(similarity), target, SCALE).backward()
+
+    plan = loss.plan(similarity.detach()).plan
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(B, C, K, N, generator=generator, dtype=torch.float64)
+    step = 1e-5
+
+    def at(shift: float) -> torch.Tensor:
+        moved = similarity.detach() + shift * direction
+        return loss((plan * moved).sum((-2, -1)), target, SCALE)
+
+    numeric = (at(step) - at(-step)) / (2 * step)
+    torch.testing.assert_close((similarity.grad * direction).sum(), numeric)
+
+
+def test_labels_and_class_probabilities():
+    scores = torch.randn(B, C, generator=torch.Generator().manual_seed(2))
+    target = torch.tensor([2, 0])
+    loss = MODELS.build({**DEFAULT_ARGS, 'loss_weight': 0.5})
+    log_probabilities = (SCALE * scores).log_softmax(dim=-1)
+    expected = -0.5 * (log_probabilities[0, 2] + log_probabilities[1, 0]) / 2
+    torch.testing.assert_close(loss(scores, target, SCALE), expected)
+    one_hot = F.one_hot(target, C).float()
+    torch.testing.assert_close(loss(scores, one_hot, SCALE), expected)
+    mixed = torch.tensor([[0.0, 0.4, 0.6], [1.0, 0.0, 0.0]])
+    expected = -0.5 * (mixed * log_probabilities).sum() / 2
+    torch.testing.assert_close(loss(scores, mixed, SCALE), expected)
+
+
+def test_tolerance_is_handed_on(similarity):
+    loose = MODELS.build({**DEFAULT_ARGS, 'tolerance': 0.5, 'max_iters': 50})
+    strict = MODELS.build({**DEFAULT_ARGS, 'tolerance': 1e-3, 'max_iters': 50})
+    assert loose.plan(similarity).n_iters < strict.plan(similarity).n_iters < 50
+
+
+@pytest.mark.parametrize(
+    ('setting', 'value'), [('epsilon', 0.0), ('max_iters', 0), ('reduction', 'max')]
+)
+def test_settings_out_of_range_are_named(setting: str, value):
+    with pytest.raises(ValueError, match=rf'OTAllocationLoss: {setting}.*{value}'):
+        MODELS.build({**DEFAULT_ARGS, setting: value})
+
+
+def test_unknown_setting_is_refused():
+    with pytest.raises(TypeError, match=r"no setting 'eps'.*epsilon, max_iters, tolerance"):
+        MODELS.build({**DEFAULT_ARGS, 'eps': 0.1})
