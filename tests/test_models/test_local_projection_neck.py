@@ -90,6 +90,11 @@ def test_a_projection_free_checkpoint_is_refused_where_it_is_learned(clip):
         build(clip).load_state_dict({}, strict=False)
 
 
+def test_a_learned_projection_is_refused_where_there_is_none(clip):
+    with pytest.raises(RuntimeError, match=r"holds 'local_projection\.weight', which this Local"):
+        build(clip, learn=False).load_state_dict(build(clip).state_dict(), strict=False)
+
+
 @pytest.mark.parametrize(
     ('neck', 'width'),
     [(False, W), (True, D)],

@@ -7,7 +7,7 @@ import reference
 import torch
 from mmpretrain.registry import MODELS
 from released import Released
-from small_clip import config_with, small_state, write_clip
+from small_clip import config_with, small_state, write_clip, write_model
 
 from sotglp_mm.structures import ImageFeatures
 
@@ -59,7 +59,8 @@ def test_image_stream_is_open_clip_s_with_either_activation(tmp_path: Path):
 
 def test_layer_scale_is_applied_to_both_streams(tmp_path: Path):
     images = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    backbone = build(write_clip(tmp_path, config_with(vision=dict(ls_init_value=0.5))))
+    model_name = write_model(tmp_path, config_with(vision=dict(ls_init_value=0.5)))
+    backbone = build(dict(model_name=model_name, pretrained=None))
     visual = backbone.towers.visual
     found = backbone(images)
     torch.testing.assert_close(found.image @ visual.proj, visual(images))

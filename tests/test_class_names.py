@@ -1,0 +1,79 @@
+"""Where class names come from, and what is wrong with those that are refused."""
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+
+from sotglp_mm.class_names import class_names_of_split, resolve_class_names
+
+
+def test_imagenet_list_is_open_clip_s():
+    assert resolve_class_names('imagenet') == tuple(open_clip.IMAGENET_CLASSNAMES)
+
+
+def test_dtd_list():
+    names = resolve_class_names('dtd')
+    assert len(names) == len(set(names)) == 47
+    assert list(names) == sorted(names)
+    assert names[:2] == ('banded', 'blotchy')
+
+
+def test_names_as_they_are():
+    assert resolve_class_names(['cat', 'sea lion', 'cat']) == ('cat', 'sea lion', 'cat')
+
+
+def test_a_text_file(tmp_path: Path):
+    file = tmp_path / 'names.txt'
+    file.write_text('cat\n  sea lion \n\nkäfer\n', encoding='utf-8')
+    assert resolve_class_names(str(file)) == ('cat', 'sea lion', 'käfer')
+
+
+def test_a_split_file(tmp_path: Path):
+    file = tmp_path / 'split_zhou_Pets.json'
+    rows = {'train': [['a.jpg', 2, 'cow'], ['b.jpg', 0, 'cat']], 'test': [['c.jpg', 1, 'dog']]}
+    file.write_text(json.dumps(rows))
+    assert resolve_class_names(str(file)) == ('cat', 'dog', 'cow')
+
+
+def test_neither_a_list_nor_a_file():
+    with pytest.raises(
+        FileNotFoundError, match=r"class_names='imagnet' is neither .*\(.*dtd.*imagenet.*\) nor a"
+    ):
+        resolve_class_names('imagnet')
+
+
+def test_no_names(tmp_path: Path):
+    (tmp_path / 'empty.txt').write_text('\n\n')
+    for source in ([], str(tmp_path / 'empty.txt')):
+        with pytest.raises(ValueError, match='holds no names'):
+            resolve_class_names(source)
+
+
+@pytest.mark.parametrize('bad', ['', '  ', None, 3])
+def test_an_unusable_name_is_pointed_at(bad):
+    with pytest.raises(ValueError, match=rf'class 1 has no usable name, got {bad!r}'):
+        resolve_class_names(['cat', bad])
+
+
+@pytest.mark.parametrize(
+    ('splits', 'culprit'),
+    [
+        (
+            {'train': [['a', 0, 'cat']], 'val': [['b', 1, 'dog'], ['c', 0, 'kitten']]},
+            r"label 0 is called 'cat' and, in row 1 of 'val', 'kitten'",
+        ),
+        ({'train': [['a', 0, 'cat'], ['b', 2, 'cow']]}, r'no row has label 1'),
+        ({'train': [['a', 0, 'cat'], ['b', '1', 'dog']]}, r"row 1 of 'train' is \['b', '1', 'dog"),
+        ({'train': [['a', -1, 'cat']]}, r"row 0 of 'train' is \['a', -1, 'cat'\]"),
+        ({'train': [['a', True, 'cat']]}, r"row 0 of 'train' is \['a', True, 'cat'\]"),
+        ({'train': [['a', 0]]}, r"row 0 of 'train' is \['a', 0\]"),
+        ({'train': [['a', 0, None]]}, r"row 0 of 'train' is \['a', 0, None\]"),
+        ({'train': {'a': 0}}, 'is not a CoOp split file'),
+        ([['a', 0, 'cat']], 'is not a CoOp split file'),
+    ],
+)
+def test_split_files_that_are_refused(splits, culprit: str):
+    with pytest.raises(ValueError, match=rf'split\.json.*{culprit}'):
+        class_names_of_split(splits, Path('split.json'))
