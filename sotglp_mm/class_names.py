@@ -19,9 +19,7 @@ def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
         FileNotFoundError: It is neither a known list nor a file.
         ValueError: There are no names, or an empty one.
     """
-    names = (
-        _read_class_names(class_names) if isinstance(class_names, str) else tuple(class_names)
-    )
+    names = _read_class_names(class_names) if isinstance(class_names, str) else tuple(class_names)
     if not names:
         raise ValueError(f'class_names={class_names!r} holds no names; at least one is needed')
     for label, name in enumerate(names):

@@ -61,8 +61,8 @@ def pointing(streams, towers, scenes, rng):
     """How often the patch that best matches a shape's caption lies on that shape.
 
     Scenes have two to four shapes, one of them is asked for. A patch lies on it if the patch's
-    centre is in its box; 'chance' is the share of such patches. `streams` names functions from
-    images to patch features (B, P, W).
+    centre is in its box; under 'overlap', if any of the patch is. 'chance' is the share of such
+    patches. `streams` names functions from images to patch features (B, P, W).
     """
     images, boxes, names = [], [], []
     for _ in range(scenes):
@@ -72,12 +72,16 @@ def pointing(streams, towers, scenes, rng):
         boxes.append(scene.parts[0].box)
         names.append(shown[0])
     images, boxes, text = _stack(images), torch.tensor(boxes), text_features(towers, names)
-    chance, report = _patches_inside(boxes, towers.visual), {}
+    inside = _patches_inside(boxes, towers.visual)
+    touching = _patches_inside(boxes, towers.visual, margin=towers.visual.patch_size[0] / 2)
+    every, report = torch.arange(scenes), {}
     for key, encode in streams.items():
         patches = F.normalize(encode(images) @ towers.visual.proj, dim=-1)
         best = torch.einsum('bpd,bd->bp', patches, text).argmax(1)
-        report[f'pointing_{key}'] = chance[torch.arange(scenes), best].mean().item()
-    report['pointing_chance'] = chance.mean().item()
+        report[f'pointing_{key}'] = inside[every, best].mean().item()
+        report[f'pointing_overlap_{key}'] = touching[every, best].mean().item()
+    report['pointing_chance'] = inside.mean().item()
+    report['pointing_overlap_chance'] = touching.mean().item()
     return report
 
 
@@ -89,13 +93,14 @@ def ordinary_patches(visual, images):
     return outputs['image_intermediates'][0]
 
 
-def _patches_inside(boxes, visual):
-    """Whether each patch's centre is in the box, float (B, P)."""
+def _patches_inside(boxes, visual, margin=0):
+    """Whether each patch's centre is in the box or within `margin` pixels of it, float (B, P)."""
     (rows, columns), patch = visual.grid_size, visual.patch_size[0]
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
     x, y = ((v.reshape(1, -1) + 0.5) * patch for v in (x, y))
     x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
-    return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).float()
+    across = (x >= x0 - margin) & (x < x1 + margin)
+    return (across & (y >= y0 - margin) & (y < y1 + margin)).float()
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from .clip_weights import CLIPWeights, read_clip_weights
 EMBEDDED = 'sotglp-demo'
 """Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
 
-ASSETS = Path(__file__).parents[1] / 'assets'
+EMBEDDED_FILES = Path(__file__).parents[1] / 'assets' / 'sotglp_demo'
 
 _PLAIN_ONLY = (
     'only plain open_clip ViTs (a VisionTransformer and a causal CLIP text tower) are supported'
@@ -131,7 +131,9 @@ def load_clip(
 
 def _model_config(model_name: str) -> tuple[dict, Path]:
     """An open_clip model config, and the folder that its relative paths start from."""
-    path = ASSETS / f'{EMBEDDED}.json' if model_name == EMBEDDED else Path(model_name).expanduser()
+    path = Path(model_name).expanduser()
+    if model_name == EMBEDDED:
+        path = EMBEDDED_FILES.with_suffix('.json')
     if path.suffix != '.json':
         config = open_clip.get_model_config(model_name.replace('/', '-'))
         if config is None:
@@ -153,7 +155,7 @@ def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeigh
     if pretrained is None:
         return None
     if pretrained == EMBEDDED:
-        return read_clip_weights(ASSETS / f'{EMBEDDED}.safetensors')
+        return read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
     tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
     if not tag:
         if not Path(pretrained).expanduser().is_file():
