@@ -87,6 +87,8 @@ def test_resume_goes_on_where_it_stopped(config: Path, trained: Path):
     resumed = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
     whole = torch.load(trained / 'epoch_2.pth', weights_only=True)
     assert resumed['meta']['iter'] == whole['meta']['iter'] == 6
+    # so does the schedule, although the first part was told to make one epoch only
+    assert last_scalars(work_dir, 'lr')['lr'] == last_scalars(trained, 'lr')['lr'] == 1e-3
     # the log goes on as well: one loss for each of the six steps
     history = resumed['message_hub']['log_scalars']['train/loss']['history_buffer']
     assert len(history['values']) == 6
