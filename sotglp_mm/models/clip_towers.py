@@ -155,7 +155,10 @@ def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeigh
     if pretrained is None:
         return None
     if pretrained == EMBEDDED:
-        return read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
+        weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
+        return weights._replace(
+            quick_gelu=config.get('quick_gelu', False), told_by='its model config says so'
+        )
     tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
     if not tag:
         if not Path(pretrained).expanduser().is_file():
