@@ -64,11 +64,10 @@ def test_template_features(released: Released, model):
 def test_tokens(released: Released, model):
     """The released tokens are [SOS] name [EOT]; the encoder keeps name [EOT]."""
     encoder = model.head.text_encoder
-    num_context = int(released['n_context'])
-    for row, suffix, eot in zip(
-        released['tokens'].long(), encoder.suffix_tokens, encoder.eot_positions
+    assert encoder.context_length == int(released['n_context'])
+    for row, suffix, length in zip(
+        released['tokens'].long(), encoder.suffix_tokens, encoder.lengths
     ):
-        length = int(eot) - num_context
         assert torch.equal(row[1 : length + 1], suffix[:length])
         assert not row[length + 1 :].any()
 

@@ -5,20 +5,21 @@ Imports torch and :mod:`sotglp_mm.structures` only.
 
 from .local_score import local_scores, transport_cost
 from .ood_scores import gl_mcm, local_mcm, mcm
-from .patch_support import gather_support, rank_patches, select_support
+from .patch_support import rank_patches, select_support
+from .selected_similarity import selected_similarity
 from .sinkhorn import sinkhorn
 from .vv_attention import attend_with_values, dual_attention
 
 __all__ = [
     'attend_with_values',
     'dual_attention',
-    'gather_support',
     'gl_mcm',
     'local_mcm',
     'local_scores',
     'mcm',
     'rank_patches',
     'select_support',
+    'selected_similarity',
     'sinkhorn',
     'transport_cost',
 ]

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..structures import TransportPlan
 
+CHUNK_NUMBERS = 2**18
+"""Numbers of plans that are worked on at a time: they stay in a processor's cache."""
+
 
 def sinkhorn(
     cost: Tensor,
@@ -47,12 +50,25 @@ def sinkhorn(
 
 
 def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None) -> TransportPlan:
+    k, n = cost.shape[-2:]
     dtype = torch.promote_types(cost.dtype, torch.float32)
-    log_kernel = cost.to(dtype) / -epsilon
-    log_a, log_b = (-math.log(size) for size in cost.shape[-2:])
+    # problems last: sums over K or N then add whole vectors, many times faster than K x N blocks
+    problems = (cost.to(dtype) / -epsilon).reshape(-1, k, n).permute(1, 2, 0)
+    chunk = max(CHUNK_NUMBERS // max(k * n, 1), 1)
+    solved = [
+        _solve_chunk(log_kernel.contiguous(), max_iters, tolerance)
+        for log_kernel in problems.split(chunk, dim=-1)
+    ]
+    plan = torch.cat([s.plan for s in solved], dim=-1).permute(2, 0, 1).reshape(cost.shape)
+    error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
+    converged = error <= (tolerance or 1e-2)
+    return TransportPlan(plan, converged, error, max(s.n_iters for s in solved))
 
-    log_v = log_kernel.new_zeros(*cost.shape[:-2], 1, cost.shape[-1])
-    log_u, log_v = _update(log_kernel, log_v, log_a, log_b)
+
+def _solve_chunk(log_kernel: Tensor, max_iters: int, tolerance: float | None) -> TransportPlan:
+    """Solve problems (K, N, Q), Q of them; everything in the result has Q last."""
+    log_a, log_b = (-math.log(size) for size in log_kernel.shape[:2])
+    log_u, log_v = _update(log_kernel, torch.zeros_like(log_kernel[:1]), log_a, log_b)
     n_iters = 1
     while n_iters < max_iters:
         if tolerance is None:
@@ -61,25 +77,24 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
             open_problems = _row_error(log_kernel, log_u, log_v, log_a) > tolerance
             if not open_problems.any():
                 break
-            mask = open_problems[..., None, None]
             new_u, new_v = _update(log_kernel, log_v, log_a, log_b)
-            log_u, log_v = torch.where(mask, new_u, log_u), torch.where(mask, new_v, log_v)
+            log_u = torch.where(open_problems, new_u, log_u)
+            log_v = torch.where(open_problems, new_v, log_v)
         n_iters += 1
-
     error = _row_error(log_kernel, log_u, log_v, log_a)
-    plan = (log_kernel + log_u + log_v).exp()
-    return TransportPlan(plan, error <= (tolerance or 1e-2), error, n_iters)
+    return TransportPlan((log_kernel + log_u + log_v).exp(), error, error, n_iters)
 
 
 def _update(
     log_kernel: Tensor, log_v: Tensor, log_a: float, log_b: float
 ) -> tuple[Tensor, Tensor]:
-    """One iteration: meet the rows, then the columns."""
-    log_u = log_a - torch.logsumexp(log_kernel + log_v, dim=-1, keepdim=True)
-    log_v = log_b - torch.logsumexp(log_kernel + log_u, dim=-2, keepdim=True)
+    """One iteration: meet the rows, then the columns. (K, 1, Q) and (1, N, Q)."""
+    log_u = log_a - torch.logsumexp(log_kernel + log_v, dim=1, keepdim=True)
+    log_v = log_b - torch.logsumexp(log_kernel + log_u, dim=0, keepdim=True)
     return log_u, log_v
 
 
 def _row_error(log_kernel: Tensor, log_u: Tensor, log_v: Tensor, log_a: float) -> Tensor:
-    rows = (log_kernel + log_u + log_v).exp().sum(dim=-1)
-    return (rows - math.exp(log_a)).abs().sum(dim=-1)
+    """(Q,)."""
+    rows = (log_kernel + log_u + log_v).exp().sum(dim=1)
+    return (rows - math.exp(log_a)).abs().sum(dim=0)

@@ -1,44 +1,76 @@
 """The frozen text tower, fed with prompt vectors instead of a template's tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from .class_shards import gather_shards, my_share
 from .clip_towers import ClipTowers, HoldsClipTowers
+from .prefix_text_tower import activation_bytes, run_prefix, run_suffix
+
+ACTIVATION_BYTES = 2**30
+"""With ``class_chunk='auto'``: what the backward pass of one call may keep, before it recomputes."""
+
+CHUNK_BYTES = 2**28
+"""With ``class_chunk='auto'``: about what one recomputed chunk keeps."""
 
 
 class PromptTextEncoder(HoldsClipTowers, BaseModule):
     """Encodes ``[SOS] context tokens(class name) [EOT]`` for learnable contexts.
 
-    The tower is causal, so nothing behind [EOT] changes what is read there: it runs over as many
-    positions as the longest class needs, not over CLIP's 77.
+    Exact, and no position is computed twice: the tower is causal, so it stops at [EOT], classes of
+    one length are encoded together, and what stands before the first class-specific token ([SOS],
+    and a context that all classes share) is run once, for its keys and values.
 
     Args:
         towers (ClipTowers): The frozen CLIP.
         class_names (Sequence[str]): Underscores count as spaces, as in the field's prompts.
         context_length (int): M, the context tokens of a prompt.
+        class_chunk (int | str, optional): Classes that are encoded at a time, each chunk once more
+            in the backward pass, so that memory does not grow with their number. ``'auto'``: as
+            many as keep :data:`CHUNK_BYTES`, and no recomputation where everything keeps at most
+            :data:`ACTIVATION_BYTES`. None: never recompute. Defaults to 'auto'.
 
     Raises:
-        ValueError: A class name does not fit into the tower's context.
+        ValueError: A class name does not fit into the tower's context, or ``class_chunk`` is not
+            positive.
     """
 
-    def __init__(self, towers: ClipTowers, class_names: Sequence[str], context_length: int):
+    def __init__(
+        self,
+        towers: ClipTowers,
+        class_names: Sequence[str],
+        context_length: int,
+        class_chunk: int | str | None = 'auto',
+    ):
         super().__init__()
+        if class_chunk not in ('auto', None) and not (
+            isinstance(class_chunk, int) and class_chunk > 0
+        ):
+            raise ValueError(
+                f"class_chunk={class_chunk!r}: expected a positive number of classes, 'auto' or "
+                'None (never recompute)'
+            )
         self.towers = towers
+        self.context_length = context_length
+        self.class_chunk = class_chunk
         tokens = [towers.tokenizer.encode(name.replace('_', ' ')) for name in class_names]
-        self._check_lengths(class_names, tokens, context_length)
+        self._check_lengths(class_names, tokens)
         eot = towers.tokenizer.eot_token_id
-        length = max(map(len, tokens)) + 1
-        padded = [ids + [eot] * (length - len(ids)) for ids in tokens]
-        # behind [CLS] and context: the name and [EOT]; what pads is behind [EOT], hence unread
+        lengths = torch.tensor([len(ids) + 1 for ids in tokens])
+        padded = [ids + [eot] * (int(lengths.max()) - len(ids)) for ids in tokens]
+        self.lengths = lengths.tolist()
+        # behind [SOS] and context: the name and [EOT]; what pads is behind [EOT], and never run
         self.register_buffer('suffix_tokens', torch.tensor(padded), persistent=False)
-        eot_positions = torch.tensor([1 + context_length + len(ids) for ids in tokens])
-        self.register_buffer('eot_positions', eot_positions, persistent=False)
 
     def forward(self, context: Tensor) -> Tensor:
         """Text features of prompts.
+
+        In distributed training every process encodes its share of the classes and gets all
+        features (gradients too go through the exchange); all must then make the same calls.
 
         Args:
             context: (C, n, M, d), n contexts for each class, or (n, M, d), shared by all classes.
@@ -46,33 +78,72 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         Returns:
             Tensor: (C, n, D), not normalised.
         """
+        with_grad = torch.is_grad_enabled() and context.requires_grad
+        by_length = sorted(range(len(self.lengths)), key=self.lengths.__getitem__)
+        share = my_share(by_length) if with_grad and self.training else None
+        classes = by_length if share is None else share
+        features = self._encode(context, classes, with_grad)
+        index = torch.tensor(classes, device=features.device)
+        if share is None:
+            return features[index.argsort()]
+        return gather_shards(features, index, len(by_length))
+
+    def _encode(self, context: Tensor, classes: list[int], with_grad: bool) -> Tensor:
+        """Features of some classes, sorted by length: (len(classes), n, D)."""
         clip = self.towers.clip
-        num_classes = len(self.suffix_tokens)
+        sos = clip.token_embedding.weight[self.towers.tokenizer.sot_token_id].view(1, 1, -1)
         if context.ndim == 3:
-            context = context.expand(num_classes, *context.shape)
-        num_prompts = context.shape[1]
+            first = torch.cat([sos.expand(len(context), -1, -1), context], dim=1)
+            own = None
+        else:
+            first = sos
+            own = context[torch.tensor(classes, device=context.device)]
+        prefix = run_prefix(clip, first)
+        recompute, chunks = self._chunks(classes, context.shape[-3], own is not None, with_grad)
+        features = []
+        for start, stop in chunks:
+            tokens = self.suffix_tokens[classes[start:stop], : self.lengths[classes[start]]]
+            arguments = (tokens, None if own is None else own[start:stop], prefix)
+            if recompute:
+                # the frozen tower draws nothing, so there is no random state to keep
+                features.append(
+                    checkpoint(
+                        self._encode_chunk,
+                        *arguments,
+                        use_reentrant=False,
+                        preserve_rng_state=False,
+                    )
+                )
+            else:
+                features.append(self._encode_chunk(*arguments))
+        return torch.cat(features)
 
-        x = self._embed(context).flatten(0, 1)
-        x = x + clip.positional_embedding[: x.shape[1]]
-        x = clip.transformer(x, attn_mask=clip.attn_mask[: x.shape[1], : x.shape[1]])
-        eot = self.eot_positions.repeat_interleave(num_prompts)
-        x = x[torch.arange(len(x), device=x.device), eot]
-        return (clip.ln_final(x) @ clip.text_projection).unflatten(0, (num_classes, num_prompts))
-
-    def _embed(self, context: Tensor) -> Tensor:
-        """(C, n, M, d) contexts -> (C, n, length, d) embedded prompts, without positions."""
+    def _encode_chunk(self, tokens: Tensor, context: Tensor | None, prefix: list) -> Tensor:
+        """Token ids (c, T) of as many classes of one length -> (c, n, D)."""
         clip = self.towers.clip
-        num_classes, num_prompts = context.shape[:2]
-        sos = clip.token_embedding.weight[self.towers.tokenizer.sot_token_id]
-        suffix = clip.token_embedding(self.suffix_tokens)
-        return torch.cat(
-            [
-                sos.expand(num_classes, num_prompts, 1, -1),
-                context,
-                suffix[:, None].expand(-1, num_prompts, -1, -1),
-            ],
-            dim=2,
-        )
+        num_prompts = len(prefix[0][0]) if context is None else context.shape[1]
+        x = clip.token_embedding(tokens)[:, None].expand(-1, num_prompts, -1, -1)
+        if context is not None:
+            x = torch.cat([context, x], dim=2)
+        x = run_suffix(clip, x, prefix)
+        return clip.ln_final(x) @ clip.text_projection
+
+    def _chunks(
+        self, classes: list[int], num_prompts: int, own_context: bool, with_grad: bool
+    ) -> tuple[bool, Iterator[tuple[int, int]]]:
+        """Whether to recompute, and ranges of ``classes`` of one length to encode together."""
+        before = self.context_length if own_context else 0
+        costs = [
+            activation_bytes(self.towers.clip, num_prompts * (before + self.lengths[c]))
+            for c in classes
+        ]
+        limit = self.class_chunk
+        if limit == 'auto':
+            recompute = with_grad and sum(costs) > ACTIVATION_BYTES
+            limit = None if with_grad and not recompute else max(CHUNK_BYTES // max(costs), 1)
+        else:
+            recompute = with_grad and limit is not None and limit < len(classes)
+        return recompute, _ranges([self.lengths[c] for c in classes], limit)
 
     def embed_context(self, text: str) -> Tensor:
         """Token embeddings of a context written in words.
@@ -87,11 +158,22 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         embedding = self.towers.clip.token_embedding.weight
         return embedding[tokens.to(embedding.device)].detach().clone()
 
-    def _check_lengths(self, class_names, tokens, context_length: int) -> None:
-        room = self.towers.clip.context_length - context_length - 2  # [SOS] and [EOT]
+    def _check_lengths(self, class_names: Sequence[str], tokens: list[list[int]]) -> None:
+        room = self.towers.clip.context_length - self.context_length - 2  # [SOS] and [EOT]
         for name, ids in zip(class_names, tokens):
             if len(ids) > room:
                 raise ValueError(
                     f'The class name {name!r} takes {len(ids)} tokens, but behind '
-                    f'{context_length} context tokens there is room for {room}; shorten the name'
+                    f'{self.context_length} context tokens there is room for {room}; shorten '
+                    'the name'
                 )
+
+
+def _ranges(lengths: list[int], limit: int | None) -> Iterator[tuple[int, int]]:
+    """Cut sorted ``lengths`` into ranges of equal ones, of at most ``limit``."""
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        is_full = limit is not None and stop - start == limit
+        if stop == len(lengths) or is_full or lengths[stop] != lengths[start]:
+            yield start, stop
+            start = stop

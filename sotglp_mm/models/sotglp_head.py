@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..class_names import resolve_class_names
-from ..functional import gather_support
+from ..functional import selected_similarity
 from ..settings import checked_settings
 from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
 from .clip_towers import HoldsClipTowers, build_towers
@@ -48,6 +48,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         selector (dict): Defaults to ``dict(type='SparsePatchSelector')``.
         local_loss (dict): Defaults to ``dict(type='OTAllocationLoss')``.
         loss (dict): Loss of the global branch. Defaults to ``dict(type='CrossEntropyLoss')``.
+        class_chunk (int | str, optional): Bounds the memory of the text tower in training by
+            encoding so many classes at a time, and again in the backward pass; see
+            :class:`PromptTextEncoder`. Defaults to 'auto'.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -63,6 +66,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         selector: dict = dict(type='SparsePatchSelector'),
         local_loss: dict = dict(type='OTAllocationLoss'),
         loss: dict = dict(type='CrossEntropyLoss'),
+        class_chunk: int | str | None = 'auto',
         init_cfg: dict | None = None,
     ):
         super().__init__(loss=loss, init_cfg=init_cfg)
@@ -70,12 +74,14 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         self.class_names = resolve_class_names(class_names)
         self.towers = build_towers(clip)
         num_context = len(self.towers.tokenizer.encode(context))
-        self.text_encoder = PromptTextEncoder(self.towers, self.class_names, num_context)
+        self.text_encoder = PromptTextEncoder(
+            self.towers, self.class_names, num_context, class_chunk
+        )
         self.num_kept = max(num_global_prompts - int(prompt_dropout * num_global_prompts), 1)
 
         words = self.text_encoder.embed_context(context)
         self.global_prompts = nn.Parameter(words.repeat(num_global_prompts, 1, 1))
-        self._text_features = TextFeatureCache()
+        self._text_caches = TextFeatureCache(), TextFeatureCache()  # global, local
         self.local_prompts = None
         if num_local_prompts:
             shape = (self.num_classes, num_local_prompts, *words.shape)
@@ -103,13 +109,13 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
         scale = self.towers.logit_scale
-        text = self._encode(self.global_prompts)
+        text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
             logits = scale * self._train_global_scores(feats.image, text)
             loss_global = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
         if self.local_prompts is None:
             return dict(loss_global=loss_global)
-        text = self._encode(self.local_prompts)
+        text = self._text_features(self.local_prompts, self._text_caches[1])
         with _no_autocast(text):
             local = self._local_scores(feats.patches, text)
             loss_local = self.local_loss(local, target, scale)
@@ -152,14 +158,14 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         Returns:
             tuple: Sg (B, C), and Sl (B, C) or None if N = 0.
         """
-        text_global, text_local = self._text_features.get(
-            self._encode, self.global_prompts, self.local_prompts
-        )
-        with _no_autocast(text_global):
-            global_scores = self.global_similarity(feats.image, text_global).mean(dim=-1)
-            if text_local is None:
-                return global_scores, None
-            return global_scores, self._local_scores(feats.patches, text_local)
+        text = self._text_features(self.global_prompts, self._text_caches[0])
+        with _no_autocast(text):
+            global_scores = self.global_similarity(feats.image, text).mean(dim=-1)
+        if self.local_prompts is None:
+            return global_scores, None
+        text = self._text_features(self.local_prompts, self._text_caches[1])
+        with _no_autocast(text):
+            return global_scores, self._local_scores(feats.patches, text)
 
     @staticmethod
     def global_similarity(image: Tensor, text: Tensor) -> Tensor:
@@ -168,7 +174,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def local_similarity(self, patches: Tensor, text: Tensor, support: Tensor) -> Tensor:
         """Cosines (B, C, K, N) of selected patches and the local prompts of their class."""
-        return torch.einsum('bckd,cnd->bckn', gather_support(patches, support), text)
+        return selected_similarity(patches, text, support)
 
     def _local_scores(self, patches: Tensor, text: Tensor) -> Tensor:
         support = self.selector(patches, text)
@@ -186,6 +192,12 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         size = (batch_size, self.num_kept)
         return torch.randint(num_global, size, device=self.global_prompts.device)
 
+    def _text_features(self, prompts: Tensor, cache: TextFeatureCache) -> Tensor:
+        """Encoded anew in every step that learns these prompts, else once."""
+        if torch.is_grad_enabled() and prompts.requires_grad:
+            return self._encode(prompts)
+        return cache.get(self._encode, prompts)
+
     def _encode(self, context: Tensor) -> Tensor:
         """Unit text features (C, n, D), in float32 also where the tower ran under autocast."""
         return F.normalize(self.text_encoder(context).float(), dim=-1)
@@ -196,7 +208,8 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def train(self, mode: bool = True) -> 'SOTGLPHead':
         """Switch mode; text features are encoded anew afterwards."""
-        self._text_features.clear()
+        for cache in self._text_caches:
+            cache.clear()
         return super().train(mode)
 
     def _explain_shape(self) -> str:

@@ -1,11 +1,15 @@
 """The shared sparse support of every class, as a registered part."""
 
+import torch
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional.patch_support import RANKS, rank_patches, select_support
 from ..settings import checked_settings
+
+CHUNK_NUMBERS = 2**22
+"""Similarities that are held at a time, beside some integers made of them (100 MB in all)."""
 
 
 @MODELS.register_module()
@@ -48,5 +52,12 @@ class SparsePatchSelector(BaseModule):
         Raises:
             ValueError: The images have fewer than K patches.
         """
-        ranked = rank_patches(patches.detach(), prompts.detach(), self.rank)
-        return select_support(ranked, self.k)
+        patches, prompts = patches.detach(), prompts.detach()
+        num_images, num_patches = patches.shape[:2]
+        ranked_by = 1 if self.rank == 'mean' else prompts.shape[1]
+        per_class = max(num_images * num_patches * ranked_by, 1)
+        supports = [
+            select_support(rank_patches(patches, texts, self.rank), self.k)
+            for texts in prompts.split(max(CHUNK_NUMBERS // per_class, 1))
+        ]
+        return torch.cat(supports, dim=1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class TextFeatureCache:
-    """Keeps what an encoder made of some prompts, and a copy of the prompts to compare with.
+    """Keeps what an encoder made of prompts, and a copy of the prompts to compare with.
 
     Comparing values costs far less than encoding, and notices every change: an optimiser's step, a
     loaded checkpoint, the swap of an EMA hook (which no version counter sees).
@@ -18,29 +18,24 @@ class TextFeatureCache:
 
     def clear(self) -> None:
         """Forget."""
-        self._made_from: list[Tensor | None] = []
+        self._made_from: Tensor | None = None
         self._autocast: tuple = ()
-        self._features: list[Tensor | None] = []
+        self._features: Tensor | None = None
 
-    def get(
-        self, encode: Callable[[Tensor], Tensor], *prompts: Tensor | None
-    ) -> list[Tensor | None]:
-        """Features of each of ``prompts``, None for None, encoded if anything changed."""
-        autocast = _autocast_state(prompts)
-        if autocast != self._autocast or not _all_equal(self._made_from, prompts):
-            self._features = [None if p is None else encode(p).detach() for p in prompts]
-            self._made_from = [None if p is None else p.detach().clone() for p in prompts]
+    @torch.no_grad()
+    def get(self, encode: Callable[[Tensor], Tensor], prompts: Tensor) -> Tensor:
+        """Features of ``prompts``, encoded if anything changed; without a gradient."""
+        autocast = _autocast_state(prompts.device.type)
+        if autocast != self._autocast or not _equal(self._made_from, prompts):
+            self._features = encode(prompts)
+            self._made_from = prompts.detach().clone()
             self._autocast = autocast
         return self._features
 
 
-def _autocast_state(prompts: tuple[Tensor | None, ...]) -> tuple:
-    device = next(p.device.type for p in prompts if p is not None)
+def _autocast_state(device: str) -> tuple:
     return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
 
-def _all_equal(old: list[Tensor | None], new: tuple[Tensor | None, ...]) -> bool:
-    return len(old) == len(new) and all(
-        a is b if a is None or b is None else a.device == b.device and torch.equal(a, b)
-        for a, b in zip(old, new)
-    )
+def _equal(old: Tensor | None, new: Tensor) -> bool:
+    return old is not None and old.device == new.device and torch.equal(old, new)

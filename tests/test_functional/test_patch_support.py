@@ -5,7 +5,7 @@ import reference
 import torch
 import torch.nn.functional as F
 
-from sotglp_mm.functional import gather_support, rank_patches, select_support
+from sotglp_mm.functional import rank_patches, select_support
 
 B, P, C, N, D, K = 2, 7, 3, 4, 6, 5
 RANKS = ('mean', 'max', 'logsumexp')
@@ -79,11 +79,15 @@ def test_unknown_rank(patches, prompts):
         rank_patches(patches, prompts, 'median')
 
 
-def test_gather_support(patches):
-    support = torch.randint(P, (B, C, K), generator=torch.Generator().manual_seed(2))
-    found = gather_support(patches, support)
-    assert found.shape == (B, C, K, D)
-    for b in range(B):
-        for c in range(C):
-            for k in range(K):
-                assert torch.equal(found[b, c, k], patches[b, support[b, c, k]])
+def test_order_of_awkward_numbers():
+    scores = torch.tensor([-0.0, -3e38, 1e-45, 0.0, -1e-45, 3e38, -1.5, -1.25])
+    found = select_support(scores[None, :, None], len(scores))
+    assert found.tolist() == [[[5, 2, 0, 3, 4, 7, 6, 1]]]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_order_equals_a_stable_sort(dtype: torch.dtype):
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randn(B, 50, C, generator=generator).to(dtype)  # bfloat16 has many ties
+    expected = scores.transpose(1, 2).argsort(dim=-1, descending=True, stable=True)
+    torch.testing.assert_close(select_support(scores, 50), expected)

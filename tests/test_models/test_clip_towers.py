@@ -8,12 +8,12 @@ import open_clip
 import pytest
 import torch
 from mmpretrain.registry import MODELS
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU as TheirQuickGELU
 from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.models.clip_towers import build_towers, load_clip
+from sotglp_mm.models.clip_towers import QuickGELU, build_towers, load_clip
 
 
 @pytest.fixture(scope='module')
@@ -324,3 +324,15 @@ def test_a_tag_that_cannot_be_fetched_names_a_file_to_bring(monkeypatch):
     assert "'openai' of 'ViT-B-32' could not be fetched (OSError)" in message
     assert 'ViT-B-32.pt (original release)' in message
     assert "clip = dict(model_name='ViT-B-32', pretrained='/path/to/that/file')" in message
+
+
+def test_quick_gelu_is_open_clip_s_and_keeps_one_tensor():
+    x = torch.linspace(-8, 8, 101, dtype=torch.float64, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        found = QuickGELU()(x)
+    assert sum(tensor.numel() > 1 for tensor in kept) == 1
+    expected = TheirQuickGELU()(x)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.sum(), x)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)

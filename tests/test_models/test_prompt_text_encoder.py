@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_clip import config_with, write_clip
 
-from sotglp_mm.models import PromptTextEncoder
+from sotglp_mm.models import PromptTextEncoder, prompt_text_encoder
 from sotglp_mm.models.clip_towers import ClipTowers, load_clip
 
 NAMES = ['cat', 'grey-headed flying fox', 'boeing 737-800', 'ram']  # 1 to some 8 tokens
@@ -57,13 +57,13 @@ def test_each_class_is_encoded_on_its_own(towers, encoder):
 def test_what_stands_behind_eot_does_not_matter(encoder):
     context = contexts(N, M, WIDTH)
     expected = encoder(context)
-    positions = torch.arange(encoder.suffix_tokens.shape[1]) + 1 + M
-    behind = positions > encoder.eot_positions[:, None]
-    assert behind.any()
-    encoder.suffix_tokens[behind] = 320
+    positions = torch.arange(encoder.suffix_tokens.shape[1])
+    lengths = torch.tensor(encoder.lengths)[:, None]
+    assert (positions >= lengths).any()
+    encoder.suffix_tokens[positions >= lengths] = 320
     torch.testing.assert_close(encoder(context), expected, rtol=0, atol=0)
     # one position earlier it does
-    encoder.suffix_tokens[positions == encoder.eot_positions[:, None]] = 320
+    encoder.suffix_tokens[positions == lengths - 1] = 320
     assert (encoder(context) - expected).abs().amax(dim=(1, 2)).min() > 1e-4
 
 
@@ -80,6 +80,89 @@ def test_underscores_count_as_spaces(towers):
         PromptTextEncoder(towers, [name], M)(context) for name in ('sea_lion', 'sea lion')
     )
     torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.fixture(params=[False, True], ids=['shared', 'own'])
+def context(request) -> torch.Tensor:
+    shape = (C, N, M, WIDTH) if request.param else (N, M, WIDTH)
+    return contexts(*shape).requires_grad_()
+
+
+def features_and_gradient(encoder, context) -> tuple[torch.Tensor, torch.Tensor]:
+    features = encoder(context)
+    weights = contexts(*features.shape)
+    return features, torch.autograd.grad((features * weights).sum(), context)[0]
+
+
+def test_equal_to_the_whole_context_of_the_tower(towers, encoder, context):
+    """All 77 positions, every prompt on its own, by open_clip's blocks."""
+    clip, features = towers.clip, []
+    for c, name in enumerate(NAMES):
+        tokens = towers.tokenizer(['x ' * M + name])
+        own = context if context.ndim == 3 else context[c]
+        x = clip.token_embedding(tokens).expand(N, -1, -1)
+        x = torch.cat([x[:, :1], own, x[:, 1 + M :]], dim=1) + clip.positional_embedding
+        x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask))
+        features.append(x[:, tokens.argmax()] @ clip.text_projection)
+    expected = torch.stack(features)
+    weights = contexts(*expected.shape)
+    expected_gradient = torch.autograd.grad((expected * weights).sum(), context)[0]
+    found, gradient = features_and_gradient(encoder, context)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize('class_chunk', [1, 2, 3])
+def test_chunks_change_nothing(towers, encoder, context, class_chunk: int):
+    expected = features_and_gradient(encoder, context)
+    chunked = PromptTextEncoder(towers, NAMES, M, class_chunk)
+    for found, value in zip(features_and_gradient(chunked, context), expected):
+        torch.testing.assert_close(found, value)
+
+
+def saved_bytes(encoder, context) -> int:
+    """What autograd keeps beside the frozen weights."""
+    weights = {p.untyped_storage().data_ptr() for p in encoder.towers.clip.parameters()}
+    kept = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        features = encoder(context)
+    assert features.requires_grad
+    return sum(kept.values())
+
+
+def test_chunks_keep_next_to_nothing_for_the_backward_pass(towers):
+    names = [f'cat {i % 10}' for i in range(60)]
+    context = contexts(len(names), N, M, WIDTH).requires_grad_()
+    whole = saved_bytes(PromptTextEncoder(towers, names, M, None), context)
+    chunked = saved_bytes(PromptTextEncoder(towers, names, M, 10), context)
+    assert chunked - context.nbytes < 0.01 * whole  # the context is there in any case
+
+
+def test_automatic_chunks_follow_the_limits(towers, monkeypatch):
+    names = [f'cat {i % 10}' for i in range(12)]
+    context = contexts(len(names), N, M, WIDTH).requires_grad_()
+    encoder = PromptTextEncoder(towers, names, M)
+    assert saved_bytes(encoder, context) == saved_bytes(
+        PromptTextEncoder(towers, names, M, None), context
+    )
+    monkeypatch.setattr(prompt_text_encoder, 'ACTIVATION_BYTES', 1000)
+    monkeypatch.setattr(prompt_text_encoder, 'CHUNK_BYTES', 1000)
+    assert saved_bytes(encoder, context) == saved_bytes(
+        PromptTextEncoder(towers, names, M, 1), context
+    )
+
+
+@pytest.mark.parametrize('class_chunk', [0, -1, 'all', 2.0])
+def test_a_chunk_that_is_no_number_of_classes(towers, class_chunk):
+    with pytest.raises(ValueError, match=rf'class_chunk={class_chunk!r}: expected a positive'):
+        PromptTextEncoder(towers, NAMES, M, class_chunk)
 
 
 def test_gradient_reaches_the_context_and_nothing_else(towers, encoder):

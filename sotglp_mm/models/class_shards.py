@@ -1,0 +1,42 @@
+"""Sharing a computation over classes out among the processes of a distributed run."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_functional
+from torch import Tensor
+
+
+def my_share(items: Sequence[int]) -> list[int] | None:
+    """Every R-th item, from this process's rank on; None if there is nothing to share out.
+
+    Args:
+        items: Sorted by cost, so that every process gets about as much to do.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    world = dist.get_world_size()
+    # with fewer items than processes somebody would be left without a graph, which DDP waits for
+    if world == 1 or len(items) < world:
+        return None
+    return list(items[dist.get_rank() :: world])
+
+
+def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:
+    """Put together what the processes made of their shares; the gradient goes back to the maker.
+
+    The gradient of a share is the sum over all processes. DDP then averages over processes, of
+    which one made that share: together that is the gradient of the mean loss, as without shares.
+
+    Args:
+        features: (share, ...), of this process.
+        index: int64 (share,), which classes they are of.
+        num_classes: C.
+
+    Returns:
+        Tensor: (C, ...), the same in every process.
+    """
+    empty = features.new_zeros(num_classes, *features.shape[1:])
+    # a sum with zeros: exact, and any backend can do it
+    return dist_functional.all_reduce(empty.index_copy(0, index, features))

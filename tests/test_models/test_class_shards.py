@@ -1,0 +1,51 @@
+"""Text encoding shared out among processes: what one process with the whole batch computes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from shard_work import NAMES, STEPS, build, train, work
+from small_clip import write_clip
+
+from sotglp_mm.models.class_shards import my_share
+
+FROZEN = {
+    'all learn': (),
+    'global frozen': ('head.global_prompts',),
+    'prompts frozen': ('head.global_prompts', 'head.local_prompts'),
+}
+
+
+@pytest.mark.parametrize('frozen', FROZEN.values(), ids=FROZEN)
+@pytest.mark.parametrize('world', [2, 3])
+def test_processes_equal_one(tmp_path: Path, world: int, frozen: tuple):
+    clip = write_clip(tmp_path)
+    model = build(clip, frozen)
+    expected = train(model, dict(model.named_parameters()), slice(None))
+    mp.spawn(work, (world, str(tmp_path), clip, frozen), nprocs=world)
+    encoded = 0
+    for rank in range(world):
+        saved = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        assert saved['found'].keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(
+                saved['found'][name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f'{n}: {m}'
+            )
+        encoded += sum(saved['encoded'])
+    # learned prompts: every class once a step, whoever encodes it; frozen ones: once in every process
+    kinds_frozen = len(frozen)
+    assert encoded == len(NAMES) * (STEPS * (2 - kinds_frozen) + world * kinds_frozen)
+
+
+def test_one_process_shares_nothing():
+    assert my_share([0, 1, 2]) is None
+
+
+def test_fewer_classes_than_processes_are_not_shared_out(monkeypatch):
+    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+    monkeypatch.setattr(dist, 'get_world_size', lambda: 3)
+    monkeypatch.setattr(dist, 'get_rank', lambda: 1)
+    assert my_share([4, 7]) is None
+    assert my_share([4, 7, 9, 5]) == [7]
