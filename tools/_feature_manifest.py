@@ -48,6 +48,8 @@ def build_model(cfg: Config, device: str) -> dict:
     Raises:
         ValueError: The config has others than a cache can stand in for.
     """
+    if 'cache' in cfg.model.backbone:
+        raise ValueError('this is the config of a cache already; give the one it was made from')
     pixels = dict(cfg.model.get('data_preprocessor') or {})
     if pixels.setdefault('type', 'ClsDataPreprocessor') != 'ClsDataPreprocessor':
         raise ValueError(f'expected a ClsDataPreprocessor in model, got {pixels["type"]!r}')
@@ -58,10 +60,7 @@ def build_model(cfg: Config, device: str) -> dict:
         )
     backbone = MODELS.build(cfg.model.backbone)
     if not isinstance(backbone, OpenCLIPViT):
-        raise ValueError(
-            f'expected an OpenCLIPViT as backbone, got {type(backbone).__name__}'
-            + (': this is the config of a cache already' if 'cache' in cfg.model.backbone else '')
-        )
+        raise ValueError(f'expected an OpenCLIPViT as backbone, got {type(backbone).__name__}')
     parts = dict(backbone=backbone, data_preprocessor=MODELS.build(pixels))
     return {name: part.to(device).eval() for name, part in parts.items()}
 

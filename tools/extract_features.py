@@ -107,9 +107,9 @@ def write_configs(args: argparse.Namespace, splits: dict) -> None:
             print(f'{file} is left as it is, though it would be written otherwise now')
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Extract, or go on extracting."""
-    args = parse_args()
+    args = parse_args(arguments)
     cfg = load_config(args)
     model = build_model(cfg, get_device() if args.device == 'auto' else args.device)
     manifest, datasets, samples = make_manifest(cfg, model['backbone'], args)
