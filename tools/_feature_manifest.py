@@ -48,21 +48,34 @@ def build_model(cfg: Config, device: str) -> dict:
     Raises:
         ValueError: The config has others than a cache can stand in for.
     """
-    if 'cache' in cfg.model.backbone:
-        raise ValueError('this is the config of a cache already; give the one it was made from')
     pixels = dict(cfg.model.get('data_preprocessor') or {})
-    if pixels.setdefault('type', 'ClsDataPreprocessor') != 'ClsDataPreprocessor':
+    pixels.setdefault('type', 'ClsDataPreprocessor')
+    _check_parts(cfg, pixels)
+    pixels.pop('batch_augments', None)
+    parts = dict(backbone=cfg.model.backbone, data_preprocessor=pixels)
+    return {name: MODELS.build(part).to(device).eval() for name, part in parts.items()}
+
+
+def _check_parts(cfg: Config, pixels: dict) -> None:
+    backbone = cfg.model.backbone
+    if backbone.type == 'CachedFeatureBackbone':
+        raise ValueError('this is the config of a cache already; give the one it was made from')
+    if backbone.type != 'OpenCLIPViT':
+        raise ValueError(f'expected an OpenCLIPViT as backbone, got {backbone.type!r}')
+    if backbone.clip.get('pretrained') is None:
+        raise ValueError(
+            'clip.pretrained is None: random weights differ in every process, so no run could use '
+            'their features; name weights'
+        )
+    if cfg.get('data_preprocessor') and not cfg.model.get('data_preprocessor'):
+        raise ValueError('expected data_preprocessor inside model, found it beside; move it there')
+    if pixels['type'] != 'ClsDataPreprocessor':
         raise ValueError(f'expected a ClsDataPreprocessor in model, got {pixels["type"]!r}')
-    if pixels.pop('batch_augments', None) or cfg.model.get('train_cfg'):
+    if pixels.get('batch_augments') or cfg.model.get('train_cfg'):
         raise ValueError(
             'batch augmentations (mixup, cutmix) mix pixels, so features cannot be cached; leave '
             'model.train_cfg and data_preprocessor.batch_augments out'
         )
-    backbone = MODELS.build(cfg.model.backbone)
-    if not isinstance(backbone, OpenCLIPViT):
-        raise ValueError(f'expected an OpenCLIPViT as backbone, got {type(backbone).__name__}')
-    parts = dict(backbone=backbone, data_preprocessor=MODELS.build(pixels))
-    return {name: part.to(device).eval() for name, part in parts.items()}
 
 
 def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) -> tuple:

@@ -282,6 +282,37 @@ class TestInProcess:
             run(mini_cache.cache / 'config.py', '--out', tmp_path / 'out')
         assert not (tmp_path / 'out').exists()
 
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            ('clip.pretrained=None', 'random weights differ in every process'),
+            ('model.backbone.type=ResNet', 'expected an OpenCLIPViT as backbone'),
+            ('model.data_preprocessor.type=SelfSupDataPreprocessor', 'expected a ClsData'),
+            ('data_preprocessor.to_rgb=True', 'expected data_preprocessor inside model'),
+        ],
+    )
+    def test_a_model_that_cannot_be_cached(self, run, mini_cache, tmp_path, change, message):
+        config = tmp_path / 'other.py'
+        config.write_text(f'_base_ = {str(mini_cache.config)!r}\n')
+        options = [change]
+        if change.startswith('data_preprocessor'):
+            options.append('model.data_preprocessor=None')
+        with pytest.raises(ValueError, match=message):
+            run(config, '--out', tmp_path / 'out', '--cfg-options', *options)
+
+    def test_inside_the_current_folder_paths_are_relative(self, mini_cache, monkeypatch):
+        from _cached_config import derived_configs
+
+        splits = dict(train_dataloader='train')
+        out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
+        monkeypatch.chdir(mini_cache.folder)
+        assert (
+            "_base_ = '../../mini.py'" in derived_configs(config, None, out, splits)['config.py']
+        )
+        monkeypatch.chdir(REPO)
+        text = derived_configs(config, None, out, splits)['config.py']
+        assert f'_base_ = {config.as_posix()!r}' in text
+
     def test_an_item_under_another_label_is_refused(self, mini_cache):
         """A dataset that replaces what it cannot load must not fill a cache unnoticed."""
         from _feature_writer import PendingViews
