@@ -160,7 +160,8 @@ def test_a_killed_extraction_goes_on(mini_cache, tmp_path: Path):
     views = 40
     done = kill_on_the_way(mini_cache.config, tmp_path / 'killed', views)
     assert 0 < done < views * 12
-    refused = run_tool(['train.py', tmp_path / 'killed' / 'config.py'], mini_cache.folder)
+    arguments = ['train.py', tmp_path / 'killed' / 'config.py', '--work-dir', tmp_path / 'run']
+    refused = run_tool(arguments, mini_cache.folder)
     assert refused.returncode != 0
     assert 'is incomplete' in refused.stderr and '--views 40' in refused.stderr
 
