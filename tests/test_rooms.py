@@ -7,11 +7,12 @@ import pytest
 from mini_runs import REPO
 
 PACKAGE = REPO / 'sotglp_mm'
-FLOOR = {'structures', 'settings', 'class_names'}
+FLOOR = {'structures', 'settings', 'class_names', 'feature_cache'}
 OWN = {
     'structures': set(),
     'settings': set(),
     'class_names': set(),
+    'feature_cache': set(),
     'functional': {'structures'},
     'models': FLOOR | {'functional'},
     'datasets': FLOOR,
@@ -23,6 +24,7 @@ THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
     'class_names': set(),
+    'feature_cache': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
     'datasets': STACK | {'numpy', 'sklearn', 'cv2'},

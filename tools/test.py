@@ -44,6 +44,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = True
+    if args.tta or args.show or args.show_dir:
+        _check_images(cfg)
     if args.show or args.show_dir:
         cfg.default_hooks.setdefault('visualization', dict(type='VisualizationHook'))
         cfg.default_hooks.visualization.update(
@@ -55,6 +57,14 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
         )
     if args.tta:
         use_test_time_augmentation(cfg)
+
+
+def _check_images(cfg: Config) -> None:
+    if cfg.test_dataloader.dataset.type == 'CachedFeatureDataset':
+        raise ValueError(
+            '--tta, --show and --show-dir need images, and this config reads cached features; '
+            'use the config that the cache was made from, it loads the same checkpoint'
+        )
 
 
 def use_test_time_augmentation(cfg: Config) -> None:

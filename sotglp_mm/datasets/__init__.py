@@ -1,5 +1,6 @@
 """Datasets, few-shot wrappers and transforms."""
 
+from .cached_feature_dataset import CachedFeatureDataset
 from .coop_imagenet_dataset import CoOpImageNetDataset
 from .coop_split_dataset import CoOpSplitDataset
 from .demo_digits_dataset import DemoDigitsDataset
@@ -8,6 +9,7 @@ from .few_shot_dataset import FewShotDataset
 from .load_image_strict import LoadImageStrict
 
 __all__ = [
+    'CachedFeatureDataset',
     'CoOpImageNetDataset',
     'CoOpSplitDataset',
     'DemoDigitsDataset',

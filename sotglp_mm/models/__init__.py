@@ -1,5 +1,7 @@
-"""Registered models: frozen towers, projection, prompts, selection, allocation."""
+"""Registered models: frozen towers or their cached outputs, projection, prompts, allocation."""
 
+from .cached_feature_backbone import CachedFeatureBackbone
+from .cached_feature_preprocessor import CachedFeaturePreprocessor
 from .local_projection_neck import LocalProjectionNeck
 from .open_clip_vit import OpenCLIPViT
 from .ot_allocation_loss import OTAllocationLoss
@@ -8,6 +10,8 @@ from .sotglp_head import SOTGLPHead
 from .sparse_patch_selector import SparsePatchSelector
 
 __all__ = [
+    'CachedFeatureBackbone',
+    'CachedFeaturePreprocessor',
     'LocalProjectionNeck',
     'OTAllocationLoss',
     'OpenCLIPViT',

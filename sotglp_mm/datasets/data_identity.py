@@ -1,0 +1,77 @@
+"""What a feature cache has to know of a dataset, to tell later whether it is still the same."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..feature_cache import plain, samples_digest
+
+# Where the data lies is not what it is: a cache may be used on another machine.
+_PLACES = ('data_root',)
+
+
+def describe_data(dataset, settings: dict) -> tuple[dict, list]:
+    """Describe a dataset, without loading an image.
+
+    Args:
+        dataset: Built, with ``metainfo['classes']``, ``get_data_info`` and ``get_cat_ids``.
+        settings: The config that it was built from, pipelines included.
+
+    Returns:
+        tuple: Of the manifest, ``dataset`` (the settings but for places), ``classes``,
+        ``num_images`` and ``samples_sha256``; and the samples
+        ``[[identity, label, bytes of the file or None], ...]``. The identity of an image is its
+        path below ``data_root``, or else whatever its annotation holds beside the label.
+
+    Raises:
+        TypeError: The dataset cannot tell its classes or annotations.
+    """
+    for name in ('get_data_info', 'get_cat_ids', 'metainfo'):
+        if not hasattr(dataset, name):
+            raise TypeError(
+                f'{type(dataset).__name__} has no {name!r}, by which a feature cache knows '
+                "images and classes; use a dataset like MMPretrain's own or FewShotDataset"
+            )
+    if 'classes' not in dataset.metainfo:
+        raise TypeError(f"{type(dataset).__name__} has no class names: no metainfo['classes']")
+    root = _data_root(dataset)
+    samples = [
+        [*_identity(dataset.get_data_info(index), root), int(dataset.get_cat_ids(index)[0])]
+        for index in range(len(dataset))
+    ]
+    samples = plain([[identity, label, size] for identity, size, label in samples])
+    about = dict(
+        dataset=plain(_without_places(settings)),
+        classes=list(dataset.metainfo['classes']),
+        num_images=len(samples),
+        samples_sha256=samples_digest(samples),
+    )
+    return about, samples
+
+
+def _identity(info: dict, root: str) -> tuple:
+    """What names an image, and the size of its file in bytes if it has one."""
+    if 'img_path' not in info:
+        skipped = ('gt_label', 'sample_idx')
+        return {key: value for key, value in info.items() if key not in skipped}, None
+    path = Path(info['img_path'])
+    # the size is cheap, and tells of most images that were replaced under their name
+    size = path.stat().st_size if path.is_file() else None
+    below = root and path.is_relative_to(root)
+    return (path.relative_to(root) if below else path).as_posix(), size
+
+
+def _data_root(dataset) -> str:
+    while dataset is not None:
+        root = getattr(dataset, 'data_root', '')
+        if root:
+            return root
+        dataset = getattr(dataset, 'dataset', None)
+    return ''
+
+
+def _without_places(settings):
+    if isinstance(settings, Mapping):
+        return {k: _without_places(v) for k, v in settings.items() if k not in _PLACES}
+    if isinstance(settings, list | tuple):
+        return [_without_places(each) for each in settings]
+    return settings

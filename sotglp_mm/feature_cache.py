@@ -1,0 +1,265 @@
+"""A folder of stored tower outputs: what lies in it, and what its manifest pins.
+
+::
+
+    manifest.json         what the features were made from
+    train/, test/, ...    one folder a split:
+        patches.npy       (V, N, P, W) float16, V views of N images
+        image.npy         (V, N, W) float16
+        done.npy          (V, N) bool: which of them are written
+        samples.json      [[identity, label, bytes of the file or null], ...], N rows
+
+Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+FORMAT = 1
+"""Version of this layout."""
+
+MANIFEST = 'manifest.json'
+
+MADE = 'made'
+"""Entry of the manifest that is for people (command, versions) and is never compared."""
+
+PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')
+"""Entries of the manifest that must be the same on every use."""
+
+_SPLIT_KEYS = dict(
+    views=int,
+    num_images=int,
+    num_patches=int,
+    width=int,
+    dataset=dict,
+    classes=list,
+    samples_sha256=str,
+)
+
+
+class SplitArrays(NamedTuple):
+    """The memory maps of one split."""
+
+    patches: np.memmap
+    """(V, N, P, W) float16."""
+
+    image: np.memmap
+    """(V, N, W) float16."""
+
+    done: np.memmap
+    """(V, N) bool."""
+
+
+def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of each array of a split, by field of :class:`SplitArrays`.
+
+    Args:
+        about: The split's entry of the manifest.
+    """
+    views, images = about['views'], about['num_images']
+    half = np.dtype(np.float16)
+    return {
+        'patches': ((views, images, about['num_patches'], about['width']), half),
+        'image': ((views, images, about['width']), half),
+        'done': ((views, images), np.dtype(bool)),
+    }
+
+
+def create_arrays(folder: Path, about: dict) -> None:
+    """Make the files of a split that do not exist yet, all zero; ``done`` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (shape, dtype) in array_specs(about).items():
+        file = folder / f'{name}.npy'
+        if not file.exists():
+            # a file of this name is a whole one, whenever the process was killed
+            part = file.with_suffix('.part')
+            np.lib.format.open_memmap(part, mode='w+', dtype=dtype, shape=shape).flush()
+            os.replace(part, file)
+
+
+def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
+    """Open the memory maps of a split.
+
+    Args:
+        folder: Of the split.
+        about: The split's entry of the manifest.
+        mode: 'r' or 'r+'.
+
+    Raises:
+        FileNotFoundError: An array is missing.
+        ValueError: It is damaged, or not of the shape and dtype that the manifest tells.
+    """
+    return SplitArrays(
+        *(_open_array(folder / f'{name}.npy', *spec, mode) for name, spec in _specs(about))
+    )
+
+
+def _specs(about: dict) -> list:
+    specs = array_specs(about)
+    return [(name, specs[name]) for name in SplitArrays._fields]
+
+
+def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memmap:
+    advice = 'Delete the folder of this split, and run tools/extract_features.py again.'
+    if not file.is_file():
+        raise FileNotFoundError(f'feature cache: {file} is missing. {advice}')
+    try:
+        # not np.load: this reads nothing but .npy, and no pickles
+        array = np.lib.format.open_memmap(file, mode=mode)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f'feature cache: {file} is damaged or cut short ({error}); expected '
+            f'{dtype} of shape {shape}. {advice}'
+        ) from error
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f'feature cache: {file} holds {array.dtype} of shape {array.shape}, but the manifest '
+            f'says {dtype} of shape {shape}. {advice}'
+        )
+    return array
+
+
+def write_json(file: Path, content) -> None:
+    """Write whole or not at all."""
+    part = file.with_suffix('.part')
+    part.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    os.replace(part, file)
+
+
+def read_manifest(folder: str | Path) -> dict:
+    """The manifest of a cache.
+
+    Raises:
+        FileNotFoundError: There is no cache.
+        ValueError: The file is something else, or of another version of this layout.
+    """
+    file = Path(folder).expanduser() / MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'there is no feature cache in {file.parent} ({MANIFEST} is missing); make one with '
+            f'python tools/extract_features.py CONFIG --out {file.parent}'
+        )
+    manifest = _read_json(file)
+    missing = [key for key in PINNED if not isinstance(manifest, dict) or key not in manifest]
+    if missing or not isinstance(manifest['splits'], dict):
+        raise ValueError(
+            f'{file} is not the manifest of a feature cache: it lacks '
+            f'{", ".join(missing) or "splits by name"}. Give the folder of a cache.'
+        )
+    if manifest['format'] != FORMAT:
+        raise ValueError(
+            f'{file} is of format {manifest["format"]!r}, this version reads {FORMAT}; extract '
+            'the features anew into another folder'
+        )
+    for split, about in manifest['splits'].items():
+        wrong = [key for key, kind in _SPLIT_KEYS.items() if not _is(about, key, kind)]
+        if wrong:
+            raise ValueError(f'{file} is damaged: split {split!r} has no usable {wrong[0]!r}')
+    return manifest
+
+
+def _is(about: dict, key: str, kind: type) -> bool:
+    value = about.get(key) if isinstance(about, dict) else None
+    return type(value) is kind and (kind is not int or value > 0)
+
+
+def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
+    """A split's entry of the manifest, and its samples.
+
+    Raises:
+        ValueError: There is no such split, or ``samples.json`` is not what was pinned.
+        FileNotFoundError: There is no cache, or no ``samples.json``.
+    """
+    folder = Path(folder).expanduser()
+    splits = read_manifest(folder)['splits']
+    if split not in splits:
+        raise ValueError(
+            f'the feature cache {folder} has no split {split!r}; it has {", ".join(splits)}'
+        )
+    file = folder / split / 'samples.json'
+    if not file.is_file():
+        raise FileNotFoundError(f'feature cache: {file} is missing; extract the features anew')
+    samples = _read_json(file)
+    if samples_digest(samples) != splits[split]['samples_sha256']:
+        raise ValueError(
+            f'{file} is not the list of images that {folder / MANIFEST} pins (its sha256 '
+            'differs); restore the file, or extract the features anew'
+        )
+    return splits[split], samples
+
+
+def _read_json(file: Path):
+    try:
+        return json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{file} is not JSON: {error}') from error
+
+
+def samples_digest(samples: list) -> str:
+    """sha256 of ``[[identity, label, bytes], ...]``."""
+    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
+
+
+def plain(value):
+    """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def check_pinned(folder: str | Path, key: str, pinned, found) -> None:
+    """Compare a part of the manifest with what this run has.
+
+    Args:
+        folder: Of the cache, for the message.
+        key: Where in the manifest ``pinned`` stands.
+        pinned: What the cache was made with.
+        found: The same of this run.
+
+    Raises:
+        ValueError: They differ; it names the first differing key, and what to do.
+    """
+    difference = first_difference(pinned, plain(found), key)
+    if difference is None:
+        return
+    where, before, now = difference
+    made = _made(folder)
+    raise ValueError(
+        f'the feature cache {folder} was made from something else: {where} was {before}, and is '
+        f'{now} now. Use the settings, weights and data it was made with{made}, or extract the '
+        'features anew into another folder.'
+    )
+
+
+def _made(folder: str | Path) -> str:
+    made = read_manifest(folder).get(MADE, {})
+    return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''
+
+
+def first_difference(pinned, found, key: str = '') -> tuple[str, str, str] | None:
+    """Where two plain values differ first: key, value before, value now; None if nowhere."""
+    if isinstance(pinned, dict) and isinstance(found, dict):
+        for name in [*pinned, *(name for name in found if name not in pinned)]:
+            inner = f'{key}.{name}' if key else str(name)
+            if name not in pinned or name not in found:
+                return inner, _shown(pinned, name), _shown(found, name)
+            difference = first_difference(pinned[name], found[name], inner)
+            if difference:
+                return difference
+        return None
+    if isinstance(pinned, list) and isinstance(found, list):
+        for index, (before, now) in enumerate(zip(pinned, found)):
+            difference = first_difference(before, now, f'{key}[{index}]')
+            if difference:
+                return difference
+        if len(pinned) != len(found):
+            return key, f'of length {len(pinned)}', f'of length {len(found)}'
+        return None
+    return None if pinned == found else (key, repr(pinned), repr(found))
+
+
+def _shown(mapping: dict, name: str) -> str:
+    return repr(mapping[name]) if name in mapping else 'absent'

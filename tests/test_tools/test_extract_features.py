@@ -1,0 +1,378 @@
+"""Extract, train from what was extracted, and do it beside the uncached run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mini_cache import STRAIGHT, VIEWS, extract
+from mini_runs import REPO, run_tool
+from mmpretrain.registry import DATASETS
+
+from sotglp_mm.feature_cache import open_arrays, read_manifest
+
+ACCURACIES = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
+
+
+def train(config: Path, data: Path, *flags) -> Path:
+    """Work dir of a training."""
+    work_dir = data / f'{config.parent.name}_{config.stem}'
+    done = run_tool(['train.py', config, '--work-dir', work_dir, *flags], data)
+    assert done.returncode == 0, done.stderr
+    return work_dir
+
+
+def scalars(work_dir: Path, key: str) -> list[dict]:
+    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [row for row in rows if key in row]
+
+
+def evaluate(config: Path, checkpoint: Path, data: Path) -> dict:
+    out = data / 'metrics.json'
+    arguments = ['test.py', config, checkpoint, '--work-dir', data / 'tested']
+    done = run_tool([*arguments, '--out', out, '--out-item', 'metrics'], data)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+def arrays_of(cache: Path, split: str = 'train'):
+    return open_arrays(cache / split, read_manifest(cache)['splits'][split])
+
+
+@pytest.fixture(scope='module')
+def straight(mini_cache) -> Path:
+    """A cache of one view, in whose config nothing is left to chance."""
+    out = mini_cache.folder / 'straight'
+    done = extract(mini_cache.config, out, '--views', 1, '--cfg-options', STRAIGHT)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope='module')
+def both(mini_cache, straight) -> tuple[Path, Path]:
+    """Work dirs of the cached and the uncached run of one recipe and seed."""
+    cached = train(straight / 'config.py', mini_cache.folder)
+    return cached, train(straight / 'uncached.py', mini_cache.folder)
+
+
+def test_what_lies_in_the_folder(mini_cache):
+    train_arrays, test_arrays = arrays_of(mini_cache.cache), arrays_of(mini_cache.cache, 'test')
+    assert train_arrays.patches.shape[:3] == (VIEWS, 12, 36)
+    assert test_arrays.patches.shape[:3] == (1, 9, 36)
+    assert train_arrays.done.all() and test_arrays.done.all()
+    assert not (mini_cache.cache / 'val').exists()  # validation reads the test set
+    assert 'to write: 0.00 GB; free in' in mini_cache.told
+    assert f'Train: python tools/train.py {mini_cache.cache / "config.py"}' in mini_cache.told
+    assert not (mini_cache.cache / 'uncached.py').exists()
+
+
+def test_the_losses_are_those_of_the_uncached_run(both):
+    cached, uncached = (scalars(work_dir, 'loss') for work_dir in both)
+    assert len(cached) == len(uncached) == 6
+    for key in ('loss', 'loss_global', 'loss_local'):
+        found, expected = ([row[key] for row in rows] for rows in (cached, uncached))
+        np.testing.assert_allclose(found, expected, rtol=2e-3)
+    # they move more than the tolerance: equal losses mean equal steps
+    losses = [row['loss'] for row in cached]
+    assert max(losses) / min(losses) > 1.02
+
+
+def test_the_accuracy_is_that_of_the_uncached_run(both):
+    cached, uncached = (scalars(work_dir, 'accuracy/top1') for work_dir in both)
+    assert len(cached) == len(uncached) == 2
+    for key in ACCURACIES:
+        assert [row[key] for row in cached] == [row[key] for row in uncached]
+
+
+def test_checkpoints_load_on_either_side(both, straight, mini_cache):
+    states = [torch.load(w / 'epoch_2.pth', weights_only=True)['state_dict'] for w in both]
+    assert list(states[0]) == list(states[1])
+    for work_dir in both:
+        expected = scalars(work_dir, 'accuracy/top1')[-1]
+        for config in ('config.py', 'uncached.py'):
+            checkpoint = work_dir / 'epoch_2.pth'
+            found = evaluate(straight / config, checkpoint, mini_cache.folder)
+            assert {k: found[k] for k in ACCURACIES} == {k: expected[k] for k in ACCURACIES}
+
+
+def test_overrides_are_in_the_derived_config(mini_cache, straight):
+    cfg = mini_cache.load(straight / 'config.py')
+    assert cfg.train_dataloader.dataset.source.dataset.pipeline[2].prob == 0
+    assert cfg.train_dataloader.dataset.type == 'CachedFeatureDataset'
+    assert mini_cache.load(straight / 'uncached.py').model.backbone.type == 'OpenCLIPViT'
+    assert cfg.work_dir == 'work_dirs/mini_cached'
+    text = (straight / 'uncached.py').read_text()
+    assert "'prob': 0.0" in text and 'num_shots' not in text
+
+
+def test_an_override_of_clip_reaches_all_parts(mini_cache, tmp_path: Path, tiny):
+    weights = tmp_path / 'other.pt'
+    weights.write_bytes(Path(tiny.clip['pretrained']).read_bytes())
+    flags = ['--views', 1, '--cfg-options', f'clip.pretrained={weights}']
+    done = extract(mini_cache.config, tmp_path / 'out', *flags)
+    assert done.returncode == 0, done.stderr
+    model = mini_cache.load(tmp_path / 'out' / 'config.py').model
+    parts = (model.backbone, model.neck, model.head)
+    assert {part.clip.pretrained for part in parts} == {str(weights)}
+
+
+def test_many_views_train_resume_and_run_in_two_processes(mini_cache):
+    config = mini_cache.cache / 'config.py'
+    work_dir = train(config, mini_cache.folder, '--cfg-options', 'train_cfg.max_epochs=1')
+    train(config, mini_cache.folder, '--resume')
+    assert (work_dir / 'epoch_2.pth').is_file()
+    assert len(scalars(work_dir, 'loss')) == 6
+
+    flags = ['--work-dir', mini_cache.folder / 'two', '--amp']
+    flags += ['--cfg-options', 'train_dataloader.batch_size=2']
+    done = run_tool([config, 2, *flags], mini_cache.folder, script='dist_train.sh')
+    assert done.returncode == 0, done.stderr
+    assert scalars(mini_cache.folder / 'two', 'accuracy/top1')
+
+
+def kill_on_the_way(config: Path, out: Path, views: int) -> int:
+    """SIGKILL an extraction when some of it is done; how much was."""
+    flags = ['--views', str(views), '--batch-size', '1', '--workers', '0', '--device', 'cpu']
+    command = [sys.executable, str(REPO / 'tools' / 'extract_features.py'), str(config)]
+    process = subprocess.Popen(
+        [*command, '--out', str(out), *flags],
+        env={**os.environ, 'DATA': str(config.parent), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    start = time.time()
+    while not (out / 'train' / 'done.npy').exists() or not arrays_of(out).done.any():
+        assert process.poll() is None and time.time() - start < 120
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return int(arrays_of(out).done.sum())
+
+
+def test_a_killed_extraction_goes_on(mini_cache, tmp_path: Path):
+    views = 40
+    done = kill_on_the_way(mini_cache.config, tmp_path / 'killed', views)
+    assert 0 < done < views * 12
+    arguments = ['train.py', tmp_path / 'killed' / 'config.py', '--work-dir', tmp_path / 'run']
+    refused = run_tool(arguments, mini_cache.folder)
+    assert refused.returncode != 0
+    assert 'is incomplete' in refused.stderr and '--views 40' in refused.stderr
+
+    arrays = arrays_of(tmp_path / 'killed')
+    view, image = map(int, np.argwhere(arrays.done)[-1])
+    kept = np.array(arrays.patches[view, image])
+    # other batches and other workers: the views are the same
+    for name in ('killed', 'undisturbed'):
+        flags = ['--views', views, '--batch-size', 7, '--workers', 1]
+        finished = extract(mini_cache.config, tmp_path / name, *flags)
+        assert finished.returncode == 0, finished.stderr
+    found, expected = arrays_of(tmp_path / 'killed'), arrays_of(tmp_path / 'undisturbed')
+    assert found.done.all()
+    np.testing.assert_array_equal(found.patches[view, image], kept)
+    np.testing.assert_allclose(
+        *(np.float32(each.patches) for each in (found, expected)), rtol=2e-3, atol=2e-3
+    )
+
+
+def test_a_lost_split_is_made_again(mini_cache, tmp_path: Path):
+    copy = mini_cache.copy(tmp_path)
+    for file in (copy / 'test').iterdir():
+        file.unlink()
+    (copy / 'test').rmdir()
+    done = extract(mini_cache.config, copy, '--views', VIEWS)
+    assert done.returncode == 0, done.stderr
+    found, expected = arrays_of(copy, 'test'), arrays_of(mini_cache.cache, 'test')
+    np.testing.assert_array_equal(found.patches, expected.patches)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['model.head.selector.k=99'], 'an image has 36'),
+        (['model.head.class_names=[banded,dotted,braided]'], "label 1 is 'dotted' for the head"),
+        (['train_dataloader.dataset.source.seed=2'], 'dataset.seed was 1, and is 2 now'),
+    ],
+)
+def test_bad_settings_stop_a_cached_run(mini_cache, options: list, message: str):
+    flags = ['--work-dir', mini_cache.folder / 'bad', '--cfg-options', *options]
+    done = run_tool(['train.py', mini_cache.cache / 'config.py', *flags], mini_cache.folder)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize('flags', [['--tta'], ['--show-dir', 'pictures']])
+def test_what_needs_images_is_refused(mini_cache, flags: list):
+    arguments = ['test.py', mini_cache.cache / 'config.py', 'absent.pth', *flags]
+    done = run_tool(arguments, mini_cache.folder)
+    assert done.returncode != 0
+    assert 'need images' in done.stderr
+
+
+def test_without_images_the_source_can_be_left_out(mini_cache, tmp_path: Path):
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    options = [f'{loader}.dataset.source=None' for loader in loaders]
+    flags = ['--work-dir', tmp_path / 'run', '--cfg-options', *options]
+    # tmp_path holds no dtd/
+    done = run_tool(['train.py', mini_cache.cache / 'config.py', *flags], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'NOT compared with the data' in done.stdout + done.stderr
+
+
+class TestInProcess:
+    """What a subprocess cannot be brought to."""
+
+    @pytest.fixture(autouse=True)
+    def tools(self, monkeypatch):
+        monkeypatch.syspath_prepend(str(REPO / 'tools'))
+
+    @pytest.fixture
+    def run(self, monkeypatch, mini_cache):
+        """The tool's ``main``, with DATA as the miniature has it."""
+        import extract_features as tool
+
+        monkeypatch.setenv('DATA', str(mini_cache.folder))
+        return lambda *arguments: tool.main([*map(str, arguments), '--workers', '0'])
+
+    def test_a_complete_cache_is_left_alone(self, run, mini_cache, tmp_path: Path, capsys):
+        copy = mini_cache.copy(tmp_path)
+        before = {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')}
+        run(mini_cache.config, '--out', copy, '--views', VIEWS)
+        told = capsys.readouterr().out
+        assert 'complete already, nothing was done' in told
+        assert 'config.py is left as it is' in told  # it names another folder in its docstring
+        assert {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')} == before
+
+    @pytest.mark.parametrize(
+        ('flags', 'message'),
+        [
+            (['--views', 2], r'splits\.train\.views was 3, and is 2 now'),
+            (['--seed', 1], r'splits\.train\.seed was 0, and is 1 now'),
+            (
+                ['--cfg-options', 'model.backbone.first_block_residual=False'],
+                r'backbone\.first_block_residual was True, and is False now',
+            ),
+            (
+                ['--cfg-options', 'train_dataloader.dataset.num_shots=3'],
+                r'splits\.train\.dataset\.num_shots was 4, and is 3 now',
+            ),
+            (
+                ['--cfg-options', 'model.train_cfg.augments=Mixup'],
+                r'batch augmentations \(mixup, cutmix\) mix pixels',
+            ),
+        ],
+    )
+    def test_another_cache_is_never_overwritten(self, run, mini_cache, flags, message: str):
+        before = (mini_cache.cache / 'manifest.json').read_bytes()
+        with pytest.raises(ValueError, match=message):
+            run(mini_cache.config, '--out', mini_cache.cache, '--views', VIEWS, *flags)
+        assert (mini_cache.cache / 'manifest.json').read_bytes() == before
+
+    def test_a_folder_with_something_else_is_refused(self, run, mini_cache):
+        with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
+            run(mini_cache.config, '--out', mini_cache.folder / 'dtd')
+
+    def test_a_cached_config_is_not_cached_again(self, run, mini_cache, tmp_path: Path):
+        with pytest.raises(ValueError, match='this is the config of a cache already'):
+            run(mini_cache.cache / 'config.py', '--out', tmp_path / 'out')
+        assert not (tmp_path / 'out').exists()
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            ('clip.pretrained=None', 'random weights differ in every process'),
+            ('model.backbone.type=ResNet', 'expected an OpenCLIPViT as backbone'),
+            ('model.data_preprocessor.type=SelfSupDataPreprocessor', 'expected a ClsData'),
+            ('data_preprocessor.to_rgb=True', 'expected data_preprocessor inside model'),
+        ],
+    )
+    def test_a_model_that_cannot_be_cached(self, run, mini_cache, tmp_path, change, message):
+        config = tmp_path / 'other.py'
+        config.write_text(f'_base_ = {str(mini_cache.config)!r}\n')
+        options = [change]
+        if change.startswith('data_preprocessor'):
+            options.append('model.data_preprocessor=None')
+        with pytest.raises(ValueError, match=message):
+            run(config, '--out', tmp_path / 'out', '--cfg-options', *options)
+
+    def test_inside_the_current_folder_paths_are_relative(self, mini_cache, monkeypatch):
+        from _cached_config import derived_configs
+
+        splits = dict(train_dataloader='train')
+        out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
+        monkeypatch.chdir(mini_cache.folder)
+        assert (
+            "_base_ = '../../mini.py'" in derived_configs(config, None, out, splits)['config.py']
+        )
+        monkeypatch.chdir(REPO)
+        text = derived_configs(config, None, out, splits)['config.py']
+        assert f'_base_ = {config.as_posix()!r}' in text
+
+    def test_an_item_under_another_label_is_refused(self, mini_cache):
+        """A dataset that replaces what it cannot load must not fill a cache unnoticed."""
+        from _feature_writer import PendingViews
+
+        dataset = DATASETS.build(mini_cache.dataset())
+        views = PendingViews(dataset, np.zeros((1, 12), bool), seed=0)
+        assert views[0]['index'] == 0
+        dataset.get_cat_ids = lambda index: [1]
+        with pytest.raises(ValueError, match='came with label 0, its annotation says 1'):
+            views[0]
+
+    def test_a_full_disk_stops_it_before_it_starts(self, monkeypatch, tmp_path: Path):
+        import extract_features as tool
+
+        about = dict(views=2, num_images=10, num_patches=5, width=1000)
+        # features of 20 (view, image) pairs: 6000 float16 each, and a mark
+        needed = 20 * (6000 * 2 + 1)
+        assert tool.bytes_missing(tmp_path, dict(train=about)) == needed
+        usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
+        monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
+        with pytest.raises(OSError, match=r'0\.00 GB of free space and the features need 0\.00'):
+            tool.check_room(tmp_path, needed)
+        tool.check_room(tmp_path, needed - 1)
+
+    def test_what_is_done_needs_no_room(self, mini_cache, tmp_path: Path):
+        import extract_features as tool
+
+        copy = mini_cache.copy(tmp_path)
+        splits = read_manifest(copy)['splits']
+        assert tool.bytes_missing(copy, splits) == 0
+        arrays = open_arrays(copy / 'train', splits['train'], mode='r+')
+        arrays.done[0, :2] = False
+        arrays.done.flush()
+        width = splits['train']['width']
+        assert tool.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 1)
+
+    def test_what_float16_does_not_hold_is_refused(self):
+        from _feature_writer import _half
+
+        batch = dict(view=torch.tensor([1, 2]), index=torch.tensor([3, 4]))
+        features = torch.ones(2, 5)
+        assert _half(features, batch).dtype == np.float16
+        features[1, 2] = 7e4
+        with pytest.raises(ValueError, match=r'image 4, view 2.*float16 \(largest 7e\+04\)'):
+            _half(features, batch)
+
+    def test_validation_on_other_data_gets_its_own_split(self, mini_cache):
+        from _feature_manifest import splits_of
+
+        cfg = mini_cache.load(mini_cache.config)
+        loaders = dict(train_dataloader='train', val_dataloader='test', test_dataloader='test')
+        assert splits_of(cfg) == loaders
+        cfg.val_dataloader.dataset.split = 'val'
+        assert splits_of(cfg) == {**loaders, 'val_dataloader': 'val'}
+
+    @pytest.mark.parametrize('views', ['0', '-1'])
+    def test_numbers_that_make_no_sense(self, views: str, capsys):
+        import extract_features as tool
+
+        with pytest.raises(SystemExit):
+            tool.parse_args(['config.py', '--out', 'x', '--views', views])
+        assert 'must be at least 1' in capsys.readouterr().err

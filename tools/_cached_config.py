@@ -1,0 +1,101 @@
+"""The derived config of a feature cache: the lines in which a cached run differs."""
+
+import os
+from pathlib import Path
+from pprint import pformat
+
+from mmengine.config import Config
+
+CONFIG = 'config.py'
+UNCACHED = 'uncached.py'
+
+_LOADER = """\
+{loader} = dict(
+    dataset=dict(
+        _delete_=True,
+        type='CachedFeatureDataset',
+        cache='{{{{ fileDirname }}}}',
+        split='{split}',
+        # compared with what the cache was made from; None where the images are not at hand
+        source=_base_.{loader}.dataset,
+    )
+)
+"""
+
+_CACHED = """\
+\"\"\"{stem}, from the features in this folder.
+
+Made by tools/extract_features.py; its checkpoints load in the uncached config, and the reverse.
+Train: python tools/train.py {config}
+\"\"\"
+
+_base_ = {base!r}
+
+work_dir = {work_dir!r}
+model = dict(
+    backbone=dict(type='CachedFeatureBackbone', cache='{{{{ fileDirname }}}}'),
+    data_preprocessor=dict(type='CachedFeaturePreprocessor', cache='{{{{ fileDirname }}}}'),
+)
+{loaders}"""
+
+_OVERRIDDEN = """\
+\"\"\"{stem}, with the --cfg-options that the features in this folder were extracted with.\"\"\"
+
+_base_ = {base!r}
+
+{lines}
+"""
+
+
+def derived_configs(config: Path, options: dict | None, out: Path, splits: dict) -> dict[str, str]:
+    """Text of each file to write.
+
+    Args:
+        config: The uncached config.
+        options: ``--cfg-options`` of the extraction.
+        out: Folder of the cache.
+        splits: Split of each loader, e.g. ``{'train_dataloader': 'train', ...}``.
+
+    Returns:
+        dict[str, str]: By file name: ``config.py`` and, if there are options, ``uncached.py``,
+        which it then derives from.
+    """
+    base = _path_from(out, config)
+    cfg = Config.fromfile(config)
+    texts = {}
+    before = cfg.to_dict()
+    if options:
+        cfg.merge_from_dict(options)
+        changed = _differing(before, cfg.to_dict())
+        lines = '\n'.join(f'{key} = {pformat(value)}' for key, value in changed.items())
+        texts[UNCACHED] = _OVERRIDDEN.format(stem=config.stem, base=base, lines=lines)
+        base = f'./{UNCACHED}'
+    texts[CONFIG] = _CACHED.format(
+        stem=config.stem,
+        config=out / CONFIG,
+        base=base,
+        # every cache has a config.py: by its name alone, their runs would share a folder
+        work_dir=f'{cfg.get("work_dir") or f"work_dirs/{config.stem}"}_cached',
+        loaders=''.join(_LOADER.format(loader=key, split=name) for key, name in splits.items()),
+    )
+    return texts
+
+
+def _path_from(folder: Path, file: Path) -> str:
+    """Relative inside the current folder, so that both can move together; else absolute."""
+    folder, file, here = folder.resolve(), file.resolve(), Path.cwd()
+    if folder.is_relative_to(here) and file.is_relative_to(here):
+        return Path(os.path.relpath(file, folder)).as_posix()
+    return file.as_posix()
+
+
+def _differing(before: dict, after: dict) -> dict:
+    """What a derived config has to say to turn one config into the other; lists go whole."""
+    if set(before) - set(after):
+        return dict(_delete_=True, **after)
+    changed = {}
+    for key, value in after.items():
+        if key not in before or before[key] != value:
+            nested = isinstance(before.get(key), dict) and isinstance(value, dict)
+            changed[key] = _differing(before[key], value) if nested else value
+    return changed
