@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 
 from sotglp_mm.engine import prepare_cpu_processes, share_clip
@@ -71,6 +72,4 @@ def _cap_workers(loader: dict) -> None:
 
 
 def _has_gpu() -> bool:
-    import torch
-
     return torch.cuda.is_available()  # without one, pinning only makes torch warn

@@ -60,28 +60,33 @@ def measure(folder, scenes=1000, seed=0):
 def pointing(streams, towers, scenes, rng):
     """How often the patch that best matches a shape's caption lies on that shape.
 
-    Scenes have two to four shapes, one of them is asked for. A patch lies on it if the patch's
-    centre is in its box; under 'overlap', if any of the patch is. 'chance' is the share of such
-    patches. `streams` names functions from images to patch features (B, P, W).
+    Scenes have two to four shapes, one of them is asked for. A patch lies on it if it shows any
+    of its pixels; under 'centre', if the patch's centre is in the shape's bounding box (which for
+    a frame or a moon is bare ground). 'chance' is the share of such patches. `streams` names
+    functions from images to patch features (B, P, W).
     """
-    images, boxes, names = [], [], []
+    images, covers, boxes, names = [], [], [], []
     for _ in range(scenes):
         shown = [str(name) for name in rng.choice(PAIRS, rng.integers(2, 5), replace=False)]
         scene = render_scene(shown, rng)
         images.append(scene.image)
+        covers.append(scene.covers[0])
         boxes.append(scene.parts[0].box)
         names.append(shown[0])
-    images, boxes, text = _stack(images), torch.tensor(boxes), text_features(towers, names)
-    inside = _patches_inside(boxes, towers.visual)
-    touching = _patches_inside(boxes, towers.visual, margin=towers.visual.patch_size[0] / 2)
+    images, text = _stack(images), text_features(towers, names)
+    patch = towers.visual.patch_size[0]
+    hits = {
+        '': F.max_pool2d(torch.tensor(np.stack(covers)).float(), patch).flatten(1),
+        'centre_': _centres_inside(torch.tensor(boxes), towers.visual),
+    }
     every, report = torch.arange(scenes), {}
     for key, encode in streams.items():
         patches = F.normalize(encode(images) @ towers.visual.proj, dim=-1)
         best = torch.einsum('bpd,bd->bp', patches, text).argmax(1)
-        report[f'pointing_{key}'] = inside[every, best].mean().item()
-        report[f'pointing_overlap_{key}'] = touching[every, best].mean().item()
-    report['pointing_chance'] = inside.mean().item()
-    report['pointing_overlap_chance'] = touching.mean().item()
+        for kind, hit in hits.items():
+            report[f'pointing_{kind}{key}'] = hit[every, best].mean().item()
+    for kind, hit in hits.items():
+        report[f'pointing_{kind}chance'] = hit.mean().item()
     return report
 
 
@@ -93,14 +98,13 @@ def ordinary_patches(visual, images):
     return outputs['image_intermediates'][0]
 
 
-def _patches_inside(boxes, visual, margin=0):
-    """Whether each patch's centre is in the box or within `margin` pixels of it, float (B, P)."""
+def _centres_inside(boxes, visual):
+    """Whether each patch's centre is in the box, float (B, P)."""
     (rows, columns), patch = visual.grid_size, visual.patch_size[0]
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
     x, y = ((v.reshape(1, -1) + 0.5) * patch for v in (x, y))
     x0, y0, x1, y1 = boxes[:, :, None].unbind(1)
-    across = (x >= x0 - margin) & (x < x1 + margin)
-    return (across & (y >= y0 - margin) & (y < y1 + margin)).float()
+    return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).float()
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from demo_clip_report import STEM, measure, normalise
 from open_clip.loss import ClipLoss
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -34,6 +34,8 @@ from sotglp_mm.datasets.demo_world import IMAGE_SIZE, world_words
 
 # The first steps see single large parts: shapes are found there, and small ones come after.
 EASY_SHARE = 0.25
+SETTLING = 1  # in the seeds of the second stage's batches
+SETTLE_WARMUP = 20
 
 
 def parse_args(argv=None):
@@ -45,6 +47,20 @@ def parse_args(argv=None):
     parser.add_argument('--lr', type=float, default=1e-3, help='peak learning rate')
     parser.add_argument('--warmup', type=int, default=100, help='steps of linear warm-up')
     parser.add_argument('--weight-decay', type=float, default=0.1)
+    parser.add_argument('--settle-steps', type=int, default=400, help='steps of the second stage')
+    parser.add_argument('--settle-lr', type=float, default=4e-4, help='its peak learning rate')
+    parser.add_argument(
+        '--settle-gain',
+        type=float,
+        default=0.15,
+        help='what it scales the embedded patches by, where the residual stream starts',
+    )
+    parser.add_argument(
+        '--settle-only',
+        type=Path,
+        metavar='WEIGHTS',
+        help='start the second stage from these weights of the first one, of the same settings',
+    )
     parser.add_argument('--width', type=int, default=192, help='image tower, a multiple of 64')
     parser.add_argument('--layers', type=int, default=4, help='blocks of the image tower')
     parser.add_argument('--text-width', type=int, default=128, help='a multiple of 64')
@@ -58,17 +74,17 @@ def parse_args(argv=None):
 
 
 class DemoBatches(Dataset):
-    """Batch number `index` of a run, drawn from (seed, index): workers do not change it."""
+    """Batch number `index` of a run, drawn from (*seed, index): workers do not change it."""
 
-    def __init__(self, seed, steps, size):
-        self.seed, self.steps, self.size = seed, steps, size
+    def __init__(self, seed, steps, size, easy):
+        self.seed, self.steps, self.size, self.easy = seed, steps, size, easy
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, index):
-        rng = np.random.default_rng((self.seed, index))
-        easy = index < EASY_SHARE * self.steps
+        rng = np.random.default_rng((*self.seed, index))
+        easy = index < self.easy * self.steps
         batch = (draw_single_parts if easy else draw_batch)(self.size, rng)
         return torch.from_numpy(batch.images).permute(0, 3, 1, 2), batch.captions
 
@@ -133,23 +149,50 @@ def build_optimiser(model, args):
     )
 
 
-def learning_rate(step, args):
+def learning_rate(step, steps, peak, warmup):
     """Linear warm-up, then a half cosine to zero."""
-    if step < args.warmup:
-        return args.lr * (step + 1) / args.warmup
-    done = (step - args.warmup) / max(args.steps - args.warmup, 1)
-    return args.lr * 0.5 * (1 + math.cos(math.pi * done))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(steps - warmup, 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def train(model, tokenizer, args):
+    """The first stage, from random weights; the mean loss of the last tenth of the steps."""
+    data = DemoBatches((args.seed,), args.steps, args.batch, easy=EASY_SHARE)
+    rates = [learning_rate(s, args.steps, args.lr, args.warmup) for s in range(args.steps)]
+    return run(model, tokenizer, args, data, rates, 'pretraining')
+
+
+def settle(model, tokenizer, args):
+    """The second stage: a shorter start of the residual stream; the mean loss as in `train`.
+
+    The V-V stream begins with the embedded patches, which no loss ever looks at and which
+    attention then has to outweigh. The gain of `ln_pre` shrinks while the tower goes on learning.
+    """
+    steps = args.settle_steps
+    data = DemoBatches((args.seed, SETTLING), steps, args.batch, easy=0)
+    rates = [learning_rate(s, steps, args.settle_lr, SETTLE_WARMUP) for s in range(steps)]
+    shrinking = max(int(0.4 * steps), 1)
+    factor = args.settle_gain ** (1 / shrinking)
+
+    @torch.no_grad()
+    def shrink(step):
+        if step < shrinking:
+            for parameter in model.visual.ln_pre.parameters():
+                parameter.mul_(factor)
+
+    return run(model, tokenizer, args, data, rates, 'settling', shrink)
+
+
+def run(model, tokenizer, args, data, rates, title, after_step=lambda step: None):
     """Symmetric contrastive training; returns the mean loss of the last tenth of the steps."""
     optimiser, loss_fn = build_optimiser(model, args), ClipLoss()
-    data = DemoBatches(args.seed, args.steps, args.batch)
     loader = DataLoader(data, batch_size=None, num_workers=args.workers)
-    bar, losses = tqdm(loader, desc='pretraining', unit='step'), []
+    bar, losses = tqdm(loader, desc=title, unit='step'), []
     for step, (images, captions) in enumerate(bar):
         for group in optimiser.param_groups:
-            group['lr'] = learning_rate(step, args)
+            group['lr'] = rates[step]
         with torch.autocast('cpu', torch.bfloat16, enabled=args.precision == 'bf16'):
             image = model.visual(normalise(images))
             text = encode_text(model, tokenizer(captions))
@@ -161,9 +204,10 @@ def train(model, tokenizer, args):
         optimiser.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
+        after_step(step)
         losses.append(loss.item())
         bar.set_postfix(loss=f'{np.mean(losses[-50:]):.3f}')
-    return float(np.mean(losses[-max(args.steps // 10, 1) :]))
+    return float(np.mean(losses[-max(len(losses) // 10, 1) :]))
 
 
 def save(model, path):
@@ -173,21 +217,22 @@ def save(model, path):
     path.chmod(0o644)  # safetensors makes it readable to its owner alone
 
 
-def run_facts(args, seconds, loss):
+def load(model, path):
+    """Fill the model with saved weights."""
+    model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+
+
+def run_facts(args):
     """What a reader needs to make the same weights again."""
-    settings = {key: value for key, value in vars(args).items() if key != 'out'}
+    paths = ('out', 'settle_only')
+    settings = {key: value for key, value in vars(args).items() if key not in paths}
     versions = {
         'python': platform.python_version(),
         'torch': torch.__version__,
         'open_clip': open_clip.__version__,
         'numpy': np.__version__,
     }
-    return {
-        'settings': settings,
-        'seconds': round(seconds),
-        'final_loss': round(loss, 4),
-        'versions': versions,
-    }
+    return {'settings': settings, 'versions': versions}
 
 
 def main(argv=None):
@@ -198,13 +243,22 @@ def main(argv=None):
     torch.manual_seed(args.seed)
     config = write_config(args)
     model, tokenizer = build_model(config, args.out)
-    start = time.time()
-    loss = train(model, tokenizer, args)
-    seconds = time.time() - start
-    save(model, args.out / f'{STEM}.safetensors')
+    file, facts = args.out / f'{STEM}.safetensors', {}
+    for stage in (train, settle):
+        if stage is train and args.settle_only:
+            load(model, args.settle_only)
+            continue
+        if stage is settle and not args.settle_steps:
+            continue
+        start = time.time()
+        loss = stage(model, tokenizer, args)
+        facts[stage.__name__] = dict(seconds=round(time.time() - start), loss=round(loss, 4))
+        save(model, file)
+        load(model, file)  # in float16, so that it makes no difference where a stage starts from
     report = {
         'reached': measure(args.out, args.eval_scenes, args.seed),
-        **run_facts(args, seconds, loss),
+        'stages': facts,
+        **run_facts(args),
     }
     text = json.dumps(report, indent=2)
     (args.out / f'{STEM}.report.json').write_text(text + '\n')

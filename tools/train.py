@@ -2,6 +2,7 @@
 
 import argparse
 
+import torch
 from _cli import add_common_arguments, finish_config, load_config
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -43,8 +44,6 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        import torch
-
         dtype = 'float16' if torch.cuda.is_available() else 'bfloat16'
         cfg.optim_wrapper.update(type='AutocastOptimWrapper', dtype=dtype)
     if args.resume:

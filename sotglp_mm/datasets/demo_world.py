@@ -46,6 +46,7 @@ class Scene(NamedTuple):
 
     image: np.ndarray  # (H, W, 3) uint8, RGB
     parts: tuple  # of Part, in the order of the names asked for
+    covers: np.ndarray  # (parts, H, W) bool, the pixels that each one covers
 
 
 def caption(names: Sequence[str]) -> str:
@@ -76,14 +77,14 @@ def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) 
     image = _ground(rng)
     cell = IMAGE_SIZE / grid
     slots = rng.permutation(grid * grid)[: len(names)]
-    parts = []
-    for name, slot in zip(names, slots):
+    parts, covers = [], np.zeros((len(names), IMAGE_SIZE, IMAGE_SIZE), bool)
+    for name, cover, slot in zip(names, covers, slots):
         radius = cell / 2 * rng.uniform(0.72, 0.95)
         slack = cell / 2 - radius
         centre = (np.array([slot % grid, slot // grid]) + 0.5) * cell
         centre = centre + rng.uniform(-slack, slack, 2)
-        parts.append(_draw_part(image, name, centre, radius, rng))
-    return Scene(np.clip(image, 0, 255).astype(np.uint8), tuple(parts))
+        parts.append(_draw_part(image, cover, name, centre, radius, rng))
+    return Scene(np.clip(image, 0, 255).astype(np.uint8), tuple(parts), covers)
 
 
 def _draw_grid(count, rng):
@@ -107,8 +108,8 @@ def _ground(rng):
     return texture[..., None] * contrast.astype(np.float32) + tone.astype(np.float32)
 
 
-def _draw_part(image, name, centre, radius, rng):
-    """Blend one part into `image` in place and return where it lies."""
+def _draw_part(image, cover, name, centre, radius, rng):
+    """Blend one part into `image`, mark it in `cover`, and return where it lies."""
     corner = np.floor(centre - radius).astype(int)
     size = int(np.ceil(2 * radius)) + 1
     local = centre - corner
@@ -122,7 +123,7 @@ def _draw_part(image, name, centre, radius, rng):
         mask = glyph_mask(name, matrix, size, rng, radius * rng.uniform(0.14, 0.42))
         mask = _soften(mask, radius, rng)
         tone = rng.uniform(190, 255) + rng.uniform(-6, 6, 3)
-    return _blend(image, mask, corner, tone, name)
+    return _blend(image, cover, mask, corner, tone, name)
 
 
 def _affine(centre, radius, rng, turn, shear, squeeze):
@@ -141,15 +142,15 @@ def _soften(mask, radius, rng):
     return cv2.GaussianBlur(mask, (0, 0), radius * rng.uniform(0.03, 0.16))
 
 
-def _blend(image, mask, corner, tone, name):
-    """Paint `tone` where `mask` covers, clipped to the image; the box is where it did."""
+def _blend(image, cover, mask, corner, tone, name):
+    """Paint `tone` by `mask`, clipped to the image; the box bounds what is covered."""
     x, y = corner
     x0, y0 = max(-x, 0), max(-y, 0)
     mask = mask[y0 : IMAGE_SIZE - y, x0 : IMAGE_SIZE - x]
     x, y = x + x0, y + y0
-    area = image[y : y + mask.shape[0], x : x + mask.shape[1]]
-    cover = mask[..., None] * np.float32(1 / 255)
-    area += cover * (tone.astype(np.float32) - area)
-    left, top, width, height = cv2.boundingRect((mask > 100).view(np.uint8))
-    box = (int(x + left), int(y + top), int(x + left + width), int(y + top + height))
+    here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
+    image[here] += mask[..., None] * np.float32(1 / 255) * (tone.astype(np.float32) - image[here])
+    cover[here] = mask > 100
+    left, top, width, height = cv2.boundingRect(cover.view(np.uint8))
+    box = (left, top, left + width, top + height)
     return Part(name, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), box)

@@ -61,6 +61,17 @@ def test_every_part_is_drawn_inside_its_box(name):
     assert not changed.any()
 
 
+def test_covers_are_the_parts_pixels_and_boxes_bound_them():
+    scene, ground = render_scene(FIVE, rng(4), grid=3), render_scene([], rng(4), grid=3)
+    assert scene.covers.shape == (len(FIVE), IMAGE_SIZE, IMAGE_SIZE)
+    for part, cover in zip(scene.parts, scene.covers):
+        rows, columns = cover.any(1).nonzero()[0], cover.any(0).nonzero()[0]
+        assert part.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    difference = np.abs(scene.image.astype(int) - ground.image).max(-1)
+    assert (difference[scene.covers.any(0)] > 20).mean() > 0.95
+    assert (difference[~scene.covers.any(0)] > 100).mean() < 0.01
+
+
 @pytest.mark.parametrize('colour', COLOURS)
 def test_a_shape_has_its_colour(colour):
     scene = render_scene([f'{colour} square'], rng(2), grid=1)

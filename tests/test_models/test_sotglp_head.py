@@ -341,3 +341,22 @@ def test_an_unknown_setting_is_refused_with_those_that_exist(build):
 def test_settings_out_of_range_are_named(build, setting: str, value):
     with pytest.raises(ValueError, match=rf'SOTGLPHead: {setting}.*{value}'):
         build(**{setting: value})
+
+
+# ------------------------------------------------------------------ frozen prompts
+
+
+@pytest.mark.parametrize('frozen', ['global_prompts', 'local_prompts'])
+def test_frozen_prompts_are_encoded_once_while_the_others_learn(build, feats, frozen: str):
+    head = build()
+    head.train()
+    prompts = getattr(head, frozen).requires_grad_(False)
+    encode, encoded = head._encode, []
+    head._encode = lambda context: encoded.append(context is prompts) or encode(context)
+    for _ in range(3):
+        sum(head.loss(feats, labelled(0, 1, 2)).values()).backward()
+    assert encoded.count(True) == 1
+    assert encoded.count(False) == 3
+    prompts.data.add_(0.1)
+    head.loss(feats, labelled(0, 1, 2))
+    assert encoded.count(True) == 2

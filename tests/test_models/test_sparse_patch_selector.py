@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 
+from sotglp_mm.models import sparse_patch_selector
+
 B, P, C, N, D, K = 2, 7, 3, 4, 6, 5
 DEFAULT_ARGS = dict(type='SparsePatchSelector', k=K)
 
@@ -28,6 +30,14 @@ def test_agrees_with_plain_loops(patches, prompts, rank: str):
     similarity = torch.einsum('bpd,cnd->bpcn', patches, prompts)
     expected = torch.from_numpy(reference.support(similarity.numpy(), K, rank))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('rank', ['mean', 'max', 'logsumexp'])
+def test_chunks_of_classes_change_nothing(patches, prompts, rank: str, monkeypatch):
+    selector = MODELS.build({**DEFAULT_ARGS, 'rank': rank})
+    expected = selector(patches, prompts)
+    monkeypatch.setattr(sparse_patch_selector, 'CHUNK_NUMBERS', 1)
+    torch.testing.assert_close(selector(patches, prompts), expected)
 
 
 def test_default_is_the_paper_s_ten_by_the_mean():
