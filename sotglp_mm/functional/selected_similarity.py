@@ -35,16 +35,20 @@ class _SelectedSimilarity(torch.autograd.Function):
     @staticmethod
     def forward(ctx, patches, prompts, support):
         ctx.save_for_backward(patches, prompts, support)
-        batch, _, k = support.shape
+        batch, num_classes, k = support.shape
         flat, width = patches.flatten(0, 1), patches.shape[-1]
         per_class = batch * k * width * patches.element_size()
-        chunk = max(GATHER_BYTES // max(per_class, 1), 1)
-        out = []
-        for rows, texts in zip(_flat_rows(patches, support).split(chunk), prompts.split(chunk)):
-            selected = flat.index_select(0, rows.flatten()).view(len(rows), -1, width)
-            out.append(torch.bmm(selected, texts.transpose(1, 2)))
-        similarity = torch.cat(out).unflatten(1, (batch, k))
-        return similarity.transpose(0, 1).contiguous()
+        chunk = min(max(GATHER_BYTES // max(per_class, 1), 1), num_classes)
+        # one buffer for all chunks: allocated anew, they would fragment the heap to their sum
+        gathered = flat.new_empty(chunk, batch * k, width)
+        similarity = flat.new_empty(num_classes, batch * k, prompts.shape[1])
+        rows = _flat_rows(patches, support)
+        for start in range(0, num_classes, chunk):
+            here = slice(start, min(start + chunk, num_classes))
+            selected = gathered[: here.stop - start]
+            torch.index_select(flat, 0, rows[here].flatten(), out=selected.flatten(0, 1))
+            torch.bmm(selected, prompts[here].transpose(1, 2), out=similarity[here])
+        return similarity.unflatten(1, (batch, k)).transpose(0, 1).contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
