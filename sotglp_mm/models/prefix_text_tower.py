@@ -27,40 +27,65 @@ def run_prefix(clip: nn.Module, embedded: Tensor) -> list[KeysAndValues]:
     blocks = clip.transformer.resblocks
     prefix = []
     for index, block in enumerate(blocks):
-        query, key, value = _project(block, x)
+        query, key, value = (_split_heads(t, block.attn.num_heads) for t in _project(block, x))
         prefix.append((key, value))
         if index + 1 < len(blocks):
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            x = _finish(block, x, attended)
+            x = _finish(block, x, _merge_heads(attended))
     return prefix
 
 
-def run_suffix(clip: nn.Module, embedded: Tensor, prefix: list[KeysAndValues]) -> Tensor:
-    """The last position's output behind a prefix, before the final LayerNorm.
+def run_suffix(
+    clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues]
+) -> list[Tensor]:
+    """The last positions' outputs behind a prefix, before the final LayerNorm.
+
+    Sequences of one length form a group. Attention runs group by group, everything else over the
+    positions of all groups at once: a matrix product of few rows costs nearly as much as of many.
 
     Args:
         clip: As in :func:`run_prefix`.
-        embedded: (c, n, T, d), token embeddings without positions.
+        groups: (c, n, T, d) each, token embeddings without positions; c and T differ.
         prefix: Of :func:`run_prefix`, with r = n, or r = 1 for all.
 
     Returns:
-        Tensor: (c, n, d).
+        list[Tensor]: (c, n, d) each.
     """
-    num_classes, num_prompts, length, width = embedded.shape
     before = prefix[0][0].shape[2]
-    x = embedded.flatten(0, 1) + clip.positional_embedding[before : before + length]
-    blocks = clip.transformer.resblocks
-    bias = _causal_bias(before, length, x)
-    for index, block in enumerate(blocks):
-        last = index + 1 == len(blocks)
-        query, key, value = _project(block, x, last_query_only=last)
-        key, value = (
-            torch.cat([_repeat(old, num_classes, num_prompts), new], dim=2)
-            for old, new in zip(prefix[index], (key, value))
-        )
-        attended = _attend(query, key, value, 0 if last else bias)
-        x = _finish(block, x[:, -1:] if last else x, attended)
-    return x.view(num_classes, num_prompts, width)
+    positions = clip.positional_embedding[before:]
+    x = torch.cat([(g + positions[: g.shape[2]]).flatten(0, 2) for g in groups])
+    sizes = [g.shape[:3] for g in groups]
+    biases = [_causal_bias(before, length, x) for _, _, length in sizes]
+    *inner, last = zip(clip.transformer.resblocks, prefix)
+    for block, past in inner:
+        query, key, value = (_by_group(t, sizes) for t in _project(block, x))
+        attended = [
+            _attend(q, _behind(past[0], k, size), _behind(past[1], v, size), bias)
+            for q, k, v, size, bias in zip(query, key, value, sizes, biases)
+        ]
+        x = _finish(block, x, torch.cat([_merge_heads(a).flatten(0, 1) for a in attended]))
+    return _read(*last, x, sizes)
+
+
+def _read(block: nn.Module, past: KeysAndValues, x: Tensor, sizes: list) -> list[Tensor]:
+    """The last block, of which nothing but each sequence's last position is used."""
+    normed = block.ln_1(x)
+    ends = [t.unflatten(0, (-1, size[2]))[:, -1] for t, size in zip(_split(x, sizes), sizes)]
+    normed_ends = [
+        t.unflatten(0, (-1, size[2]))[:, -1] for t, size in zip(_split(normed, sizes), sizes)
+    ]
+    ones = [(c, n, 1) for c, n, _ in sizes]
+    width = block.attn.embed_dim
+    query = _by_group(_linear(block, torch.cat(normed_ends), 0, width), ones)
+    key, value = (
+        _by_group(t, sizes) for t in _linear(block, normed, width, 3 * width).chunk(2, dim=-1)
+    )
+    attended = [
+        _attend(q, _behind(past[0], k, size), _behind(past[1], v, size))
+        for q, k, v, size in zip(query, key, value, sizes)
+    ]
+    x = _finish(block, torch.cat(ends), torch.cat([_merge_heads(a)[:, 0] for a in attended]))
+    return [t.unflatten(0, size[:2]) for t, size in zip(_split(x, ones), sizes)]
 
 
 def activation_bytes(clip: nn.Module, positions: int) -> int:
@@ -73,31 +98,48 @@ def activation_bytes(clip: nn.Module, positions: int) -> int:
     return 4 * positions * per_block * len(clip.transformer.resblocks)
 
 
-def _project(block: nn.Module, x: Tensor, last_query_only: bool = False) -> list[Tensor]:
-    """Query, key and value, heads apart: (r, h, L, d / h)."""
+def _linear(block: nn.Module, x: Tensor, start: int, stop: int) -> Tensor:
+    """Rows ``start`` to ``stop`` of the packed input projection; heads side by side."""
     attention = block.attn
-    width = attention.embed_dim
-    weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    x = block.ln_1(x)
-    if last_query_only:
-        query = F.linear(x[:, -1:], weight[:width], bias[:width])
-        key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-    else:
-        query, key, value = F.linear(x, weight, bias).chunk(3, dim=-1)
-    heads = attention.num_heads
-    return [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value)]
+    return F.linear(x, attention.in_proj_weight[start:stop], attention.in_proj_bias[start:stop])
+
+
+def _project(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value (..., d)."""
+    return _linear(block, block.ln_1(x), 0, 3 * block.attn.embed_dim).chunk(3, dim=-1)
+
+
+def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(r, L, d) -> (r, h, L, d / h)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def _merge_heads(x: Tensor) -> Tensor:
+    """(r, h, L, d / h) -> (r, L, d)."""
+    return x.transpose(1, 2).flatten(-2)
+
+
+def _split(x: Tensor, sizes: list) -> tuple[Tensor, ...]:
+    """Rows of all groups -> those of each, (c * n * T, d)."""
+    return x.split([c * n * length for c, n, length in sizes])
+
+
+def _by_group(x: Tensor, sizes: list) -> list[Tensor]:
+    """Rows of all groups -> (c * n, T, d) of each."""
+    return [t.unflatten(0, (-1, size[2])) for t, size in zip(_split(x, sizes), sizes)]
 
 
 def _finish(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
-    """What a block adds once attention is known; heads are merged here."""
-    x = x + block.ls_1(block.attn.out_proj(attended.transpose(1, 2).flatten(-2)))
+    """What a block adds once attention is known."""
+    x = x + block.ls_1(block.attn.out_proj(attended))
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
-def _repeat(prefix: Tensor, num_classes: int, num_prompts: int) -> Tensor:
-    """(n or 1, h, L, w) -> (c * n, h, L, w)."""
-    expanded = prefix.expand(num_classes, num_prompts, *prefix.shape[1:])
-    return expanded.flatten(0, 1)
+def _behind(prefix: Tensor, own: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Keys or values of a group behind those of its prefix: (c * n, h, L + T, d / h)."""
+    num_classes, num_prompts, _ = size
+    old = prefix.expand(num_classes, num_prompts, *prefix.shape[1:]).flatten(0, 1)
+    return torch.cat([old, _split_heads(own, prefix.shape[1])], dim=2)
 
 
 def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
@@ -106,7 +148,11 @@ def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
     return bias.triu(diagonal=before + 1)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float) -> Tensor:
-    """Attention of very many, very short sequences: a fused kernel takes twice as long here."""
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + bias
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float = 0) -> Tensor:
+    """Attention of very many, very short sequences: a fused kernel takes twice as long here.
+
+    Queries (r, T, d), keys and values (r, h, L + T, d / h); returns (r, h, T, d / h).
+    """
+    query = _split_heads(query, key.shape[1]) * key.shape[-1] ** -0.5
+    scores = query @ key.transpose(-1, -2) + bias
     return scores.softmax(dim=-1).to(value.dtype) @ value

@@ -1,6 +1,6 @@
 """The frozen text tower, fed with prompt vectors instead of a template's tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -101,37 +101,48 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         prefix = run_prefix(clip, first)
         recompute, chunks = self._chunks(classes, context.shape[-3], own is not None, with_grad)
         features = []
-        for start, stop in chunks:
-            tokens = self.suffix_tokens[classes[start:stop], : self.lengths[classes[start]]]
-            arguments = (tokens, None if own is None else own[start:stop], prefix)
+        for chunk in chunks:
+            tokens = [
+                self.suffix_tokens[classes[start:stop], : self.lengths[classes[start]]]
+                for start, stop in chunk
+            ]
+            contexts = None if own is None else [own[start:stop] for start, stop in chunk]
             if recompute:
                 # the frozen tower draws nothing, so there is no random state to keep
-                features.append(
-                    checkpoint(
-                        self._encode_chunk,
-                        *arguments,
-                        use_reentrant=False,
-                        preserve_rng_state=False,
-                    )
+                encoded = checkpoint(
+                    self._encode_chunk,
+                    tokens,
+                    contexts,
+                    prefix,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
                 )
             else:
-                features.append(self._encode_chunk(*arguments))
+                encoded = self._encode_chunk(tokens, contexts, prefix)
+            features.append(encoded)
         return torch.cat(features)
 
-    def _encode_chunk(self, tokens: Tensor, context: Tensor | None, prefix: list) -> Tensor:
-        """Token ids (c, T) of as many classes of one length -> (c, n, D)."""
+    def _encode_chunk(
+        self, tokens: list[Tensor], contexts: list[Tensor] | None, prefix: list
+    ) -> Tensor:
+        """Token ids (c, T) of classes of one length, for several lengths -> (sum of c, n, D)."""
         clip = self.towers.clip
-        num_prompts = len(prefix[0][0]) if context is None else context.shape[1]
-        x = clip.token_embedding(tokens)[:, None].expand(-1, num_prompts, -1, -1)
-        if context is not None:
-            x = torch.cat([context, x], dim=2)
-        x = run_suffix(clip, x, prefix)
+        groups = []
+        for index, ids in enumerate(tokens):
+            x = clip.token_embedding(ids)[:, None]
+            if contexts is None:
+                x = x.expand(-1, len(prefix[0][0]), -1, -1)
+            else:
+                context = contexts[index]
+                x = torch.cat([context, x.expand(-1, context.shape[1], -1, -1)], dim=2)
+            groups.append(x)
+        x = torch.cat(run_suffix(clip, groups, prefix))
         return clip.ln_final(x) @ clip.text_projection
 
     def _chunks(
         self, classes: list[int], num_prompts: int, own_context: bool, with_grad: bool
-    ) -> tuple[bool, Iterator[tuple[int, int]]]:
-        """Whether to recompute, and ranges of ``classes`` of one length to encode together."""
+    ) -> tuple[bool, list[list[tuple[int, int]]]]:
+        """Whether to recompute, and what to encode together: ranges of ``classes`` of one length."""
         before = self.context_length if own_context else 0
         costs = [
             activation_bytes(self.towers.clip, num_prompts * (before + self.lengths[c]))
@@ -143,7 +154,10 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             limit = None if with_grad and not recompute else max(CHUNK_BYTES // max(costs), 1)
         else:
             recompute = with_grad and limit is not None and limit < len(classes)
-        return recompute, _ranges([self.lengths[c] for c in classes], limit)
+        step = limit or len(classes)
+        bounds = range(0, len(classes), step)
+        lengths = [self.lengths[c] for c in classes]
+        return recompute, [_ranges(lengths, b, min(b + step, len(classes))) for b in bounds]
 
     def embed_context(self, text: str) -> Tensor:
         """Token embeddings of a context written in words.
@@ -169,11 +183,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
                 )
 
 
-def _ranges(lengths: list[int], limit: int | None) -> Iterator[tuple[int, int]]:
-    """Cut sorted ``lengths`` into ranges of equal ones, of at most ``limit``."""
-    start = 0
-    for stop in range(1, len(lengths) + 1):
-        is_full = limit is not None and stop - start == limit
-        if stop == len(lengths) or is_full or lengths[stop] != lengths[start]:
-            yield start, stop
-            start = stop
+def _ranges(lengths: list[int], start: int, stop: int) -> list[tuple[int, int]]:
+    """Cut ``start`` to ``stop`` of sorted ``lengths`` where they change."""
+    cuts = [i for i in range(start + 1, stop) if lengths[i] != lengths[i - 1]]
+    return list(zip([start, *cuts], [*cuts, stop]))
