@@ -47,8 +47,8 @@ def select_support(scores: Tensor, k: int) -> Tensor:
         k: Patches to keep, 1 <= k <= P.
 
     Returns:
-        Tensor: int64 (B, C, K), indices of patches, best first; of equal scores the lower index. Scores
-        are compared in float32.
+        Tensor: int64 (B, C, K), indices of patches, best first; of equal scores (compared in
+        float32) the lower index.
 
     Raises:
         ValueError: There are fewer than ``k`` patches.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
 from torch import Tensor

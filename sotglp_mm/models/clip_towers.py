@@ -9,6 +9,7 @@ imports open_clip.
 import json
 import logging
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,18 +72,21 @@ class ClipTowers:
         return self.clip.logit_scale.exp()
 
 
-class QuickGELU(nn.Module):
-    """``x * sigmoid(1.702 x)``, as in OpenAI's CLIP, keeping one tensor for the gradient.
+class QuickGELUMLP(nn.Sequential):
+    """The MLP of a block whose activation is ``x * sigmoid(1.702 x)``, as in OpenAI's CLIP.
 
-    Written with ``silu``: open_clip's own keeps three, and the MLP's hidden layer is what most of a
-    text tower's memory goes to.
+    ``silu(1.702 x) / 1.702`` is the same, and both factors go into the matrix products: of the
+    hidden layer, which most of a text tower's memory and half of its elementwise work go to, one
+    tensor is made and kept instead of three.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        scaled = 1.702 * x
-        # in place where no gradient needs the input: a hidden layer less to allocate
-        return F.silu(scaled, inplace=not scaled.requires_grad).mul_(1 / 1.702)
+        """(..., d) to (..., d)."""
+        fc, proj, slope = self.c_fc, self.c_proj, 1.702
+        hidden = torch.addmm(fc.bias, x.flatten(0, -2), fc.weight.T, beta=slope, alpha=slope)
+        hidden = F.silu(hidden, inplace=not hidden.requires_grad)
+        out = torch.addmm(proj.bias, hidden, proj.weight.T, alpha=1 / slope)
+        return out.view(*x.shape[:-1], -1)
 
 
 class HoldsClipTowers:
@@ -230,7 +234,7 @@ def _build(model_name: str, config: dict) -> open_clip.CLIP:
     _check_plain(clip, model_name)
     if config.get('quick_gelu'):
         for block in (*clip.visual.transformer.resblocks, *clip.transformer.resblocks):
-            block.mlp.gelu = QuickGELU()
+            block.mlp = QuickGELUMLP(OrderedDict(block.mlp.named_children()))
     return clip
 
 

@@ -35,9 +35,7 @@ def run_prefix(clip: nn.Module, embedded: Tensor) -> list[KeysAndValues]:
     return prefix
 
 
-def run_suffix(
-    clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues]
-) -> list[Tensor]:
+def run_suffix(clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues]) -> list[Tensor]:
     """The last positions' outputs behind a prefix, before the final LayerNorm.
 
     Sequences of one length form a group. Attention runs group by group, everything else over the

@@ -12,7 +12,7 @@ from .clip_towers import ClipTowers, HoldsClipTowers
 from .prefix_text_tower import activation_bytes, run_prefix, run_suffix
 
 ACTIVATION_BYTES = 2**30
-"""With ``class_chunk='auto'``: what the backward pass of one call may keep, before it recomputes."""
+"""With ``class_chunk='auto'``: what a call may keep for the backward pass; else it recomputes."""
 
 CHUNK_BYTES = 2**28
 """With ``class_chunk='auto'``: about what one recomputed chunk keeps."""
@@ -142,7 +142,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
     def _chunks(
         self, classes: list[int], num_prompts: int, own_context: bool, with_grad: bool
     ) -> tuple[bool, list[list[tuple[int, int]]]]:
-        """Whether to recompute, and what to encode together: ranges of ``classes`` of one length."""
+        """Whether to recompute; for each chunk, ranges of ``classes`` of one length."""
         before = self.context_length if own_context else 0
         costs = [
             activation_bytes(self.towers.clip, num_prompts * (before + self.lengths[c]))

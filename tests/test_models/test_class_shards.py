@@ -31,10 +31,14 @@ def test_processes_equal_one(tmp_path: Path, world: int, frozen: tuple):
         assert saved['found'].keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(
-                saved['found'][name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f'{n}: {m}'
+                saved['found'][name],
+                value,
+                rtol=1e-5,
+                atol=1e-6,
+                msg=lambda m, n=name: f'{n}: {m}',
             )
         encoded += sum(saved['encoded'])
-    # learned prompts: every class once a step, whoever encodes it; frozen ones: once in every process
+    # learned prompts: a class once a step, whoever encodes it; frozen: once in every process
     kinds_frozen = len(frozen)
     assert encoded == len(NAMES) * (STEPS * (2 - kinds_frozen) + world * kinds_frozen)
 

@@ -2,18 +2,19 @@
 
 import copy
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 from mmpretrain.registry import MODELS
-from open_clip.transformer import QuickGELU as TheirQuickGELU
+from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.models.clip_towers import QuickGELU, build_towers, load_clip
+from sotglp_mm.models.clip_towers import QuickGELUMLP, build_towers, load_clip
 
 
 @pytest.fixture(scope='module')
@@ -326,13 +327,17 @@ def test_a_tag_that_cannot_be_fetched_names_a_file_to_bring(monkeypatch):
     assert "clip = dict(model_name='ViT-B-32', pretrained='/path/to/that/file')" in message
 
 
-def test_quick_gelu_is_open_clip_s_and_keeps_one_tensor():
-    x = torch.linspace(-8, 8, 101, dtype=torch.float64, requires_grad=True)
+def test_the_mlp_is_open_clip_s_and_keeps_one_hidden_tensor():
+    torch.manual_seed(0)
+    layers = dict(c_fc=nn.Linear(6, 24), gelu=QuickGELU(), c_proj=nn.Linear(24, 6))
+    theirs = nn.Sequential(OrderedDict(layers)).double().requires_grad_(False)
+    ours = QuickGELUMLP(OrderedDict(layers))
+    x = 5 * torch.randn(2, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x))
+    x.requires_grad_()
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        found = QuickGELU()(x)
-    assert sum(tensor.numel() > 1 for tensor in kept) == 1
-    expected = TheirQuickGELU()(x)
-    torch.testing.assert_close(found, expected)
-    gradients = [torch.autograd.grad(y.sum(), x)[0] for y in (found, expected)]
+        found = ours(x)
+    assert sum(tensor.numel() == 2 * 5 * 24 for tensor in kept) == 1
+    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (found, theirs(x))]
     torch.testing.assert_close(*gradients)
