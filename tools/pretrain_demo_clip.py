@@ -3,8 +3,10 @@
     python tools/pretrain_demo_clip.py --out sotglp_mm/assets
 
 writes the model config (.json), the byte-pair merges (_bpe.txt.gz), the weights (.safetensors)
-and what they reach (.report.json). The default takes about 40 minutes on two cores with bfloat16
-instructions; `--precision fp32` suits others and takes up to twice as long.
+and what they reach (.report.json). Two stages: contrastive training from random weights, and a
+shorter one that scales down the embedded patches, which the V-V stream starts with. The default
+takes about 45 minutes on two cores with bfloat16 instructions; `--precision fp32` suits others and
+takes up to twice as long.
 """
 
 import argparse

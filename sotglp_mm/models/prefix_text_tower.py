@@ -68,13 +68,12 @@ def run_suffix(clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues
 def _read(block: nn.Module, past: KeysAndValues, x: Tensor, sizes: list) -> list[Tensor]:
     """The last block, of which nothing but each sequence's last position is used."""
     normed = block.ln_1(x)
-    ends = [t.unflatten(0, (-1, size[2]))[:, -1] for t, size in zip(_split(x, sizes), sizes)]
-    normed_ends = [
-        t.unflatten(0, (-1, size[2]))[:, -1] for t, size in zip(_split(normed, sizes), sizes)
-    ]
+    ends, normed_ends = (
+        torch.cat([t[:, -1] for t in _by_group(rows, sizes)]) for rows in (x, normed)
+    )
     ones = [(c, n, 1) for c, n, _ in sizes]
     width = block.attn.embed_dim
-    query = _by_group(_linear(block, torch.cat(normed_ends), 0, width), ones)
+    query = _by_group(_linear(block, normed_ends, 0, width), ones)
     key, value = (
         _by_group(t, sizes) for t in _linear(block, normed, width, 3 * width).chunk(2, dim=-1)
     )
@@ -82,8 +81,8 @@ def _read(block: nn.Module, past: KeysAndValues, x: Tensor, sizes: list) -> list
         _attend(q, _behind(past[0], k, size), _behind(past[1], v, size))
         for q, k, v, size in zip(query, key, value, sizes)
     ]
-    x = _finish(block, torch.cat(ends), torch.cat([_merge_heads(a)[:, 0] for a in attended]))
-    return [t.unflatten(0, size[:2]) for t, size in zip(_split(x, ones), sizes)]
+    x = _finish(block, ends, torch.cat([_merge_heads(a)[:, 0] for a in attended]))
+    return [t.view(c, n, -1) for t, (c, n, _) in zip(_by_group(x, ones), sizes)]
 
 
 def activation_bytes(clip: nn.Module, positions: int) -> int:
@@ -117,14 +116,10 @@ def _merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(-2)
 
 
-def _split(x: Tensor, sizes: list) -> tuple[Tensor, ...]:
-    """Rows of all groups -> those of each, (c * n * T, d)."""
-    return x.split([c * n * length for c, n, length in sizes])
-
-
 def _by_group(x: Tensor, sizes: list) -> list[Tensor]:
     """Rows of all groups -> (c * n, T, d) of each."""
-    return [t.unflatten(0, (-1, size[2])) for t, size in zip(_split(x, sizes), sizes)]
+    rows = x.split([c * n * length for c, n, length in sizes])
+    return [t.unflatten(0, (-1, length)) for t, (_, _, length) in zip(rows, sizes)]
 
 
 def _finish(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
