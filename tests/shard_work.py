@@ -52,14 +52,17 @@ def batch(step: int, rows: slice) -> list[torch.Tensor]:
     ]
 
 
-def train(model: nn.Module, parameters: dict, rows: slice) -> dict[str, torch.Tensor]:
+def train(
+    model: nn.Module, parameters: dict, rows: slice, half: bool = False
+) -> dict[str, torch.Tensor]:
     """A few steps; losses, gradients of the last step, parameters."""
     learned = {name: p for name, p in parameters.items() if p.requires_grad}
     optimizer = torch.optim.SGD(learned.values(), lr=0.1, momentum=0.9)
     found = {}
     for step in range(STEPS):
         optimizer.zero_grad()
-        loss = model(*batch(step, rows))
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            loss = model(*batch(step, rows))
         loss.backward()
         optimizer.step()
         found[f'loss {step}'] = loss.detach()
@@ -76,7 +79,9 @@ def build(clip: dict, frozen: tuple) -> Losses:
     return model.train()
 
 
-def work(rank: int, world: int, folder: str, clip: dict, frozen: tuple) -> None:
+def work(
+    rank: int, world: int, folder: str, clip: dict, frozen: tuple, half: bool = False
+) -> None:
     torch.set_num_threads(1)
     dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=world)
     model = build(clip, frozen)
@@ -88,7 +93,7 @@ def work(rank: int, world: int, folder: str, clip: dict, frozen: tuple) -> None:
     )
     share = BATCH // world
     rows = slice(rank * share, (rank + 1) * share)
-    found = train(DistributedDataParallel(model), dict(model.named_parameters()), rows)
+    found = train(DistributedDataParallel(model), dict(model.named_parameters()), rows, half)
     for step in range(STEPS):
         dist.all_reduce(found[f'loss {step}'], op=dist.ReduceOp.SUM)
         found[f'loss {step}'] /= world

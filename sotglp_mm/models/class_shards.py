@@ -34,8 +34,9 @@ def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:
         num_classes: C.
 
     Returns:
-        Tensor: (C, ...), the same in every process.
+        Tensor: (C, ...), float32, the same in every process.
     """
+    features = features.float()  # not every backend sums half precision
     empty = features.new_zeros(num_classes, *features.shape[1:])
     # a sum with zeros: exact, and any backend can do it
     return dist_functional.all_reduce(empty.index_copy(0, index, features))

@@ -43,6 +43,18 @@ def test_processes_equal_one(tmp_path: Path, world: int, frozen: tuple):
     assert encoded == len(NAMES) * (STEPS * (2 - kinds_frozen) + world * kinds_frozen)
 
 
+def test_half_precision_is_exchanged_too(tmp_path: Path):
+    clip = write_clip(tmp_path)
+    model = build(clip, ())
+    expected = train(model, dict(model.named_parameters()), slice(None), half=True)
+    mp.spawn(work, (2, str(tmp_path), clip, (), True), nprocs=2)
+    found = torch.load(tmp_path / '0.pt', weights_only=True)['found']
+    for step in range(STEPS):
+        torch.testing.assert_close(
+            found[f'loss {step}'], expected[f'loss {step}'], rtol=0.02, atol=0
+        )
+
+
 def test_one_process_shares_nothing():
     assert my_share([0, 1, 2]) is None
 
