@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 from torch import Tensor
 
 
@@ -39,4 +39,20 @@ def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:
     features = features.float()  # not every backend sums half precision
     empty = features.new_zeros(num_classes, *features.shape[1:])
     # a sum with zeros: exact, and any backend can do it
-    return dist_functional.all_reduce(empty.index_copy(0, index, features))
+    return _SumOverProcesses.apply(empty.index_copy(0, index, features))
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum, in every process; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, part: Tensor) -> Tensor:
+        total = part.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        return total

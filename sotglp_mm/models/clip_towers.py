@@ -15,12 +15,12 @@ from pathlib import Path
 
 import open_clip
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from .clip_weights import CLIPWeights, read_clip_weights
+from .quick_gelu_mlp import QuickGELUMLP
 
 EMBEDDED = 'sotglp-demo'
 """Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
@@ -70,23 +70,6 @@ class ClipTowers:
     def logit_scale(self) -> Tensor:
         """s = exp(logit_scale), a scalar; 100 for CLIP."""
         return self.clip.logit_scale.exp()
-
-
-class QuickGELUMLP(nn.Sequential):
-    """The MLP of a block whose activation is ``x * sigmoid(1.702 x)``, as in OpenAI's CLIP.
-
-    ``silu(1.702 x) / 1.702`` is the same, and both factors go into the matrix products: of the
-    hidden layer, which most of a text tower's memory and half of its elementwise work go to, one
-    tensor is made and kept instead of three.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., d) to (..., d)."""
-        fc, proj, slope = self.c_fc, self.c_proj, 1.702
-        hidden = torch.addmm(fc.bias, x.flatten(0, -2), fc.weight.T, beta=slope, alpha=slope)
-        hidden = F.silu(hidden, inplace=not hidden.requires_grad)
-        out = torch.addmm(proj.bias, hidden, proj.weight.T, alpha=1 / slope)
-        return out.view(*x.shape[:-1], -1)
 
 
 class HoldsClipTowers:

@@ -30,13 +30,8 @@ def test_processes_equal_one(tmp_path: Path, world: int, frozen: tuple):
         saved = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
         assert saved['found'].keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(
-                saved['found'][name],
-                value,
-                rtol=1e-5,
-                atol=1e-6,
-                msg=lambda m, n=name: f'{n}: {m}',
-            )
+            error = (saved['found'][name] - value).norm() / value.norm()
+            assert error <= 1e-5, f'{name}: {error}'
         encoded += sum(saved['encoded'])
     # learned prompts: a class once a step, whoever encodes it; frozen: once in every process
     kinds_frozen = len(frozen)

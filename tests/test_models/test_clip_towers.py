@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.models.clip_towers import QuickGELUMLP, build_towers, load_clip
+from sotglp_mm.models.clip_towers import build_towers, load_clip
+from sotglp_mm.models.quick_gelu_mlp import QuickGELUMLP
 
 
 @pytest.fixture(scope='module')
