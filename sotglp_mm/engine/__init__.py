@@ -5,7 +5,7 @@ from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
-from .share_clip import share_clip
+from .share_settings import share_settings
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -13,5 +13,5 @@ __all__ = [
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'prepare_cpu_processes',
-    'share_clip',
+    'share_settings',
 ]
