@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from ..class_names import resolve_class_names
 from ..own_images import image_files
-from .known_sets import KnownSet, Place
+from .find_place import Place
+from .known_sets import KnownSet
 
 _CALTECH = {
     'Faces': 'face',

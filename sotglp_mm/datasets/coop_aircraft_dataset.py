@@ -6,7 +6,7 @@ from pathlib import Path
 from mmpretrain.registry import DATASETS
 
 from ..settings import checked_settings
-from .known_sets import find_place
+from .find_place import find_place
 from .listed_images import ListedImagesDataset
 
 SPLITS = ('train', 'val', 'test', 'trainval')

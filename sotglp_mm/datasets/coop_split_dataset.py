@@ -11,7 +11,8 @@ from mmpretrain.registry import DATASETS
 from ..class_names import class_names_of_split
 from ..settings import checked_settings
 from .class_of_image import labelled_images
-from .known_sets import COOP, KNOWN_SETS, Place, find_place
+from .find_place import Place, find_place
+from .known_sets import COOP, KNOWN_SETS
 from .listed_images import ListedImagesDataset, check_inside
 from .own_split import FILE_NAME, kept_split
 

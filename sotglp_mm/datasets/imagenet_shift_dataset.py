@@ -9,7 +9,7 @@ from timm.data import ImageNetInfo
 from ..class_names import resolve_class_names
 from ..own_images import image_files
 from ..settings import checked_settings
-from .known_sets import find_place
+from .find_place import find_place
 from .listed_images import ListedImagesDataset
 
 

@@ -8,7 +8,7 @@ from mmpretrain.registry import DATASETS
 
 from ..own_images import image_files
 from ..settings import checked_settings
-from .known_sets import find_place
+from .find_place import find_place
 
 
 @DATASETS.register_module()
