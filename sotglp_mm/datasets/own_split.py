@@ -36,7 +36,7 @@ def split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) ->
         rng = np.random.default_rng([SEED, *name.encode()])
         paths = [paths[i] for i in rng.permutation(len(paths))]
         train = max(round(0.5 * len(paths)), 1)
-        val = train + int(0.2 * len(paths))
+        val = train + min(round(0.2 * len(paths)), max(len(paths) - train - 1, 0))
         parts = paths[:train], paths[train:val], paths[val:]
         for rows, part in zip(splits.values(), parts):
             rows.extend([path, label, name] for path in part)
