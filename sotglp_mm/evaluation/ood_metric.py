@@ -60,7 +60,7 @@ class OODMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect an entry for each image: its set, and its scores by method and temperature."""
         for sample in data_samples:
-            methods = [m for m in self.methods or OOD_FIELDS if self.methods or _has(sample, m)]
+            methods = self.methods or [method for method in OOD_FIELDS if _has(sample, method)]
             lacking = [method for method in methods if not _has(sample, method)]
             if lacking or not methods:
                 raise ValueError(
