@@ -63,13 +63,13 @@ class BranchAccuracy(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect, for each image of a batch, its set, its label and the first predictions.
 
-        None stands for an image without label or branch: what all processes gathered is cut to
-        the number of images, so every image needs its place.
+        An empty entry stands for an image without label or branch: what all processes gathered
+        is cut to the number of images, so every image needs its place.
         """
         for sample in data_samples:
             label = sample.get('gt_label')
             if self.field not in sample or label is None or not len(label):
-                self.results.append(None)
+                self.results.append(())  # MMEngine drops None when it gathers
                 continue
             score = sample[self.field]
             if self.num_places > len(score):
@@ -83,7 +83,7 @@ class BranchAccuracy(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Percent for each item, or for each set and item."""
-        results = [result for result in results if result is not None]
+        results = [result for result in results if result]
         set_names = (self.dataset_meta or {}).get('set_names')
         if set_names is None:
             return self._values(results)
