@@ -65,6 +65,9 @@ class EvaluationSets:
         for each in self.sets.values():
             each.full_init()
         self._check_classes()
+        # once, not for every image: MMEngine copies all metainfo when it is asked for any
+        said = {name: each.metainfo.get(COMPETING_LABELS) for name, each in self.sets.items()}
+        self._competing = {n: tuple(map(int, x)) for n, x in said.items() if x is not None}
         self._ends = list(accumulate(len(each) for each in self.sets.values()))
 
     def __len__(self) -> int:
@@ -80,10 +83,8 @@ class EvaluationSets:
                 "in; let the set's pipeline end with dict(type='PackInputs')"
             )
         sample.set_field(name, SET_NAME, field_type='metainfo')
-        competing = self.sets[name].metainfo.get(COMPETING_LABELS)
-        if competing is not None:
-            labels = tuple(int(label) for label in competing)
-            sample.set_field(labels, COMPETING_LABELS, field_type='metainfo')
+        if name in self._competing:
+            sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
         if 'gt_label' not in sample:
             sample.set_gt_label([])
         return item

@@ -71,7 +71,7 @@ class BranchAccuracy(BaseMetric):
             if self.field not in sample or label is None or not len(label):
                 self.results.append(())  # MMEngine drops None when it gathers
                 continue
-            score = sample[self.field]
+            score = sample[self.field].cpu()
             if self.num_places > len(score):
                 raise ValueError(
                     f"BranchAccuracy: 'top{self.num_places}' of {len(score)} classes cannot be "
