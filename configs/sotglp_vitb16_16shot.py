@@ -10,12 +10,7 @@ Expected: the paper's abstract claims 85.1 % top-1 as the mean of 11 datasets. I
           weights. For comparison, GalLoP reports 75.1 % and CoOp 71.7 % (GalLoP's README).
 """
 
-_base_ = [
-    '_base_/models/sotglp_vitb16.py',
-    '_base_/datasets/clip224_16shot.py',
-    '_base_/schedules/sgd_cosine_200e.py',
-    '_base_/default_runtime.py',
-]
+_base_ = '_base_/sotglp_vitb16_16shot.py'
 
 data = dict(type='CoOpImageNetDataset', data_root='{{$DATA:data}}/imagenet')
 # the batch size of the recipe is for all processes together
@@ -23,7 +18,7 @@ train_dataloader = dict(batch_size=256, dataset=dict(dataset=data))
 val_dataloader = dict(dataset=dict(**data, split='val'))
 test_dataloader = val_dataloader
 
-model = dict(head=dict(class_names='imagenet', num_local_prompts=4))
+model = dict(head=dict(class_names='imagenet'))
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 param_scheduler = dict(T_max=50)
 train_cfg = dict(max_epochs=50)

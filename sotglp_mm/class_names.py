@@ -1,8 +1,10 @@
-"""Class names: a list that the package knows, a text file, a CoOp split file, or given."""
+"""Class names: a list that the package knows, a file, a folder of images, or given."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from .own_images import read_own_images
 
 CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
 
@@ -12,8 +14,9 @@ def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
 
     Args:
         class_names: The names themselves; the name of a list that the package knows (a file of
-            ``sotglp_mm/assets/class_names``); the path of a text file, one name a line; or the
-            path of a CoOp split file (``split_zhou_*.json``).
+            ``sotglp_mm/assets/class_names``); the path of a text file, one name a line; the
+            path of a CoOp split file (``split_zhou_*.json``); or the folder or ``.csv`` file of
+            :func:`read_own_images`.
 
     Raises:
         FileNotFoundError: It is neither a known list nor a file.
@@ -32,6 +35,8 @@ def _read_class_names(source: str) -> tuple[str, ...]:
     path = CLASS_LISTS / f'{source}.txt'
     if not path.is_file():
         path = Path(source).expanduser()
+    if path.is_dir() or path.suffix == '.csv':
+        return read_own_images(path).classes
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in CLASS_LISTS.glob('*.txt')))
         raise FileNotFoundError(

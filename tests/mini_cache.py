@@ -9,7 +9,7 @@ from unittest import mock
 from mini_runs import run_tool, write_config, write_images
 from mmengine.config import Config
 
-from sotglp_mm.engine import share_clip
+from sotglp_mm.engine import share_settings
 
 VIEWS = 3
 STRAIGHT = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0'
@@ -38,7 +38,7 @@ class MiniCache:
         """Read a config as the tools do, and as if DATA were this folder."""
         with mock.patch.dict(os.environ, DATA=str(self.folder)):
             cfg = Config.fromfile(file)
-        share_clip(cfg)
+        share_settings(cfg)
         return cfg
 
     def copy(self, to: Path) -> Path:

@@ -16,7 +16,7 @@ from mmpretrain.registry import (
     TRANSFORMS,
 )
 
-from sotglp_mm.engine import share_clip
+from sotglp_mm.engine import share_settings
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
 
@@ -54,7 +54,7 @@ def test_schedule_ends_at_zero(path):
 def test_builds_on_a_tiny_clip_given_in_one_line(path, tiny):
     cfg = Config.fromfile(path)
     cfg.merge_from_dict({'clip': dict(_delete_=True, **tiny.clip)})
-    share_clip(cfg)
+    share_settings(cfg)
     model = MODELS.build(cfg.model)
     assert model.backbone.towers is model.neck.towers is model.head.towers
     learned = {name for name, p in model.named_parameters() if p.requires_grad}

@@ -7,11 +7,12 @@ import pytest
 from mini_runs import REPO
 
 PACKAGE = REPO / 'sotglp_mm'
-FLOOR = {'structures', 'settings', 'class_names', 'feature_cache'}
+FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache'}
 OWN = {
     'structures': set(),
     'settings': set(),
-    'class_names': set(),
+    'own_images': set(),
+    'class_names': {'own_images'},
     'feature_cache': set(),
     'functional': {'structures'},
     'models': FLOOR | {'functional'},
@@ -23,11 +24,12 @@ STACK = {'mmengine', 'mmpretrain', 'mmcv'}
 THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
+    'own_images': set(),
     'class_names': set(),
     'feature_cache': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
-    'datasets': STACK | {'numpy', 'sklearn', 'cv2'},
+    'datasets': STACK | {'numpy', 'sklearn', 'scipy', 'timm', 'cv2'},
     'evaluation': STACK | {'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
-from sotglp_mm.engine import prepare_cpu_processes, share_clip
+from sotglp_mm.engine import prepare_cpu_processes, share_settings
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
                 cfg[name].pin_memory = False
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    share_clip(cfg)
+    share_settings(cfg)
     prepare_cpu_processes(cfg)
 
 

@@ -21,7 +21,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
-from sotglp_mm.engine import share_clip
+from sotglp_mm.engine import share_settings
 from sotglp_mm.feature_cache import array_specs, create_arrays, open_arrays
 
 
@@ -64,7 +64,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    share_clip(cfg)
+    share_settings(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     return cfg
 

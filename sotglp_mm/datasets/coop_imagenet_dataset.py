@@ -8,6 +8,7 @@ from mmpretrain.registry import DATASETS
 
 from ..class_names import resolve_class_names
 from ..settings import checked_settings
+from .find_place import find_place
 
 
 @DATASETS.register_module()
@@ -39,7 +40,8 @@ class CoOpImageNetDataset(CustomDataset):
         pipeline: Sequence = (),
         **kwargs,
     ):
-        folder = Path(data_root).expanduser() / 'images' / split
+        place = find_place(Path(data_root).expanduser(), 'images', split)
+        folder = place.images / split
         if not folder.is_dir():
             raise FileNotFoundError(
                 f'{folder} does not exist; expected the layout of CoOp, '
@@ -55,8 +57,8 @@ class CoOpImageNetDataset(CustomDataset):
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
         kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
-            data_root=str(Path(data_root).expanduser()),
-            data_prefix=f'images/{split}',
+            data_root=str(place.folder),
+            data_prefix=str(folder.relative_to(place.folder)),
             metainfo=metainfo,
             pipeline=pipeline,
             **kwargs,

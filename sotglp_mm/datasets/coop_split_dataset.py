@@ -1,23 +1,34 @@
 """The field's standard few-shot data: images, and one JSON with the train, val and test lists."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpretrain.datasets import BaseDataset
+from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
 from ..class_names import class_names_of_split
 from ..settings import checked_settings
+from .class_of_image import labelled_images
+from .find_place import Place, find_place
+from .known_sets import COOP, KNOWN_SETS
+from .listed_images import ListedImagesDataset, check_inside
+from .own_split import FILE_NAME, kept_split
 
 
 @DATASETS.register_module()
 @checked_settings
-class CoOpSplitDataset(BaseDataset):
+class CoOpSplitDataset(ListedImagesDataset):
     """Images in CoOp's layout, with its fixed split file.
 
     Labels and class names are those of the split file:
     ``{"train" | "val" | "test": [[relative path, label, class name], ...]}``.
+
+    Where a set of the benchmark lies in another place that is in circulation
+    (``eurosat/2750`` in ``EuroSAT_RGB``, say), it is found there. Where its split file is absent,
+    the images are split 50/20/30 by a seed, with a warning: numbers are then not comparable with
+    anyone's. That split is written beside the data, under another name.
 
     Args:
         data_root (str): Folder of the dataset, e.g. ``$DATA/dtd``.
@@ -28,7 +39,8 @@ class CoOpSplitDataset(BaseDataset):
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: Data root, split file or an image does not exist.
+        FileNotFoundError: Data root, split file (of a set that the package does not know) or an
+            image does not exist.
         ValueError: The split file is not of this form, or lacks the split.
     """
 
@@ -43,62 +55,62 @@ class CoOpSplitDataset(BaseDataset):
     ):
         self.split = split
         root = Path(data_root).expanduser()
-        splits, classes = _read_split_file(root, split_file, data_prefix)
+        place = find_place(root, data_prefix)
+        path, splits, classes = _read_splits(place, root, split_file, data_prefix)
         if split not in splits:
-            raise ValueError(
-                f'{root / split_file} has no split {split!r}; it has {sorted(splits)}'
-            )
-        self._rows = splits[split]
-        metainfo = {'classes': classes, **kwargs.pop('metainfo', {})}
+            raise ValueError(f'{path} has no split {split!r}; it has {sorted(splits)}')
         kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
-            ann_file=split_file,
-            metainfo=metainfo,
-            data_root=str(root),
-            data_prefix=data_prefix,
+            rows=splits[split],
+            classes=classes,
+            folder=place.images,
+            source=f'split {split!r} of {path}',
+            data_root=str(place.folder),
             pipeline=pipeline,
             **kwargs,
         )
 
-    def load_data_list(self) -> list[dict]:
-        """One ``dict(img_path, gt_label)`` for each row of the split, in its order."""
-        folder = Path(self.img_prefix)
-        found = [
-            dict(img_path=str(folder / path), gt_label=label) for path, label, _ in self._rows
-        ]
-        missing = [info['img_path'] for info in found if not Path(info['img_path']).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of {len(found)} images of split {self.split!r} of '
-                f'{self.ann_file} are missing, the first is {missing[0]}. Images are expected '
-                f'below {folder}; set data_root and data_prefix, or complete the download.'
-            )
-        return found
 
-
-def _read_split_file(
-    root: Path, split_file: str, data_prefix: str
-) -> tuple[dict[str, list], tuple[str, ...]]:
-    if not root.is_dir():
+def _read_splits(
+    place: Place, root: Path, split_file: str, data_prefix: str
+) -> tuple[Path, dict[str, list], tuple[str, ...]]:
+    """The file that was read, its splits, and the class names."""
+    if not place.folder.is_dir():
         raise FileNotFoundError(
             f'data_root {root} does not exist; expected a folder with {split_file} and '
             f'the images in {data_prefix}/ (the layout of CoOp). Set data_root in the config.'
         )
-    path = root / split_file
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'split file {path} does not exist; it belongs to the layout of CoOp, whose '
-            'DATASETS.md says where to get it. Put it there, or set split_file.'
-        )
+    candidates = [place.folder / split_file, root / split_file]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        return _split_of_our_own(place, split_file)
     try:
         splits = json.loads(path.read_text(encoding='utf-8'))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f'split file {path} is not JSON: {error}') from error
     classes = class_names_of_split(splits, path)
     for rows in splits.values():
-        for relative, *_ in rows:
-            if Path(relative).is_absolute() or '..' in Path(relative).parts:
-                raise ValueError(
-                    f'split file {path} names {relative!r}; expected a path below {data_prefix}/'
-                )
-    return splits, classes
+        check_inside(rows, f'split file {path}')
+    return path, splits, classes
+
+
+def _split_of_our_own(
+    place: Place, split_file: str
+) -> tuple[Path, dict[str, list], tuple[str, ...]]:
+    known = next((k for k in KNOWN_SETS.values() if k.split_file == split_file), None)
+    if known is None or not place.images.is_dir():
+        raise FileNotFoundError(
+            f'split file {place.folder / split_file} does not exist; it belongs to the layout of '
+            f'CoOp, and {COOP} says where to get it. Put it there, or set split_file.'
+        )
+    labelled, classes = labelled_images(known, place)
+    path = place.folder / FILE_NAME
+    splits = kept_split(path, labelled, classes)
+    print_log(
+        f'{split_file} is not in {place.folder}: {len(labelled)} images are split 50/20/30 by our '
+        f"own seed, see {path}. NUMBERS ARE NOT COMPARABLE with anyone's. {COOP} says where to "
+        'get the split that everyone uses.',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return path, splits, tuple(classes)

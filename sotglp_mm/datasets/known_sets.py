@@ -1,13 +1,10 @@
 """The benchmark's sets: what they hold, where they lie on disk, where they are to be had.
 
 Configs name places in CoOp's layout. Where nothing lies there, the other places that are in
-circulation are looked at (:func:`find_place`).
+circulation are looked at (``find_place.py``).
 """
 
-from pathlib import Path
 from typing import NamedTuple
-
-from mmengine.logging import print_log
 
 
 class KnownSet(NamedTuple):
@@ -278,40 +275,3 @@ _SETS = (
 
 KNOWN_SETS: dict[str, KnownSet] = {each.name: each for each in _SETS}
 """The 11 few-shot sets, 4 domain shifts and 4 OOD sets, by name."""
-
-
-class Place(NamedTuple):
-    """Where a set was found."""
-
-    folder: Path
-    """Folder of the set."""
-
-    images: Path
-    """Folder of its images, ``folder`` itself or below it."""
-
-
-def find_place(data_root: Path, images: str, subfolder: str = '') -> Place:
-    """Where a set really lies: there, or in another place that is in circulation.
-
-    Args:
-        data_root: Folder of the set, as configs write it: in CoOp's layout.
-        images: Folder of the images below it.
-        subfolder: What must exist below the images, e.g. 'val'. Defaults to nothing.
-
-    Returns:
-        Place: The first that exists; else what was asked for, which does not.
-    """
-    asked = Place(data_root, data_root / images)
-    if (asked.images / subfolder).is_dir():
-        return asked
-    for known in _SETS:
-        folder = Path(known.folder)
-        if known.images != images or data_root.parts[-len(folder.parts) :] != folder.parts:
-            continue
-        all_data = Path(*data_root.parts[: -len(folder.parts)])
-        for other_folder, other_images in known.other_places:
-            found = Place(all_data / other_folder, all_data / other_folder / other_images)
-            if (found.images / subfolder).is_dir():
-                print_log(f'{asked.images} does not exist; using {found.images}', logger='current')
-                return found
-    return asked

@@ -6,7 +6,7 @@ from .cpu_processes import prepare_cpu_processes
 from .few_shot_record_hook import FewShotRecordHook
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
-from .share_clip import share_clip
+from .share_settings import share_settings
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -15,5 +15,5 @@ __all__ = [
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'prepare_cpu_processes',
-    'share_clip',
+    'share_settings',
 ]

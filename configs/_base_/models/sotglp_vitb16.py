@@ -5,7 +5,9 @@ Another CLIP in one line: ``--cfg-options clip.pretrained=/path/to/ViT-B-16.pt``
 """
 
 clip = dict(model_name='ViT-B-16', pretrained='openai')
-clip_of_parts = clip  # what the parts below are written with: see sotglp_mm/engine/share_clip.py
+clip_of_parts = (
+    clip  # what the parts below are written with: see sotglp_mm/engine/share_settings.py
+)
 
 model = dict(
     type='ImageClassifier',

@@ -1,0 +1,7 @@
+"""SOT-GLP on CLIP ViT-B/32 with OpenAI's weights (49 patches); a config adds head.class_names."""
+
+_base_ = './sotglp_vitb16.py'
+
+clip = dict(model_name='ViT-B-32', pretrained='openai')
+clip_of_parts = clip
+model = dict(backbone=dict(clip=clip), neck=dict(clip=clip), head=dict(clip=clip))

@@ -1,0 +1,90 @@
+"""FGVC-Aircraft, which brings its own lists."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmpretrain.registry import DATASETS
+
+from ..settings import checked_settings
+from .find_place import find_place
+from .listed_images import ListedImagesDataset
+
+SPLITS = ('train', 'val', 'test', 'trainval')
+
+
+@DATASETS.register_module()
+@checked_settings
+class CoOpAircraftDataset(ListedImagesDataset):
+    """FGVC-Aircraft by variant, with its own ``images_variant_{train,val,test}.txt``.
+
+    A label is the rank of the variant in ``variants.txt``.
+
+    Args:
+        data_root (str): E.g. ``$DATA/fgvc_aircraft``.
+        split (str): 'train', 'val', 'test', or 'trainval' for the first two together, which the
+            released SOT-GLP program trains on. Defaults to 'train'.
+        data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
+        pipeline (Sequence): Transforms. Defaults to none.
+        **kwargs: As in MMPretrain's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: A list or an image does not exist.
+        ValueError: Unknown split, or a line that is not ``<image> <variant>``.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        data_prefix: str = 'images',
+        pipeline: Sequence = (),
+        **kwargs,
+    ):
+        if split not in SPLITS:
+            raise ValueError(
+                f'CoOpAircraftDataset: split={split!r} is not known; choose one of {SPLITS}'
+            )
+        place = find_place(Path(data_root).expanduser(), data_prefix)
+        variants = _lines(place.folder / 'variants.txt')
+        files = [place.folder / f'images_variant_{part}.txt' for part in _parts(split)]
+        kwargs.setdefault('test_mode', 'train' not in split)
+        super().__init__(
+            rows=[row for file in files for row in _rows(file, variants)],
+            classes=variants,
+            folder=place.images,
+            source=' and '.join(map(str, files)),
+            data_root=str(place.folder),
+            pipeline=pipeline,
+            **kwargs,
+        )
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    return ('train', 'val') if split == 'trainval' else (split,)
+
+
+def _rows(file: Path, variants: list[str]) -> list[list]:
+    label_of = {name: label for label, name in enumerate(variants)}
+    rows = []
+    for number, line in enumerate(_lines(file), start=1):
+        image, _, name = line.partition(' ')
+        if name not in label_of:
+            raise ValueError(
+                f'{file}, line {number}: {line!r}; expected "<image number> <variant>", with one '
+                f'of the {len(variants)} variants of variants.txt'
+            )
+        rows.append([f'{image}.jpg', label_of[name], name])
+    return rows
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'{file} does not exist; expected the layout of CoOp: images/, variants.txt and '
+            'images_variant_{train,val,test}.txt in data_root. Set data_root in the config.'
+        )
+    try:
+        lines = file.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{file} is not a text file: {error}') from error
+    return [line.strip() for line in lines if line.strip()]

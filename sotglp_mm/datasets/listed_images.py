@@ -1,0 +1,60 @@
+"""What the datasets share whose images and labels stand in a list."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmpretrain.datasets import BaseDataset
+
+
+class ListedImagesDataset(BaseDataset):
+    """Images of a list of ``[relative path, label, class name]``; a base class.
+
+    Args:
+        rows: The list; other splits' rows are not in it.
+        classes: Class names in label order.
+        folder: What the paths are relative to.
+        source: Where the list came from, for messages.
+        metainfo (dict, optional): Goes into the dataset's, beside ``classes``.
+        **kwargs: As in MMPretrain's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: An image does not exist.
+        ValueError: A path leads out of the folder.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Sequence],
+        classes: Sequence[str],
+        folder: Path,
+        source: str,
+        metainfo: dict | None = None,
+        **kwargs,
+    ):
+        self._rows, self._folder, self._source = rows, Path(folder), source
+        metainfo = {'classes': tuple(classes), **(metainfo or {})}
+        super().__init__(ann_file='', metainfo=metainfo, data_prefix='', **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One ``dict(img_path, gt_label)`` for each row, in its order."""
+        check_inside(self._rows, self._source)
+        found = [
+            dict(img_path=str(self._folder / path), gt_label=label)
+            for path, label, *_ in self._rows
+        ]
+        missing = [info['img_path'] for info in found if not Path(info['img_path']).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} of {len(found)} images of {self._source} are missing, the first '
+                f'is {missing[0]}. Images are expected below {self._folder}; set data_root and '
+                'data_prefix, or complete the download.'
+            )
+        return found
+
+
+def check_inside(rows: Sequence[Sequence], source: str) -> None:
+    """Refuse a list that names a path outside of its folder."""
+    for path in itertools.chain(row[0] for row in rows):
+        if Path(path).is_absolute() or '..' in Path(path).parts:
+            raise ValueError(f'{source} names {path!r}; expected a path below the images')

@@ -1,0 +1,51 @@
+"""Images of no known class, to be told from those of known ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.registry import DATASETS
+
+from ..own_images import image_files
+from ..settings import checked_settings
+from .find_place import find_place
+
+
+@DATASETS.register_module()
+@checked_settings
+class UnlabelledImagesDataset(BaseDataset):
+    """All images below a folder, without labels: an out-of-distribution set.
+
+    Args:
+        data_root (str): E.g. ``$DATA/iNaturalist``.
+        data_prefix (str): Folder of the images below it. Defaults to 'images'.
+        pipeline (Sequence): Transforms. Defaults to none.
+        **kwargs: As in MMPretrain's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: There is no image.
+    """
+
+    def __init__(
+        self, data_root: str, data_prefix: str = 'images', pipeline: Sequence = (), **kwargs
+    ):
+        place = find_place(Path(data_root).expanduser(), data_prefix)
+        self._images = place.images
+        kwargs.setdefault('test_mode', True)
+        super().__init__(
+            ann_file='', data_root=str(place.folder), data_prefix='', pipeline=pipeline, **kwargs
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """One ``dict(img_path)`` for each image, sorted by path."""
+        found = image_files(self._images) if self._images.is_dir() else []
+        if not found:
+            raise FileNotFoundError(
+                f'{self._images} does not exist, or has no images; set data_root and data_prefix '
+                'in the config'
+            )
+        return [dict(img_path=str(self._images / path)) for path in found]
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """No label: an empty list."""
+        return []
