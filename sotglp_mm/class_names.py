@@ -49,6 +49,32 @@ def _read_class_names(source: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
+def class_difference(
+    ours: Sequence[str], theirs: Sequence[str], owner: str, other: str
+) -> str | None:
+    """Where two lists of class names differ first, in words; None if nowhere.
+
+    Underscores count as spaces: prompts are made with spaces, so the two compute the same.
+
+    Args:
+        ours: Names in label order.
+        theirs: Names to compare with.
+        owner: Whose ``ours`` are, e.g. 'the head'.
+        other: Whose ``theirs`` are, e.g. 'the dataset'.
+    """
+    for label, (one, another) in enumerate(zip(ours, theirs)):
+        if one.replace('_', ' ') != another.replace('_', ' '):
+            return f'label {label} is {one!r} for {owner} and {another!r} in {other}'
+    if len(ours) == len(theirs):
+        return None
+    longer, who = (ours, owner) if len(ours) > len(theirs) else (theirs, other)
+    label = min(len(ours), len(theirs))
+    return (
+        f'{owner} has {len(ours)} classes and {other} {len(theirs)}; '
+        f'label {label}, {longer[label]!r}, is known to {who} alone'
+    )
+
+
 def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     """Class names of a CoOp split file, in label order.
 

@@ -14,6 +14,30 @@ PRED_SCORE_GLOBAL = 'pred_score_global'
 PRED_SCORE_LOCAL = 'pred_score_local'
 """DataSample field, (C,): class probabilities of the local branch alone."""
 
+OOD_MCM = 'ood_mcm'
+"""DataSample field, () float: MCM score of an image; lower is more in-distribution."""
+
+OOD_L_MCM = 'ood_l_mcm'
+"""DataSample field, () float: the same of its patches."""
+
+OOD_GL_MCM = 'ood_gl_mcm'
+"""DataSample field, () float: the sum of the two."""
+
+OOD_FIELDS = {'mcm': OOD_MCM, 'l_mcm': OOD_L_MCM, 'gl_mcm': OOD_GL_MCM}
+"""The field of each OOD method."""
+
+OOD_TAU = 'ood_tau'
+"""DataSample metainfo, float: the temperature of the OOD scores, without which they say little."""
+
+SET_NAME = 'set_name'
+"""DataSample metainfo, str: which of several sets in one dataloader an image belongs to."""
+
+COMPETING_LABELS = 'competing_labels'
+"""DataSample metainfo, tuple[int, ...]: the only classes that may be predicted; absent: all.
+
+Also an entry of a dataset's metainfo, which says the same of all of its images.
+"""
+
 
 class ImageFeatures(NamedTuple):
     """What an image tower says of a batch.

@@ -145,6 +145,15 @@ def test_ood_scores(released: Released, tau: str):
     close(gl_mcm(global_, local, float(tau)), released[f'ood_GL-MCM_T{tau}'], 1e-5)
 
 
+@pytest.mark.parametrize('tau', ['1', '0.01'])
+def test_ood_scores_of_the_head(released: Released, tau: str):
+    methods = {'mcm': 'MCM', 'l_mcm': 'L-MCM', 'gl_mcm': 'GL-MCM'}
+    model = MODELS.build(released.model_config(ood_methods=list(methods), ood_tau=float(tau)))
+    released.load_learned(model)
+    for method, name in methods.items():
+        close(predicted(model, released, f'ood_{method}'), released[f'ood_{name}_T{tau}'], 1e-5)
+
+
 def test_five_sgd_steps(released: Released, model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=0.01)
     for kept, expected in zip(released['sgd_dropout_index'], released['sgd_losses']):

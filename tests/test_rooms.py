@@ -30,7 +30,7 @@ THIRD_PARTY = {
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
     'datasets': STACK | {'numpy', 'sklearn', 'scipy', 'timm', 'cv2'},
-    'evaluation': STACK,
+    'evaluation': STACK | {'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
 }
 FILES = [

@@ -15,6 +15,7 @@ custom_hooks = [
     dict(type='ClassNamesCheckHook'),
     dict(type='LearnedParametersHook'),
     dict(type='PlainCheckpointHook'),
+    dict(type='FewShotRecordHook'),
 ]
 
 env_cfg = dict(

@@ -6,6 +6,7 @@ from .coop_imagenet_dataset import CoOpImageNetDataset
 from .coop_split_dataset import CoOpSplitDataset
 from .demo_digits_dataset import DemoDigitsDataset
 from .demo_scenes_dataset import DemoScenesDataset
+from .evaluation_sets import EvaluationSets
 from .few_shot_dataset import FewShotDataset
 from .imagenet_shift_dataset import ImageNetShiftDataset
 from .load_image_strict import LoadImageStrict
@@ -19,6 +20,7 @@ __all__ = [
     'CoOpSplitDataset',
     'DemoDigitsDataset',
     'DemoScenesDataset',
+    'EvaluationSets',
     'FewShotDataset',
     'ImageNetShiftDataset',
     'LoadImageStrict',

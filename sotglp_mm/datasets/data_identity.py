@@ -6,7 +6,8 @@ from pathlib import Path
 from ..feature_cache import plain, samples_digest
 
 # Where the data lies is not what it is: a cache may be used on another machine.
-_PLACES = ('data_root',)
+# ``files`` of a few-shot set is a place too: its images are compared one by one.
+_PLACES = ('data_root', 'files')
 
 
 def describe_data(dataset, settings: dict) -> tuple[dict, list]:
@@ -33,12 +34,13 @@ def describe_data(dataset, settings: dict) -> tuple[dict, list]:
             )
     if 'classes' not in dataset.metainfo:
         raise TypeError(f"{type(dataset).__name__} has no class names: no metainfo['classes']")
-    root = _data_root(dataset)
-    samples = [
-        [*_identity(dataset.get_data_info(index), root), int(dataset.get_cat_ids(index)[0])]
-        for index in range(len(dataset))
-    ]
-    samples = plain([[identity, label, size] for identity, size, label in samples])
+    root = data_root_of(dataset)
+    samples = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        label = int(dataset.get_cat_ids(index)[0])
+        samples.append([image_identity(info, root), label, _file_size(info)])
+    samples = plain(samples)
     about = dict(
         dataset=plain(_without_places(settings)),
         classes=list(dataset.metainfo['classes']),
@@ -48,25 +50,35 @@ def describe_data(dataset, settings: dict) -> tuple[dict, list]:
     return about, samples
 
 
-def _identity(info: dict, root: str) -> tuple:
-    """What names an image, and the size of its file in bytes if it has one."""
+def image_identity(info: dict, root: str) -> str | dict:
+    """What names an image: its path below ``root``, or what is known beside its label.
+
+    Args:
+        info: The image's annotation, of ``get_data_info``.
+        root: What :func:`data_root_of` its dataset says. A file elsewhere keeps its whole path.
+    """
     if 'img_path' not in info:
         skipped = ('gt_label', 'sample_idx')
-        return {key: value for key, value in info.items() if key not in skipped}, None
+        return {key: value for key, value in info.items() if key not in skipped}
     path = Path(info['img_path'])
-    # the size is cheap, and tells of most images that were replaced under their name
-    size = path.stat().st_size if path.is_file() else None
     below = root and path.is_relative_to(root)
-    return (path.relative_to(root) if below else path).as_posix(), size
+    return (path.relative_to(root) if below else path).as_posix()
 
 
-def _data_root(dataset) -> str:
+def data_root_of(dataset) -> str:
+    """``data_root`` of a dataset, or of the one that it wraps; '' where there is none."""
     while dataset is not None:
         root = getattr(dataset, 'data_root', '')
         if root:
             return root
         dataset = getattr(dataset, 'dataset', None)
     return ''
+
+
+def _file_size(info: dict) -> int | None:
+    """Bytes; cheap, and tells of most images that were replaced under their name."""
+    path = Path(info['img_path']) if 'img_path' in info else None
+    return path.stat().st_size if path and path.is_file() else None
 
 
 def _without_places(settings):

@@ -7,6 +7,7 @@ from mmpretrain.registry import DATASETS
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from ..settings import checked_settings
+from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 
 SAMPLINGS = ('per_class', 'stratified')
 
@@ -30,10 +31,14 @@ class FewShotDataset:
         num_shots (int): Images for each class. Defaults to 16.
         seed (int): Of the draw; nothing else influences it. Defaults to 1.
         sampling (str): 'per_class' or 'stratified'. Defaults to 'per_class'.
+        files (str, optional): Nothing is drawn: the images are those of this file, which
+            ``FewShotRecordHook`` wrote as ``<work_dir>/few_shot_files.json``, in its order, and
+            ``num_shots``, ``seed`` and ``sampling`` are what it says. Defaults to None.
 
     Raises:
-        ValueError: A setting is out of range, a class has no image, or, for 'stratified', the
-            dataset is too small.
+        FileNotFoundError: ``files`` does not exist.
+        ValueError: A setting is out of range, a class has no image, for 'stratified' the dataset
+            is too small, or ``files`` was changed or does not fit the dataset.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class FewShotDataset:
         num_shots: int = 16,
         seed: int = 1,
         sampling: str = 'per_class',
+        files: str | None = None,
     ):
         if num_shots < 1:
             raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
@@ -56,9 +62,8 @@ class FewShotDataset:
         self.dataset.full_init()
         labels = np.array([self.dataset.get_cat_ids(i)[0] for i in range(len(self.dataset))])
         self._check_classes(labels)
-        draw = per_class_indices if sampling == 'per_class' else stratified_indices
-        self.indices = draw(labels, num_shots, seed)
-        self._log(labels)
+        self.indices = self._draw(labels) if files is None else self._read(files, labels)
+        self._log(labels, files)
 
     @property
     def metainfo(self) -> dict:
@@ -91,6 +96,21 @@ class FewShotDataset:
         """int (number of drawn images,)."""
         return np.array([self.get_cat_ids(i)[0] for i in range(len(self))])
 
+    def few_shot_record(self) -> dict:
+        """Settings, classes and images of this set, for a file that ``files`` takes."""
+        return few_shot_record(self)
+
+    def _draw(self, labels: np.ndarray) -> np.ndarray:
+        draw = per_class_indices if self.sampling == 'per_class' else stratified_indices
+        return draw(labels, self.num_shots, self.seed)
+
+    def _read(self, files: str, labels: np.ndarray) -> np.ndarray:
+        record = read_few_shot_files(files)
+        # what this run says of itself must be true of its images
+        self.num_shots, self.seed = record['num_shots'], record['seed']
+        self.sampling = record['sampling']
+        return indices_of_files(record, self.dataset, labels, files)
+
     def _check_classes(self, labels: np.ndarray) -> None:
         counts = np.bincount(labels, minlength=len(self.CLASSES))
         empty = [name for name, count in zip(self.CLASSES, counts) if count == 0]
@@ -101,13 +121,15 @@ class FewShotDataset:
                 'least one image of every class. Add images, or take the class out.'
             )
 
-    def _log(self, labels: np.ndarray) -> None:
+    def _log(self, labels: np.ndarray, files: str | None) -> None:
         counts = np.bincount(labels[self.indices], minlength=len(self.CLASSES))
         fewer = {n: int(c) for n, c in zip(self.CLASSES, counts) if c < self.num_shots}
         text = (
             f'Few-shot set: {len(self)} images of {len(counts)} classes, {self.num_shots} shots, '
             f'sampling={self.sampling!r}, seed {self.seed}'
         )
+        if files is not None:
+            text += f'; read from {files}'
         if fewer:
             text += f'; fewer than {self.num_shots} images: {fewer}'
         print_log(text, logger='current')

@@ -1,46 +1,135 @@
-"""Accuracy of one branch of the prediction."""
+"""Accuracy of the prediction or of one of its branches, of one set or of several."""
 
+import re
 from collections.abc import Sequence
 
-from mmpretrain.evaluation import Accuracy
+import numpy as np
+from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
-from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
+from ..settings import checked_settings
+from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, SET_NAME
 
-_FIELDS = {'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
+_FIELDS = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
+_MEAN_CLASS = 'mean_class'
 
 
 @METRICS.register_module()
-class BranchAccuracy(Accuracy):
-    """MMPretrain's ``Accuracy`` of the global or the local branch alone.
+@checked_settings
+class BranchAccuracy(BaseMetric):
+    """Top-k and mean class accuracy, in percent, of both branches together or of one alone.
 
-    Logged as ``accuracy_global/top1`` or ``accuracy_local/top1``. Where a head has no such
-    branch there is nothing to log.
+    Logged as ``accuracy/top1``, ``accuracy_global/top1``, ``accuracy_local/top1``; of
+    :class:`EvaluationSets` as ``accuracy/<set>/top1`` for each set with labels, and, where there
+    are several, ``accuracy/mean/top1``, the plain mean over these sets. Images without a label
+    do not count. Where a head has no such branch there is nothing to log.
 
     Args:
-        branch (str): 'global' or 'local'.
-        **kwargs: As in ``Accuracy``.
+        branch (str): 'combined', 'global' or 'local'.
+        items (Sequence[str]): 'top<k>', e.g. 'top1' and 'top5', and 'mean_class': the mean, over
+            the classes that occur among the labels, of the part of a class's images that is
+            right at first place. Defaults to ('top1',).
+        topk (int | Sequence[int], optional): The top-k items, as MMPretrain's ``Accuracy`` takes
+            them; replaces those of ``items``. Defaults to None.
+        collect_device (str): As in MMEngine. Defaults to 'cpu'.
+        prefix (str, optional): Defaults to 'accuracy' for 'combined', else
+            'accuracy_<branch>'.
+        collect_dir (str, optional): As in MMEngine. Defaults to None.
 
     Raises:
-        ValueError: ``branch`` is not known.
+        ValueError: ``branch`` or one of ``items`` is not known; later, more places are asked for
+            than there are classes.
     """
 
-    def __init__(self, branch: str, **kwargs):
+    def __init__(
+        self,
+        branch: str,
+        items: Sequence[str] = ('top1',),
+        topk: int | Sequence[int] | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ):
         if branch not in _FIELDS:
             raise ValueError(
                 f'BranchAccuracy: branch={branch!r} is not known; choose one of {sorted(_FIELDS)}'
             )
-        kwargs.setdefault('prefix', f'accuracy_{branch}')
-        super().__init__(**kwargs)
+        default = 'accuracy' if branch == 'combined' else f'accuracy_{branch}'
+        super().__init__(collect_device, prefix or default, collect_dir)
         self.field = _FIELDS[branch]
+        self.items = _checked_items(items, topk)
+        self.num_places = max(map(_places, self.items))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect the branch's scores of a batch."""
-        for sample in data_samples:
-            if self.field in sample:
-                score = sample[self.field].cpu()
-                self.results.append(dict(pred_score=score, gt_label=sample['gt_label'].cpu()))
+        """Collect, for each image of a batch, its set, its label and the first predictions.
 
-    def evaluate(self, size: int) -> dict:
-        """Metrics over ``size`` images, or none without this branch."""
-        return super().evaluate(size) if self.results else {}
+        An empty entry stands for an image without label or branch: what all processes gathered
+        is cut to the number of images, so every image needs its place.
+        """
+        for sample in data_samples:
+            label = sample.get('gt_label')
+            if self.field not in sample or label is None or not len(label):
+                self.results.append(())  # MMEngine drops None when it gathers
+                continue
+            score = sample[self.field].cpu()
+            if self.num_places > len(score):
+                raise ValueError(
+                    f"BranchAccuracy: 'top{self.num_places}' of {len(score)} classes cannot be "
+                    'told; ask for fewer places in items'
+                )
+            # a few labels instead of all scores: 10 000s of images times 1000 classes add up
+            first = score.topk(self.num_places).indices.tolist()
+            self.results.append((sample.get(SET_NAME), int(label[0]), first))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Percent for each item, or for each set and item."""
+        results = [result for result in results if result]
+        set_names = (self.dataset_meta or {}).get('set_names')
+        if set_names is None:
+            return self._values(results)
+        of_sets = {
+            name: self._values([result for result in results if result[0] == name])
+            for name in set_names
+        }
+        of_sets = {name: values for name, values in of_sets.items() if values}
+        if len(of_sets) > 1:
+            of_sets['mean'] = {
+                item: float(np.mean([values[item] for values in of_sets.values()]))
+                for item in self.items
+            }
+        return {f'{n}/{item}': v for n, values in of_sets.items() for item, v in values.items()}
+
+    def _values(self, results: list[tuple]) -> dict[str, float]:
+        """Percent for each item; nothing of no images."""
+        if not results:
+            return {}
+        labels = np.array([label for _, label, _ in results])
+        hits = np.array([first for *_, first in results]) == labels[:, None]
+        values = {}
+        for item in self.items:
+            right = hits[:, : _places(item)].any(axis=1)
+            if item == _MEAN_CLASS:
+                values[item] = np.mean([right[labels == label].mean() for label in set(labels)])
+            else:
+                values[item] = right.mean()
+        return {item: 100 * float(value) for item, value in values.items()}
+
+
+def _checked_items(items: Sequence[str], topk: int | Sequence[int] | None) -> tuple[str, ...]:
+    items = (items,) if isinstance(items, str) else tuple(items)
+    if topk is not None:
+        topk = (topk,) if isinstance(topk, int) else topk
+        items = (*(f'top{k}' for k in topk), *(item for item in items if item == _MEAN_CLASS))
+    unknown = [i for i in items if i != _MEAN_CLASS and not re.fullmatch(r'top[1-9]\d*', str(i))]
+    if unknown or not items:
+        found = repr(unknown[0]) if unknown else 'nothing'
+        raise ValueError(
+            f"BranchAccuracy: items has {found}; choose out of 'top1', 'top5' (or another number) "
+            f'and {_MEAN_CLASS!r}'
+        )
+    return items
+
+
+def _places(item: str) -> int:
+    """How many of the first predictions an item looks at."""
+    return 1 if item == _MEAN_CLASS else int(item.removeprefix('top'))

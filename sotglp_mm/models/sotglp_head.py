@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from ..class_names import resolve_class_names
 from ..functional import selected_similarity
 from ..settings import checked_settings
-from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
+from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
 from .clip_towers import HoldsClipTowers, build_towers
+from .competing_classes import competing_classes, leave_out_others
 from .learned_state import LoadsWholeState
+from .ood_fields import check_ood_settings, ood_fields
 from .prompt_text_encoder import PromptTextEncoder
 from .text_feature_cache import TextFeatureCache
 
@@ -51,6 +53,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         class_chunk (int | str, optional): Bounds the memory of the text tower in training by
             encoding so many classes at a time, and again in the backward pass; see
             :class:`PromptTextEncoder`. Defaults to 'auto'.
+        ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
+            Defaults to none.
+        ood_tau (float): Their temperature, > 0. Defaults to 1.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -67,10 +72,14 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         local_loss: dict = dict(type='OTAllocationLoss'),
         loss: dict = dict(type='CrossEntropyLoss'),
         class_chunk: int | str | None = 'auto',
+        ood_methods: Sequence[str] = (),
+        ood_tau: float = 1.0,
         init_cfg: dict | None = None,
     ):
         super().__init__(loss=loss, init_cfg=init_cfg)
         _check_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
+        check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
         self.class_names = resolve_class_names(class_names)
         self.towers = build_towers(clip)
         num_context = len(self.towers.tokenizer.encode(context))
@@ -130,26 +139,45 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         feats: ImageFeatures,
         data_samples: list[DataSample | None] | None = None,
     ) -> list[DataSample]:
-        """Predictions of both branches and of their mean.
+        """Predictions of both branches and of their mean, and OOD scores.
 
         Args:
             feats: ``patches`` (B, P, D) and ``image`` (B, D), unit length.
-            data_samples: Filled and returned; new ones by default.
+            data_samples: Filled and returned; new ones by default. Where one has
+                ``competing_labels`` (metainfo), the other classes get probability 0; OOD scores
+                are of all classes nevertheless.
 
         Returns:
             list[DataSample]: With ``pred_score`` (C,), ``pred_label``, ``pred_score_global`` (C,)
-            and, unless N = 0, ``pred_score_local`` (C,).
+            and, unless N = 0, ``pred_score_local`` (C,); for each of ``ood_methods``
+            ``ood_<method>`` (), and then ``ood_tau`` as metainfo.
         """
         global_scores, local_scores = self.scores(feats)
-        predictions = self._get_predictions(
-            self._logits(global_scores, local_scores), data_samples
-        )
+        competing = competing_classes(data_samples, self.num_classes)
+        logits = leave_out_others(self._logits(global_scores, local_scores), competing)
+        predictions = self._get_predictions(logits, data_samples)
+        fields = self.ood_scores(feats, global_scores)
         branches = {PRED_SCORE_GLOBAL: global_scores, PRED_SCORE_LOCAL: local_scores}
         for field, scores in branches.items():
             if scores is not None:
-                for sample, score in zip(predictions, self._logits(scores).softmax(dim=-1)):
-                    sample.set_field(score, field)
+                logits = leave_out_others(self._logits(scores), competing)
+                fields[field] = logits.softmax(dim=-1)
+        for field, values in fields.items():
+            for sample, value in zip(predictions, values):
+                sample.set_field(value, field)
+        if self.ood_methods:
+            for sample in predictions:
+                sample.set_field(self.ood_tau, OOD_TAU, field_type='metainfo')
         return predictions
+
+    @torch.no_grad()
+    def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
+        """(B,) for each DataSample field of ``ood_methods``; ``global_scores`` is Sg (B, C)."""
+        text = None
+        if self.local_prompts is not None and set(self.ood_methods) - {'mcm'}:
+            text = self._text_features(self.local_prompts, self._text_caches[1])
+        with _no_autocast(global_scores):
+            return ood_fields(self.ood_methods, self.ood_tau, global_scores, feats.patches, text)
 
     @torch.no_grad()
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:

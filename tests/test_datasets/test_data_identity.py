@@ -52,6 +52,16 @@ def test_the_place_does_not_count(root: Path, tmp_path: Path):
     assert describe(settings(root)) == describe(settings(tmp_path / 'moved'))
 
 
+def test_the_place_of_a_few_shot_file_does_not_count(root: Path, tmp_path: Path):
+    record = DATASETS.build(settings(root)).few_shot_record()
+    (tmp_path / 'a.json').write_text(json.dumps(record))
+    shutil.copy(tmp_path / 'a.json', tmp_path / 'b.json')
+    here, there = (
+        dict(settings(root), files=str(tmp_path / name)) for name in ('a.json', 'b.json')
+    )
+    assert describe(here) == describe(there) == describe(settings(root))
+
+
 def test_a_replaced_image_counts(root: Path):
     before, samples = describe(settings(root))
     file = root / samples[0][0]

@@ -34,6 +34,12 @@ def test_equal_names_pass_whatever_holds_them(stage: str):
     check(make_runner(('cat', 'dog'), ['cat', 'dog'], stage), stage)
 
 
+def test_underscores_are_spaces_as_in_prompts():
+    check(make_runner(['grey_cat', 'hot dog'], ('grey cat', 'hot_dog')))
+    with pytest.raises(ValueError, match=r"label 1 is 'hot-dog' for the head and 'hot_dog' in"):
+        check(make_runner(['grey_cat', 'hot-dog'], ('grey cat', 'hot_dog')))
+
+
 @pytest.mark.parametrize('stage', STAGES)
 def test_the_first_differing_class_is_shown(stage: str):
     runner = make_runner(('cat', 'dog', 'cow'), ['cat', 'cow', 'dog'], stage)

@@ -1,9 +1,10 @@
-"""Accuracy of one branch: by hand, over batches, and nothing where there is no branch."""
+"""Accuracy of a branch: by hand, over batches and sets, nothing where there is no branch."""
 
 import pytest
 import torch
 from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
+from sklearn.metrics import recall_score, top_k_accuracy_score
 
 # three classes; right in the first place: global 2 of 4, local 1 of 4, both together none
 LABELS = [0, 1, 2, 2]
@@ -72,3 +73,125 @@ def test_prefix_may_be_chosen():
 def test_unknown_branch():
     with pytest.raises(ValueError, match=r"branch='both' is not known.*'global', 'local'"):
         build('both')
+
+
+# ------------------------------------------------------------------ items
+
+
+def test_combined():
+    metric = build('combined', items=['mean_class', 'top2'])
+    data = samples()
+    data[0]['gt_label'] = torch.tensor([1])  # at second place; the second image's is at the third
+    data[2]['gt_label'] = torch.tensor([1])  # at first place
+    metric.process({}, data)
+    # right are: of label 1 one of three, of label 2 none of one
+    assert metric.evaluate(4) == {
+        'accuracy/mean_class': pytest.approx(100 / 6),
+        'accuracy/top2': 50,
+    }
+
+
+def test_mean_class_counts_classes_not_images():
+    metric = build('local', items=['top1', 'mean_class'])
+    metric.process({}, samples())
+    # of the labels 0, 1, 2, 2 one image, of label 2, is right: 1/4 of the images, (1/2) / 3
+    assert metric.evaluate(4) == {
+        'accuracy_local/top1': 25,
+        'accuracy_local/mean_class': pytest.approx(100 / 6),
+    }
+
+
+def random_samples(num: int, num_classes: int, seed: int = 0) -> tuple[torch.Tensor, list, list]:
+    """Scores, labels (the last class has no image), samples."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(num, num_classes, generator=generator)
+    labels = torch.randint(num_classes - 1, (num,), generator=generator)
+    made = []
+    for score, label in zip(scores, labels):
+        sample = DataSample().set_gt_label(label).set_pred_score(score)
+        made.append(sample.to_dict())
+    return scores, labels, made
+
+
+def test_equal_to_scikit_learn():
+    scores, labels, data = random_samples(53, 7)
+    # by chance some are right; make more so, or there is little to tell apart
+    labels[:20] = scores[:20, :6].argmax(1)
+    for sample, label in zip(data, labels):
+        sample['gt_label'] = label[None]
+    metric = build('combined', items=('top1', 'top5', 'mean_class'))
+    metric.process({}, data)
+    found = metric.evaluate(53)
+    for k in (1, 5):
+        expected = top_k_accuracy_score(labels, scores, k=k, labels=range(7))
+        assert found.pop(f'accuracy/top{k}') == pytest.approx(100 * expected)
+    # the last class is predicted, but has no image and hence no recall
+    predicted = scores.argmax(dim=1)
+    assert (predicted == 6).any()
+    expected = recall_score(labels, predicted, labels=range(6), average='macro')
+    assert found == {'accuracy/mean_class': pytest.approx(100 * expected)}
+
+
+@pytest.mark.parametrize(
+    ('items', 'message'),
+    [
+        (['top1', 'mean'], r"items has 'mean'; choose out of 'top1'"),
+        (['top0'], r"items has 'top0'"),
+        ((), r'items has nothing'),
+    ],
+)
+def test_unknown_items(items, message: str):
+    with pytest.raises(ValueError, match=message):
+        build('global', items=items)
+
+
+def test_more_places_than_classes():
+    with pytest.raises(ValueError, match=r"'top5' of 3 classes cannot be told"):
+        build('global', items=['top5']).process({}, samples())
+
+
+# ------------------------------------------------------------------ several sets
+
+# of each set the labels, and how many of them the global branch gets right
+SETS = {'photos': ([0, 1, 2], 2), 'unknown': ([None] * 4, 0), 'drawings': ([2, 0], 1)}
+
+
+def samples_of_sets(sets: dict = SETS) -> list[dict]:
+    made = []
+    for name, (labels, right) in sets.items():
+        for index, label in enumerate(labels):
+            best = 0 if label is None else label if index < right else (label + 1) % 3
+            sample = DataSample(metainfo=dict(set_name=name))
+            sample.set_gt_label([] if label is None else label)
+            sample.set_field(torch.eye(3)[best], 'pred_score_global')
+            made.append(sample.to_dict())
+    del made[-1 - len(sets['drawings'][0])]['gt_label']  # none at all is as good as an empty one
+    return made
+
+
+def evaluate_sets(data: list[dict], names=tuple(SETS), **settings) -> dict:
+    metric = build('global', **settings)
+    metric.dataset_meta = dict(set_names=names)
+    metric.process({}, data)
+    assert len(metric.results) == len(data)  # or a padded image could take another one's place
+    return metric.evaluate(len(data))
+
+
+def test_sets_with_labels_and_their_mean():
+    found = evaluate_sets(samples_of_sets(), items=['top1', 'mean_class'])
+    for item in ('top1', 'mean_class'):
+        assert found.pop(f'accuracy_global/photos/{item}') == pytest.approx(200 / 3)
+        assert found.pop(f'accuracy_global/drawings/{item}') == 50
+        assert found.pop(f'accuracy_global/mean/{item}') == pytest.approx(350 / 6)
+    assert not found
+
+
+def test_one_set_with_labels_has_no_mean():
+    data = [sample for sample in samples_of_sets() if sample['set_name'] != 'photos']
+    names = ('unknown', 'drawings')
+    assert evaluate_sets(data, names) == {'accuracy_global/drawings/top1': 50}
+
+
+def test_no_labels_at_all():
+    data = [sample for sample in samples_of_sets() if sample['set_name'] == 'unknown']
+    assert evaluate_sets(data, ('unknown',)) == {}

@@ -1,0 +1,138 @@
+"""Several sets in one evaluation pass."""
+
+from bisect import bisect_right
+from itertools import accumulate
+
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.registry import DATASETS
+from mmpretrain.structures import DataSample
+
+from ..class_names import class_difference
+from ..settings import checked_settings
+from ..structures import COMPETING_LABELS, SET_NAME
+
+
+@DATASETS.register_module()
+@checked_settings
+class EvaluationSets:
+    """Sets one after the other in one dataloader; metrics tell them apart by ``set_name``.
+
+    So the prompts are encoded, and the run is started, once for ImageNet, its shifted siblings
+    and the out-of-distribution sets.
+
+    Items are those of the sets. Their ``data_samples`` also have, as metainfo, ``set_name`` and,
+    where the set's dataset has it in its metainfo, ``competing_labels``: only these classes
+    compete. An image without a label gets an empty one, ``gt_label`` of shape (0,), because
+    MMPretrain's preprocessor joins the labels of a batch, and a batch may hold both kinds.
+
+    Args:
+        sets (dict[str, dict | BaseDataset]): Datasets, or their configs, by name, the first one
+            (in-distribution, where that matters) first. Their pipelines end with ``PackInputs``.
+
+    Raises:
+        ValueError: There is no set, a name cannot be part of a metric's key, or two sets differ
+            in their classes.
+    """
+
+    def __init__(self, sets: dict[str, dict | BaseDataset]):
+        _check_names(sets)
+        self.sets = {
+            name: DATASETS.build(each) if isinstance(each, dict) else each
+            for name, each in sets.items()
+        }
+        self.full_init()
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """In the order of the images."""
+        return tuple(self.sets)
+
+    @property
+    def metainfo(self) -> dict:
+        """Of the first set, with ``classes`` of the first set that has any, and ``set_names``."""
+        found = dict(next(iter(self.sets.values())).metainfo)
+        if self.CLASSES is not None:
+            found['classes'] = self.CLASSES
+        return dict(found, set_names=self.set_names)
+
+    @property
+    def CLASSES(self) -> tuple[str, ...] | None:  # MMPretrain's name
+        """Class names of the first set that has any."""
+        return next((tuple(classes) for _, classes in self._labelled()), None)
+
+    def full_init(self) -> None:
+        """Load the annotations of all sets, and compare their classes."""
+        for each in self.sets.values():
+            each.full_init()
+        self._check_classes()
+        # once, not for every image: MMEngine copies all metainfo when it is asked for any
+        said = {name: each.metainfo.get(COMPETING_LABELS) for name, each in self.sets.items()}
+        self._competing = {n: tuple(map(int, x)) for n, x in said.items() if x is not None}
+        self._ends = list(accumulate(len(each) for each in self.sets.values()))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> dict:
+        name, number = self._locate(index)
+        item = self.sets[name][number]
+        sample = item.get('data_samples') if isinstance(item, dict) else None
+        if not isinstance(sample, DataSample):
+            raise ValueError(
+                f"EvaluationSets: an item of set {name!r} has no 'data_samples' to write its name "
+                "in; let the set's pipeline end with dict(type='PackInputs')"
+            )
+        sample.set_field(name, SET_NAME, field_type='metainfo')
+        if name in self._competing:
+            sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
+        if 'gt_label' not in sample:
+            sample.set_gt_label([])
+        return item
+
+    def get_data_info(self, index: int) -> dict:
+        """Annotation of an image, as its set has it."""
+        name, number = self._locate(index)
+        return self.sets[name].get_data_info(number)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Label of an image, in a list; an empty list if it has none."""
+        name, number = self._locate(index)
+        if 'gt_label' not in self.sets[name].get_data_info(number):
+            return []
+        return self.sets[name].get_cat_ids(number)
+
+    def _locate(self, index: int) -> tuple[str, int]:
+        """The set of an image, and its number there; negative indices count from the end."""
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f'EvaluationSets: no image {index}; there are {len(self)}')
+        which = bisect_right(self._ends, position)
+        start = self._ends[which - 1] if which else 0
+        return self.set_names[which], int(position - start)
+
+    def _labelled(self) -> list[tuple[str, tuple[str, ...]]]:
+        found = ((name, each.metainfo.get('classes')) for name, each in self.sets.items())
+        return [(name, classes) for name, classes in found if classes is not None]
+
+    def _check_classes(self) -> None:
+        labelled = self._labelled()
+        for name, classes in labelled[1:]:
+            first, expected = labelled[0]
+            difference = class_difference(expected, classes, f'set {first!r}', f'set {name!r}')
+            if difference is not None:
+                raise ValueError(
+                    f'EvaluationSets: set {name!r} has other classes: {difference}. One head '
+                    'scores all sets: give them the same classes, in the same order (and say by '
+                    "metainfo['competing_labels'] which of them occur)."
+                )
+
+
+def _check_names(sets: dict) -> None:
+    if not sets:
+        raise ValueError('EvaluationSets: sets is empty; give dict(name=dataset, ...)')
+    for name in sets:
+        if not isinstance(name, str) or not name or '/' in name or name == 'mean':
+            raise ValueError(
+                f'EvaluationSets: a set cannot be called {name!r}; its name becomes part of '
+                "results such as 'accuracy/<set>/top1', beside 'accuracy/mean/top1'"
+            )

@@ -1,0 +1,145 @@
+"""Which images a few-shot set has, as a file that others can train on.
+
+::
+
+    {"num_shots": 16, "seed": 1, "sampling": "per_class", "classes": [...],
+     "images": [[identity, label], ...],
+     "sha256": "... of the images"}
+
+The identity of an image is its path below ``data_root``, or, where it is not a file, what its
+annotation holds beside the label.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..class_names import class_difference
+from ..feature_cache import plain, samples_digest
+from .data_identity import data_root_of, image_identity
+
+KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
+
+
+def few_shot_record(few_shot) -> dict:
+    """The content of the file, of a built ``FewShotDataset``."""
+    root = data_root_of(few_shot)
+    images = plain(
+        [
+            [image_identity(few_shot.get_data_info(i), root), few_shot.get_cat_ids(i)[0]]
+            for i in range(len(few_shot))
+        ]
+    )
+    return dict(
+        num_shots=few_shot.num_shots,
+        seed=few_shot.seed,
+        sampling=few_shot.sampling,
+        classes=list(few_shot.CLASSES),
+        images=images,
+        sha256=samples_digest(images),
+    )
+
+
+def read_few_shot_files(file: str | Path) -> dict:
+    """Read and check such a file.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It is not of this form, or its images are not those that it was written with.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'few-shot file {path} does not exist; FewShotRecordHook writes it as '
+            '<work_dir>/few_shot_files.json. Correct files of FewShotDataset, or leave it out to '
+            'draw the images by seed.'
+        )
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f'few-shot file {path} is not JSON: {error}') from error
+    _check_form(record, path)
+    digest = samples_digest(record['images'])
+    if digest != record['sha256']:
+        raise ValueError(
+            f'few-shot file {path} was changed after it was written: its images have the sha256 '
+            f'{digest}, and it says {record["sha256"]}. Take the original file.'
+        )
+    return record
+
+
+def indices_of_files(record: dict, dataset, labels: np.ndarray, file: str | Path) -> np.ndarray:
+    """Where the images of a record are in a dataset, in the record's order; int (images,).
+
+    Args:
+        record: What :func:`read_few_shot_files` gave.
+        dataset: With ``metainfo['classes']`` and ``get_data_info``.
+        labels: int (images of the dataset,).
+        file: Where the record was read, for messages.
+
+    Raises:
+        ValueError: The classes differ, or an image is not there or has another label there.
+    """
+    classes = dataset.metainfo['classes']
+    difference = class_difference(record['classes'], classes, 'the file', 'the dataset')
+    if difference is not None:
+        raise ValueError(
+            f'few-shot file {file} is of other classes: {difference}. Take the dataset that it '
+            'was written with.'
+        )
+    places = _places(dataset, labels)
+    return np.array(
+        [_place(identity, label, places, file) for identity, label in record['images']]
+    )
+
+
+def _places(dataset, labels: np.ndarray) -> dict[str, dict[int, int]]:
+    """Index by identity and label: a list of images may name one twice."""
+    root = data_root_of(dataset)
+    places: dict[str, dict[int, int]] = {}
+    for index, label in enumerate(labels.tolist()):
+        key = _key(image_identity(dataset.get_data_info(index), root))
+        places.setdefault(key, {}).setdefault(label, index)
+    return places
+
+
+def _place(identity, label: int, places: dict[str, dict[int, int]], file: str | Path) -> int:
+    found = places.get(_key(identity))
+    if found is None:
+        raise ValueError(
+            f'few-shot file {file} names the image {identity!r}, which the dataset does not have; '
+            'set data_root and split of the dataset as they were when the file was written, or '
+            'complete the data'
+        )
+    if label not in found:
+        raise ValueError(
+            f'few-shot file {file} gives the image {identity!r} label {label}, and the dataset '
+            f'label {next(iter(found))}; take the dataset (split file) that it was written with'
+        )
+    return found[label]
+
+
+def _key(identity) -> str:
+    return json.dumps(plain(identity), sort_keys=True)
+
+
+def _check_form(record, path: Path) -> None:
+    missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise ValueError(
+            f'few-shot file {path} has no {missing[0]!r}; expected what FewShotRecordHook writes, '
+            f'with {", ".join(KEYS)}'
+        )
+    for key, kind in (('images', list), ('classes', list), ('num_shots', int)):
+        if not isinstance(record[key], kind):
+            raise ValueError(
+                f'few-shot file {path}: {key!r} is {record[key]!r}; expected a {kind.__name__}'
+            )
+    for row in record['images']:
+        if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):
+            raise ValueError(
+                f'few-shot file {path} has the image {row!r}; expected [identity, label]'
+            )
+    if not record['images']:
+        raise ValueError(f'few-shot file {path} has no images; at least one is needed')

@@ -1,0 +1,41 @@
+"""Which images did this run learn from?"""
+
+import json
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+FILE_NAME = 'few_shot_files.json'
+
+
+@HOOKS.register_module()
+class FewShotRecordHook(Hook):
+    """Writes the images of the few-shot training set to ``<work_dir>/few_shot_files.json``.
+
+    ``FewShotDataset(files=...)`` takes the file, so that another run, or another program, can
+    learn from the same images. Training sets that are not few-shot are left alone.
+    """
+
+    @master_only
+    def before_train(self, runner) -> None:
+        """Write, and log the path and the hash of the images."""
+        few_shot = _find(runner.train_dataloader.dataset)
+        if few_shot is None:
+            return
+        record = few_shot.few_shot_record()
+        path = Path(runner.work_dir) / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1), encoding='utf-8')
+        runner.logger.info(
+            f'Few-shot set: {len(record["images"])} images, sha256 {record["sha256"]}, '
+            f'written to {path}'
+        )
+
+
+def _find(dataset):
+    """The few-shot set in a dataset: itself, wrapped, or what cached features were made from."""
+    while dataset is not None and not hasattr(dataset, 'few_shot_record'):
+        dataset = getattr(dataset, 'dataset', getattr(dataset, 'source', None))
+    return dataset

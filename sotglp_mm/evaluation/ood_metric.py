@@ -1,0 +1,183 @@
+"""How well scores tell known from unknown images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmpretrain.registry import METRICS
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from ..settings import checked_settings
+from ..structures import OOD_FIELDS, OOD_TAU, SET_NAME
+
+TPR = 0.95
+
+
+@METRICS.register_module()
+@checked_settings
+class OODMetric(BaseMetric):
+    """AUROC, FPR95 and AUPR of the OOD scores, in percent, and their means over the OOD sets.
+
+    Behind :class:`EvaluationSets` and a head with ``ood_methods``. Logged as
+    ``ood/<method>_T<temperature>/<set>/auroc`` (``fpr95``, ``aupr``) and
+    ``ood/<method>_T<temperature>/mean/auroc``. See :func:`detection_metrics`.
+
+    Args:
+        id_set (str, optional): The in-distribution set. Defaults to the first set.
+        ood_sets (Sequence[str], optional): Defaults to all others.
+        methods (Sequence[str], optional): Out of 'mcm', 'l_mcm', 'gl_mcm'. Defaults to those that
+            the samples have.
+        collect_device (str): As in MMEngine. Defaults to 'cpu'.
+        prefix (str): Defaults to 'ood'.
+        collect_dir (str, optional): As in MMEngine. Defaults to None.
+
+    Raises:
+        ValueError: A method is not known; later, a sample has no score or set, a set is not there
+            or has no image, or a score is not finite.
+    """
+
+    def __init__(
+        self,
+        id_set: str | None = None,
+        ood_sets: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        collect_device: str = 'cpu',
+        prefix: str = 'ood',
+        collect_dir: str | None = None,
+    ):
+        super().__init__(collect_device, prefix, collect_dir)
+        known = tuple(OOD_FIELDS)
+        unknown = [method for method in methods or () if method not in known]
+        if isinstance(methods, str) or unknown:
+            raise ValueError(
+                f'OODMetric: methods={methods!r} is not a list out of {known}; correct it, or '
+                'leave it out for all that the samples have'
+            )
+        self.id_set = id_set
+        self.ood_sets = ood_sets
+        self.methods = methods
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collect an entry for each image: its set, and its scores by method and temperature."""
+        for sample in data_samples:
+            methods = self.methods or [method for method in OOD_FIELDS if _has(sample, method)]
+            lacking = [method for method in methods if not _has(sample, method)]
+            if lacking or not methods:
+                raise ValueError(
+                    f'OODMetric: a sample has no OOD score{_of(lacking)}; set '
+                    f'model.head.ood_methods={list(methods or OOD_FIELDS)} in the config'
+                )
+            if SET_NAME not in sample:
+                raise ValueError(
+                    'OODMetric: a sample does not tell its set; let the dataloader load '
+                    "dict(type='EvaluationSets', sets=dict(<id>=..., <ood>=...))"
+                )
+            scores = {
+                f'{method}_T{sample[OOD_TAU]:g}': float(sample[OOD_FIELDS[method]])
+                for method in methods
+            }
+            self.results.append((sample[SET_NAME], scores))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Percent, by ``<method>_T<temperature>/<OOD set or 'mean'>/<metric>``."""
+        id_set, ood_sets = self._sets()
+        used = [result for result in results if result[0] in (id_set, *ood_sets)]
+        found = {}
+        for method in _methods(used):
+            by_set = {name: [] for name in (id_set, *ood_sets)}
+            for name, scores in used:
+                by_set[name].append(scores[method])
+            _check_scores(method, by_set)
+            known = by_set.pop(id_set)
+            of_sets = {n: detection_metrics(known, unknown) for n, unknown in by_set.items()}
+            of_sets['mean'] = _mean(list(of_sets.values()))
+            for name, values in of_sets.items():
+                found |= {f'{method}/{name}/{metric}': v for metric, v in values.items()}
+        return found
+
+    def _sets(self) -> tuple[str, list[str]]:
+        """Names of the in-distribution set and of the others."""
+        names = list((self.dataset_meta or {}).get('set_names', ()))
+        advice = (
+            "The dataloader's dataset must be dict(type='EvaluationSets', sets=dict(...)) with an "
+            'in-distribution set and at least one other'
+        )
+        if len(names) < 2:
+            raise ValueError(f'OODMetric: got {len(names)} sets, {names}. {advice}.')
+        id_set = self.id_set or names[0]
+        ood_sets = [name for name in names if name != id_set]
+        if self.ood_sets is not None:
+            ood_sets = list(self.ood_sets)
+        missing = [name for name in (id_set, *ood_sets) if name not in names]
+        if missing or id_set in ood_sets or not ood_sets:
+            raise ValueError(
+                f'OODMetric: id_set={id_set!r} and ood_sets={ood_sets} do not fit the sets that '
+                f'are loaded, {names}. {advice}.'
+            )
+        return id_set, ood_sets
+
+
+def detection_metrics(known: Sequence[float], unknown: Sequence[float]) -> dict[str, float]:
+    """How well scores separate in-distribution (positive) from other images, in percent.
+
+    - ``auroc``: the chance that a known image scores lower than an unknown one; a tie counts half.
+    - ``fpr95``: the part of the unknown images that is accepted where at least 95 % of the known
+      ones are. An image is accepted if its score is at most the threshold, and thresholds are
+      scores that occur, so images of equal score are accepted or refused together: with ties,
+      or few images, more than 95 % of the known ones may be accepted, never fewer.
+    - ``aupr``: average precision, known images being positive; depends on the sizes of the sets.
+
+    Args:
+        known: Scores of in-distribution images, lower is more in-distribution; at least one.
+        unknown: Scores of the others; at least one.
+    """
+    positive = np.repeat([1, 0], [len(known), len(unknown)])
+    certainty = -np.concatenate([known, unknown]).astype(np.float64)
+    # all thresholds: scikit-learn else leaves out points between which a curve is straight
+    fpr, tpr, _ = roc_curve(positive, certainty, drop_intermediate=False)
+    values = dict(
+        auroc=roc_auc_score(positive, certainty),
+        fpr95=fpr[np.argmax(tpr >= TPR)],
+        aupr=average_precision_score(positive, certainty),
+    )
+    return {metric: 100 * float(value) for metric, value in values.items()}
+
+
+def _has(sample: dict, method: str) -> bool:
+    return OOD_FIELDS[method] in sample
+
+
+def _of(methods: list[str]) -> str:
+    return f' of {methods[0]!r}' if methods else ''
+
+
+def _methods(results: list[tuple[str, dict]]) -> list[str]:
+    """Those of all images; the images must agree."""
+    methods = list(results[0][1]) if results else ['scores']
+    for _, scores in results:
+        if list(scores) != methods:
+            raise ValueError(
+                f'OODMetric: images differ in their OOD scores: one has {methods}, another '
+                f'{list(scores)}; one head, with one temperature, must score all sets'
+            )
+    return methods
+
+
+def _check_scores(method: str, by_set: dict[str, list[float]]) -> None:
+    for name, scores in by_set.items():
+        if not scores:
+            raise ValueError(
+                f'OODMetric: set {name!r} has no images, so nothing can be told apart; set '
+                "another id_set or ood_sets, or correct the set's dataset"
+            )
+    every = np.concatenate(list(by_set.values()))
+    wrong = int((~np.isfinite(every)).sum())
+    if wrong:
+        raise ValueError(
+            f'OODMetric: {wrong} of {len(every)} scores of {method!r} are NaN or infinite; look '
+            'at the weights (a diverged run?), and at the precision of the towers'
+        )
+
+
+def _mean(of_sets: list[dict[str, float]]) -> dict[str, float]:
+    return {metric: float(np.mean([v[metric] for v in of_sets])) for metric in of_sets[0]}

@@ -1,0 +1,57 @@
+"""Sets in which only some of the classes occur: only those compete."""
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ..structures import COMPETING_LABELS
+
+
+def competing_classes(
+    data_samples: Sequence[DataSample | None] | None, num_classes: int
+) -> Tensor | None:
+    """Which classes compete for which image.
+
+    Args:
+        data_samples: Where one has ``competing_labels`` (metainfo), only those compete; else all.
+        num_classes: C.
+
+    Returns:
+        Tensor | None: bool (B, C) on the CPU; None where all compete for all images.
+
+    Raises:
+        ValueError: ``competing_labels`` is empty, or has a label outside 0..C-1.
+    """
+    asked = [
+        None if sample is None else sample.get(COMPETING_LABELS) for sample in data_samples or ()
+    ]
+    if all(labels is None for labels in asked):
+        return None
+    keys = [None if labels is None else tuple(labels) for labels in asked]
+    # a batch has one or two sets: each mask is made once
+    masks = {key: _mask(key, num_classes) for key in set(keys)}
+    return torch.stack([masks[key] for key in keys])
+
+
+def leave_out_others(logits: Tensor, competing: Tensor | None) -> Tensor:
+    """(B, C): logits of classes that do not compete become -inf, so their probability is 0."""
+    if competing is None:
+        return logits
+    return logits.masked_fill(~competing.to(logits.device), -torch.inf)
+
+
+def _mask(labels: tuple[int, ...] | None, num_classes: int) -> Tensor:
+    if labels is None:
+        return torch.ones(num_classes, dtype=torch.bool)
+    outside = [label for label in labels if not 0 <= label < num_classes]
+    if outside or not labels:
+        found = f'has label {outside[0]}' if outside else 'is empty'
+        raise ValueError(
+            f'competing_labels of a sample {found}; the head knows labels 0..{num_classes - 1}. '
+            "Correct metainfo['competing_labels'] of the dataset."
+        )
+    mask = torch.zeros(num_classes, dtype=torch.bool)
+    mask[list(labels)] = True
+    return mask

@@ -1,0 +1,198 @@
+"""Several sets in one dataloader: which image is whose, what samples say, a whole evaluation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmpretrain.registry import DATASETS, MODELS
+from PIL import Image
+
+CLASSES = ('cat', 'dog', 'hot dog')
+PIPELINE = [dict(type='LoadImageStrict'), dict(type='PackInputs')]
+# images in each set: ID, another style in which dogs do not occur, two sets without labels
+COUNTS = {'photos': 5, 'drawings': 3, 'plants': 4, 'rooms': 2}
+STARTS = {'photos': 0, 'drawings': 5, 'plants': 8, 'rooms': 12}
+
+
+def write_set(root: Path, name: str, count: int, size: int = 8) -> dict:
+    """Files and config of an annotated set; label i of image i."""
+    rng = np.random.default_rng(len(name))
+    (root / name).mkdir(parents=True)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / name / f'{i}.png')
+    rows = ''.join(f'{i}.png {i % len(CLASSES)}\n' for i in range(count))
+    (root / f'{name}.txt').write_text(rows)
+    return dict(
+        type='CustomDataset',
+        data_root=str(root),
+        data_prefix=name,
+        ann_file=f'{name}.txt',
+        metainfo=dict(classes=CLASSES, place=name),
+        pipeline=PIPELINE,
+        test_mode=True,
+    )
+
+
+def write_sets(root: Path, size: int = 8) -> dict[str, dict]:
+    sets = {name: write_set(root, name, count, size) for name, count in COUNTS.items()}
+    sets['drawings']['metainfo'].update(competing_labels=[2, 0])
+    for name in ('plants', 'rooms'):
+        del sets[name]['ann_file'], sets[name]['metainfo']
+        sets[name]['with_label'] = False
+    return sets
+
+
+def build(sets: dict):
+    return DATASETS.build(dict(type='EvaluationSets', sets=sets))
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> dict[str, dict]:
+    return write_sets(tmp_path)
+
+
+def test_images_of_all_sets_one_after_the_other(sets):
+    joined = build(sets)
+    assert len(joined) == 14
+    for name, count in COUNTS.items():
+        single = DATASETS.build(sets[name])
+        assert len(single) == count
+        for number in range(count):
+            index = STARTS[name] + number
+            item, expected = joined[index], single[number]
+            assert torch.equal(item['inputs'], expected['inputs'])
+            assert item['data_samples'].img_path == expected['data_samples'].img_path
+            assert item['data_samples'].set_name == name
+            assert joined.get_data_info(index) == single.get_data_info(number)
+
+
+def test_what_samples_say(sets):
+    joined = build(sets)
+    labels = [joined[i]['data_samples'].gt_label.tolist() for i in range(len(joined))]
+    assert labels == [[0], [1], [2], [0], [1], [0], [1], [2], *[[]] * 6]
+    assert labels == [joined.get_cat_ids(i) for i in range(len(joined))]
+    competing = [joined[i]['data_samples'].get('competing_labels') for i in range(len(joined))]
+    assert competing == [*[None] * 5, *[(2, 0)] * 3, *[None] * 6]
+    assert {'set_name', 'competing_labels'} <= set(joined[5]['data_samples'].metainfo_keys())
+
+
+def test_metainfo(sets):
+    joined = build(sets)
+    assert joined.metainfo == dict(classes=CLASSES, place='photos', set_names=tuple(COUNTS))
+    assert joined.CLASSES == CLASSES
+    # the first set need not have classes
+    turned = build(dict(reversed(sets.items())))
+    assert turned.metainfo['classes'] == CLASSES
+    assert turned.metainfo['set_names'] == tuple(reversed(COUNTS))
+    assert turned[0]['data_samples'].set_name == 'rooms'
+    unlabelled = build({'plants': sets['plants']})
+    assert 'classes' not in unlabelled.metainfo
+    assert unlabelled.CLASSES is None
+
+
+def test_built_datasets_and_few_shot_parts_are_taken(sets):
+    few_shot = DATASETS.build(dict(type='FewShotDataset', dataset=sets['photos'], num_shots=1))
+    joined = build({'few': few_shot, 'rooms': DATASETS.build(sets['rooms'])})
+    joined.full_init()
+    assert len(joined) == 3 + 2
+    assert joined[2]['data_samples'].set_name == 'few'
+
+
+def test_indices(sets):
+    joined = build(sets)
+    assert joined[-1]['data_samples'].img_path.endswith('rooms/1.png')
+    assert joined[np.int64(5)]['data_samples'].set_name == 'drawings'
+    for index in (14, -15):
+        with pytest.raises(IndexError, match=rf'no image {index}; there are 14'):
+            joined[index]
+
+
+def test_lazy_sets_are_loaded(sets):
+    assert len(build({n: dict(each, lazy_init=True) for n, each in sets.items()})) == 14
+
+
+def test_sets_that_differ_in_their_classes(sets):
+    sets['drawings']['metainfo']['classes'] = ('cat', 'dog', 'hot_dog')
+    build(sets)  # the same prompts
+    sets['drawings']['metainfo']['classes'] = ('cat', 'cow', 'hot dog')
+    expected = r"set 'drawings' has other classes: label 1 is 'dog' for set 'photos' and 'cow' in"
+    with pytest.raises(ValueError, match=expected):
+        build(sets)
+    sets['drawings']['metainfo']['classes'] = ('cat', 'dog', 'hot dog', 'cow')
+    with pytest.raises(ValueError, match=r"label 3, 'cow', is known to set 'drawings' alone"):
+        build(sets)
+
+
+@pytest.mark.parametrize('name', ['', 'mean', 'a/b', 3])
+def test_names_that_are_of_no_use(sets, name):
+    with pytest.raises(ValueError, match=rf'a set cannot be called {name!r}'):
+        build({'photos': sets['photos'], name: sets['rooms']})
+
+
+def test_no_sets():
+    with pytest.raises(ValueError, match=r'sets is empty'):
+        build({})
+
+
+def test_items_that_are_not_packed(sets):
+    sets['plants']['pipeline'] = PIPELINE[:1]
+    with pytest.raises(ValueError, match=r"item of set 'plants' has no 'data_samples'.*PackInput"):
+        build(sets)[8]
+
+
+def dataloader(sets: dict, num_workers: int = 0) -> dict:
+    return dict(
+        batch_size=3,  # batches 2, 3 and 5 hold two sets, batch 3 labelled and unlabelled images
+        num_workers=num_workers,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='EvaluationSets', sets=sets),
+    )
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_mixed_batches_pass_the_preprocessor(sets, num_workers: int):
+    preprocessor = MODELS.build(dict(type='ClsDataPreprocessor', mean=[1, 2, 3], std=[1, 1, 1]))
+    found = []
+    loader = dataloader(sets, num_workers)
+    for batch in Runner.build_dataloader(dict(loader, dataset=build(sets))):
+        found += preprocessor(batch)['data_samples']
+    names = [sample.set_name for sample in found]
+    assert names == [name for name, count in COUNTS.items() for _ in range(count)]
+    assert [len(sample.gt_label) for sample in found] == [1] * 8 + [0] * 6
+
+
+def test_evaluated_by_a_runner(tiny, tmp_path: Path):
+    size = int(tiny.arrays['cfg_res'])
+    classes = list(tiny.class_names)
+    sets = write_sets(tmp_path / 'data', size)
+    for name in ('photos', 'drawings'):
+        sets[name]['metainfo']['classes'] = classes
+    config = tiny.model_config(ood_methods=['mcm', 'gl_mcm'], ood_tau=0.01)
+    branches = ('combined', 'global', 'local')
+    runner = Runner(
+        model=dict(config, data_preprocessor=dict(mean=[128] * 3, std=[64] * 3, to_rgb=True)),
+        work_dir=str(tmp_path / 'run'),
+        default_scope='mmpretrain',
+        test_dataloader=dataloader(sets),
+        test_cfg=dict(),
+        test_evaluator=[
+            dict(type='OODMetric', ood_sets=['plants', 'rooms']),
+            *(dict(type='BranchAccuracy', branch=branch) for branch in branches),
+        ],
+        custom_hooks=[dict(type='ClassNamesCheckHook')],
+        experiment_name=f'evaluation_sets_{tmp_path.name}',
+    )
+    found = runner.test()
+    expected = {
+        f'ood/{method}_T0.01/{name}/{metric}'
+        for method in ('mcm', 'gl_mcm')
+        for name in ('plants', 'rooms', 'mean')
+        for metric in ('auroc', 'fpr95', 'aupr')
+    }
+    for prefix in ('accuracy', 'accuracy_global', 'accuracy_local'):
+        expected |= {f'{prefix}/{name}/top1' for name in ('photos', 'drawings', 'mean')}
+    assert set(found) == expected
+    assert all(0 <= value <= 100 for value in found.values())

@@ -1,0 +1,171 @@
+"""A recorded draw is the same draw again; a file that does not fit is refused, with a reason."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from mini_runs import CLASSES, write_images
+from mmpretrain.registry import DATASETS
+
+from sotglp_mm.datasets import few_shot_dataset
+from sotglp_mm.feature_cache import samples_digest
+
+SPLIT_FILE = 'split_zhou_DescribableTextures.json'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_images(tmp_path / 'dtd')
+    return tmp_path / 'dtd'
+
+
+def build(root: Path, **settings):
+    dataset = dict(type='CoOpSplitDataset', data_root=str(root), split_file=SPLIT_FILE)
+    return DATASETS.build(dict(type='FewShotDataset', dataset=dataset, **settings))
+
+
+def images(few_shot, root: Path) -> list[tuple[str, int]]:
+    infos = [few_shot.get_data_info(i) for i in range(len(few_shot))]
+    return [(info['img_path'].removeprefix(f'{root}/'), info['gt_label']) for info in infos]
+
+
+def write(record: dict, path: Path, **changes) -> str:
+    path.write_text(json.dumps({**record, **changes}))
+    return str(path)
+
+
+def with_images(record: dict, rows: list) -> dict:
+    """As if it had been written with these images."""
+    return dict(record, images=rows, sha256=samples_digest(rows))
+
+
+def change_split(root: Path, change) -> None:
+    splits = json.loads((root / SPLIT_FILE).read_text())
+    for name, rows in splits.items():
+        splits[name] = [new for row in rows if (new := change(*row)) is not None]
+    (root / SPLIT_FILE).write_text(json.dumps(splits))
+
+
+def test_what_is_recorded(root: Path):
+    few_shot = build(root, num_shots=2, seed=7)
+    record = few_shot.few_shot_record()
+    assert list(record) == ['num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256']
+    assert (record['num_shots'], record['seed'], record['sampling']) == (2, 7, 'per_class')
+    assert record['classes'] == list(CLASSES)
+    assert [tuple(row) for row in record['images']] == images(few_shot, root)
+    assert re.fullmatch(r'images/banded/banded_train_\d.jpg', record['images'][0][0])
+    assert re.fullmatch(r'[0-9a-f]{64}', record['sha256'])
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_the_same_images_again_elsewhere_and_in_another_order(root: Path, tmp_path: Path):
+    drawn = build(root, num_shots=2, seed=7, sampling='stratified')
+    record = drawn.few_shot_record()
+    file = write(record, tmp_path / 'files.json')
+    moved = root.rename(tmp_path / 'moved')
+    splits = json.loads((moved / SPLIT_FILE).read_text())
+    splits['train'].reverse()
+    (moved / SPLIT_FILE).write_text(json.dumps(splits))
+
+    again = build(moved, files=file)
+    assert images(again, moved) == [tuple(row) for row in record['images']]
+    assert again.few_shot_record() == record  # settings too, though others were the default
+    assert [again.get_cat_ids(i)[0] for i in range(len(again))] == [r[1] for r in record['images']]
+
+
+def test_exactly_those_images_whatever_their_number(root: Path, tmp_path: Path):
+    rows = build(root, num_shots=3).few_shot_record()
+    chosen = with_images(rows, [rows['images'][i] for i in (7, 0, 7, 4)])
+    few_shot = build(root, files=write(chosen, tmp_path / 'files.json'))
+    assert images(few_shot, root) == [tuple(row) for row in chosen['images']]
+
+
+def test_generated_images(tmp_path: Path):
+    dataset = dict(type='DemoScenesDataset', split='val')
+    drawn = DATASETS.build(dict(type='FewShotDataset', dataset=dataset, num_shots=3))
+    record = drawn.few_shot_record()
+    file = write(record, tmp_path / 'files.json')
+    again = DATASETS.build(dict(type='FewShotDataset', dataset=dataset, files=file))
+    assert again.indices.tolist() == drawn.indices.tolist()
+    assert record['images'][4] == [dict(seed=[1, 1, drawn.get_data_info(4)['seed'][2]]), 1]
+
+
+def test_the_log_names_the_file(root: Path, tmp_path: Path, monkeypatch):
+    file = write(build(root, num_shots=2, seed=7).few_shot_record(), tmp_path / 'files.json')
+    said = []
+    monkeypatch.setattr(few_shot_dataset, 'print_log', lambda text, **kwargs: said.append(text))
+    build(root, files=file)
+    assert 'Few-shot set: 6 images of 3 classes, 2 shots' in said[0]
+    assert f'seed 7; read from {file}' in said[0]
+
+
+# ------------------------------------------------------------------ refused
+
+
+def test_no_such_file(root: Path, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r'few-shot file .*gone.json does not exist; Few'):
+        build(root, files=str(tmp_path / 'gone.json'))
+
+
+def test_images_that_were_changed(root: Path, tmp_path: Path):
+    record = build(root, num_shots=2).few_shot_record()
+    record['images'][0][0] = record['images'][1][0]
+    file = write(record, tmp_path / 'files.json')
+    expected = rf'{file} was changed after it was written: .*says {record["sha256"]}\. Take'
+    with pytest.raises(ValueError, match=expected):
+        build(root, files=file)
+
+
+def test_an_image_that_is_not_there(root: Path, tmp_path: Path):
+    record = build(root, num_shots=2).few_shot_record()
+    gone = record['images'][3][0]
+    change_split(root, lambda path, *row: None if gone.endswith(path) else [path, *row])
+    file = write(record, tmp_path / 'files.json')
+    with pytest.raises(ValueError, match=rf"{file} names the image '{gone}', which .*data_root"):
+        build(root, files=file)
+
+
+def test_another_label(root: Path, tmp_path: Path):
+    record = build(root, num_shots=2).few_shot_record()
+    rows = record['images']
+    rows[0] = [rows[0][0], 2]
+    file = write(with_images(record, rows), tmp_path / 'files.json')
+    expected = rf"{file} gives the image '{rows[0][0]}' label 2, and the dataset label 0; take"
+    with pytest.raises(ValueError, match=expected):
+        build(root, files=file)
+
+
+def test_other_classes(root: Path, tmp_path: Path):
+    record = build(root, num_shots=2).few_shot_record()
+    renamed = ['banded', 'spotty', 'braided']
+    file = write(record, tmp_path / 'files.json', classes=renamed)
+    expected = (
+        rf"{file} is of other classes: label 1 is 'spotty' for the file and 'blotchy' in the"
+    )
+    with pytest.raises(ValueError, match=expected):
+        build(root, files=file)
+    file = write(record, tmp_path / 'files.json', classes=list(CLASSES[:2]))
+    with pytest.raises(ValueError, match=r"label 2, 'braided', is known to the dataset alone"):
+        build(root, files=file)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', r'is not JSON'),
+        ('[1, 2]', r"has no 'num_shots'"),
+        (dict(sha256=None), r"has no 'sha256'"),
+        (dict(images={}), r"'images' is {}; expected a list"),
+        (dict(images=[['a.jpg', '1']]), r"has the image \['a.jpg', '1'\]; expected \[identity"),
+        (dict(images=[]), r'has no images'),
+    ],
+)
+def test_files_of_another_form(root: Path, tmp_path: Path, content, message: str):
+    path = tmp_path / 'files.json'
+    if isinstance(content, dict):
+        record = {**build(root, num_shots=2).few_shot_record(), **content}
+        content = json.dumps({key: value for key, value in record.items() if value is not None})
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf'few-shot file {path}.*{message}'):
+        build(root, files=str(path))

@@ -1,0 +1,59 @@
+"""What a run learned from is written down, once, where there is something to write."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmpretrain.registry import DATASETS, HOOKS
+
+
+def run_hook(dataset, work_dir: Path) -> list[str]:
+    said: list[str] = []
+    runner = SimpleNamespace(
+        work_dir=str(work_dir),
+        train_dataloader=SimpleNamespace(dataset=dataset),
+        logger=SimpleNamespace(info=said.append),
+    )
+    HOOKS.build(dict(type='FewShotRecordHook')).before_train(runner)
+    return said
+
+
+@pytest.fixture
+def few_shot():
+    dataset = dict(type='DemoScenesDataset', split='val')
+    return DATASETS.build(dict(type='FewShotDataset', dataset=dataset, num_shots=2, seed=5))
+
+
+@pytest.mark.parametrize('wrappers', [0, 2])
+def test_the_file_is_taken_by_the_dataset(few_shot, tmp_path: Path, wrappers: int):
+    dataset = few_shot
+    for _ in range(wrappers):
+        dataset = SimpleNamespace(dataset=dataset)
+    (said,) = run_hook(dataset, tmp_path / 'new' / 'run')
+    file = tmp_path / 'new' / 'run' / 'few_shot_files.json'
+    record = json.loads(file.read_text())
+    assert record == few_shot.few_shot_record()
+    assert f'48 images, sha256 {record["sha256"]}, written to {file}' in said
+    config = dict(type='FewShotDataset', dataset=few_shot.dataset, files=str(file))
+    assert DATASETS.build(config).indices.tolist() == few_shot.indices.tolist()
+
+
+def test_what_cached_features_were_made_from(few_shot, tmp_path: Path):
+    run_hook(SimpleNamespace(source=few_shot), tmp_path)
+    record = json.loads((tmp_path / 'few_shot_files.json').read_text())
+    assert record == few_shot.few_shot_record()
+
+
+@pytest.mark.parametrize('dataset', [SimpleNamespace(), SimpleNamespace(source=None)])
+def test_other_training_sets_are_left_alone(dataset, tmp_path: Path):
+    assert run_hook(dataset, tmp_path) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_the_main_process_writes(few_shot, tmp_path: Path, monkeypatch):
+    import mmengine.dist.utils as utils
+
+    monkeypatch.setattr(utils, 'is_main_process', lambda group=None: False)
+    assert run_hook(few_shot, tmp_path) == []
+    assert not list(tmp_path.iterdir())

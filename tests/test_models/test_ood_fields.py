@@ -1,0 +1,114 @@
+"""OOD scores of the head: those of the full similarities, whatever the chunks; what is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from small_clip import write_clip
+
+from sotglp_mm.functional import gl_mcm, local_mcm, mcm
+from sotglp_mm.models import ood_fields as module
+from sotglp_mm.structures import OOD_FIELDS, ImageFeatures
+
+NAMES = ['cat', 'dog', 'cow', 'ram', 'fox', 'bee', 'ant']
+B, P, D, C = 5, 12, 10, len(NAMES)
+METHODS = tuple(OOD_FIELDS)
+
+
+@pytest.fixture(scope='module')
+def build(tmp_path_factory):
+    clip = write_clip(tmp_path_factory.mktemp('clip'))
+    selector = dict(type='SparsePatchSelector', k=6)
+    default = dict(type='SOTGLPHead', clip=clip, class_names=NAMES, selector=selector)
+    kept_alive = MODELS.build(default)
+    yield lambda **settings: MODELS.build({**default, **settings}).eval()
+    del kept_alive
+
+
+@pytest.fixture(scope='module')
+def feats() -> ImageFeatures:
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.randn(B, P, D, generator=generator)
+    image = torch.randn(B, D, generator=generator)
+    return ImageFeatures(F.normalize(patches, dim=-1), F.normalize(image, dim=-1))
+
+
+def expected_scores(head, feats: ImageFeatures, tau: float) -> dict[str, torch.Tensor]:
+    """Of similarities with every prompt."""
+    with torch.no_grad():
+        of_global = head._encode(head.global_prompts)
+        global_ = torch.einsum('bd,cgd->bcg', feats.image, of_global)
+        found = dict(ood_mcm=mcm(global_, tau))
+        if head.local_prompts is not None:
+            local = torch.einsum('bpd,cnd->bpcn', feats.patches, head._encode(head.local_prompts))
+            found['ood_l_mcm'] = local_mcm(local, tau)
+            found['ood_gl_mcm'] = gl_mcm(global_, local, tau)
+    return found
+
+
+@pytest.mark.parametrize('tau', [1.0, 0.02])
+@pytest.mark.parametrize('images_at_once', [1, 2, 100])
+def test_equal_to_the_full_similarities(build, feats, monkeypatch, tau, images_at_once):
+    head = build(ood_methods=METHODS, ood_tau=tau)
+    # some room left over: 2 images at a time leave one for the last chunk
+    numbers = images_at_once * module._COPIES * P * C + 3
+    monkeypatch.setattr(module, 'MAX_NUMBERS', numbers)
+    predictions = head.predict(feats)
+    for field, expected in expected_scores(head, feats, tau).items():
+        found = [sample.get(field) for sample in predictions]
+        assert all(score.shape == () for score in found)
+        torch.testing.assert_close(torch.stack(found), expected)
+    assert all(sample.ood_tau == tau for sample in predictions)
+    assert 'ood_tau' in predictions[0].metainfo_keys()
+
+
+def test_chunks_bound_what_exists_at_once(build, feats, monkeypatch):
+    head = build(ood_methods=['l_mcm'])
+    sizes = []
+    monkeypatch.setattr(module, 'MAX_NUMBERS', 2 * module._COPIES * P * C)
+    monkeypatch.setattr(
+        module,
+        'local_mcm',
+        lambda scores, tau: (sizes.append(scores.shape), scores[:, 0, 0, 0])[1],
+    )
+    head.predict(feats)
+    assert sizes == [(2, P, C, 1), (2, P, C, 1), (1, P, C, 1)]
+
+
+@pytest.mark.parametrize('asked', [(), ('mcm',), ('gl_mcm',), ('l_mcm', 'mcm')])
+def test_only_what_is_asked_for(build, feats, asked):
+    (first, *_) = build(ood_methods=asked).predict(feats)
+    assert {f for f in OOD_FIELDS.values() if f in first} == {f'ood_{method}' for method in asked}
+    assert ('ood_tau' in first) == bool(asked)
+
+
+def test_global_scores_alone_without_local_prompts(build, feats):
+    head = build(num_local_prompts=0, ood_methods=['mcm'], ood_tau=0.5)
+    found = torch.stack([sample.ood_mcm for sample in head.predict(feats)])
+    torch.testing.assert_close(found, expected_scores(head, feats, 0.5)['ood_mcm'])
+
+
+def test_all_classes_count_whichever_compete(build, feats):
+    head = build(ood_methods=METHODS)
+    samples = [DataSample(metainfo=dict(competing_labels=(1, 4))) for _ in range(B)]
+    for one, other in zip(head.predict(feats, samples), head.predict(feats)):
+        for field in OOD_FIELDS.values():
+            torch.testing.assert_close(one.get(field), other.get(field))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(ood_methods=['mcm', 'msp']), r"ood_methods has 'msp', not known; .*'gl_mcm'"),
+        (dict(ood_methods='mcm'), r"ood_methods='mcm' must be a list"),
+        (dict(ood_methods=['l_mcm'], num_local_prompts=0), r"'l_mcm', .*num_local_prompts=0"),
+        (dict(ood_methods=['mcm', 'gl_mcm'], num_local_prompts=0), r"'gl_mcm', which scores"),
+        (dict(ood_tau=0), r'ood_tau must be > 0, got 0'),
+        (dict(ood_tau=-1.5), r'ood_tau must be > 0, got -1.5'),
+        (dict(ood_tau=float('nan')), r'ood_tau must be > 0, got nan'),
+    ],
+)
+def test_refused(build, settings: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        build(**settings)
