@@ -109,7 +109,8 @@ def test_missing_images_are_counted_and_the_first_few_named(check):
 
 def truncate(data: Path) -> None:
     image = data / DTD_IMAGE
-    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    # a whole header: opening it works, and only decoding tells
+    image.write_bytes(image.read_bytes()[: image.stat().st_size * 9 // 10])
 
 
 def test_a_truncated_image_is_found_by_decoding_it(check):
@@ -264,6 +265,16 @@ def test_a_duplicate_within_a_split_is_a_note_only(check):
     assert 'LEAKAGE' not in checked.out
 
 
+def test_empty_files_are_damage_not_duplicates(check):
+    def plant(data):
+        for number in (1, 2):
+            (data / f'dtd/images/banded/banded_000{number}.jpg').write_bytes(b'')
+
+    dtd = check(plant, 'dtd').sets['dtd']
+    assert len(dtd['undecodable_images']) == 2
+    assert dtd['duplicates'] == []
+
+
 def leak(data: Path) -> None:
     shutil.copy(data / DTD_IMAGE, data / DTD_TEST_IMAGE)
 
@@ -330,6 +341,13 @@ def test_other_places_are_recognised(tmp_path, whole, capsys, name, number):
     assert Path(checked.sets[name]['place']) == tmp_path / 'data' / folder / images
     assert checked.sets[name]['other_place'] is True
     assert 'this other place is recognised' in checked.out
+
+
+def test_a_split_file_beside_images_in_another_place_is_found(tmp_path, whole, capsys):
+    data, file = tmp_path / 'data', KNOWN_SETS['eurosat'].split_file
+    write_set(data, 'eurosat', other_place=0)
+    shutil.move(data / 'eurosat' / file, data / 'EuroSAT_RGB' / file)
+    assert Checked(data, whole[1], capsys, '--sets', 'eurosat').exit_status == 0
 
 
 def test_an_absent_set_is_said_with_where_to_get_it(tmp_path, whole, capsys):
