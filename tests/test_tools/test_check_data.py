@@ -1,0 +1,489 @@
+"""Faults planted in miniatures of the sets, and what ``check_data.py`` says of them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torchvision
+from mini_data import PER_CLASS, write_all, write_image, write_set
+from mini_runs import REPO
+
+from sotglp_mm.datasets.known_sets import KNOWN_SETS
+
+sys.path.insert(0, str(REPO / 'tools'))
+import check_data
+
+DTD_IMAGE = 'dtd/images/banded/banded_0001.jpg'
+DTD_TEST_IMAGE = 'dtd/images/banded/banded_0007.jpg'
+FEW_SHOT_WITH_SPLIT = [name for name, known in KNOWN_SETS.items() if known.split_file]
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory) -> tuple[Path, Path]:
+    """All miniatures, and the file of their numbers."""
+    folder = tmp_path_factory.mktemp('whole')
+    numbers = folder / 'expected.json'
+    numbers.write_text(json.dumps(write_all(folder / 'data')))
+    return folder / 'data', numbers
+
+
+class Checked:
+    """Exit status, what the terminal showed, what --json has."""
+
+    def __init__(self, data: Path, numbers: Path, capsys, *flags: str):
+        found = data.parent / 'found.json'
+        arguments = [str(data), '--expected', str(numbers), '--json', str(found), *flags]
+        self.exit_status = check_data.main(arguments)
+        self.out = capsys.readouterr().out
+        self.sets = json.loads(found.read_text())['sets']
+        self.ok = json.loads(found.read_text())['ok']
+
+
+@pytest.fixture
+def check(whole, tmp_path, capsys):
+    """Check a copy of all miniatures: ``check(plant, 'dtd')`` plants a fault in it first."""
+    data = tmp_path / 'data'
+
+    def run(plant, *names: str, flags: tuple = ()) -> Checked:
+        shutil.copytree(whole[0], data)
+        plant(data)
+        return Checked(data, whole[1], capsys, '--sets', *names, *flags)
+
+    return run
+
+
+def edit_split(data: Path, edit, name: str = 'dtd') -> None:
+    file = data / KNOWN_SETS[name].folder / KNOWN_SETS[name].split_file
+    splits = json.loads(file.read_text())
+    edit(splits)
+    file.write_text(json.dumps(splits))
+
+
+def test_clean_miniatures_of_all_sets_are_clean(whole, capsys):
+    checked = Checked(*whole, capsys)
+    assert checked.exit_status == 0, checked.out
+    assert list(checked.sets) == list(KNOWN_SETS)
+    assert {each['status'] for each in checked.sets.values()} == {'ok'}
+    faults = ('problems', 'notes', 'missing_images', 'undecodable_images', 'duplicates', 'leakage')
+    assert not [each[fault] for each in checked.sets.values() for fault in faults if each[fault]]
+    assert checked.out.splitlines()[-1] == '19 of 19 sets ok.'
+
+
+def test_numbers_of_published_sets_are_expected_by_default(whole, capsys):
+    assert check_data.main([str(whole[0]), '--sets', 'dtd']) == 1
+    out = capsys.readouterr().out
+    assert 'split train has 12 images, expected 2820' in out
+    assert 'there are 3 classes, expected 47' in out
+
+
+def test_json_says_what_was_found(check):
+    checked = check(lambda data: (data / DTD_IMAGE).unlink(), 'dtd', 'eurosat')
+    assert (checked.exit_status, checked.ok) == (1, False)
+    dtd, eurosat = checked.sets['dtd'], checked.sets['eurosat']
+    assert eurosat['status'] == 'ok'
+    assert eurosat['counts'] == dict(train=12, val=3, test=6)
+    assert eurosat['num_classes'] == 3
+    assert eurosat['other_place'] is False
+    assert Path(eurosat['place']).parts[-2:] == ('eurosat', '2750')
+    assert [Path(image).name for image in dtd['missing_images']] == ['banded_0001.jpg']
+
+
+def test_a_missing_image_is_named(check):
+    checked = check(lambda data: (data / DTD_IMAGE).unlink(), 'dtd')
+    assert checked.exit_status == 1
+    assert checked.sets['dtd']['status'] == 'incomplete'
+    assert '1 listed image missing: ' in checked.out
+    assert DTD_IMAGE in checked.out
+
+
+def test_missing_images_are_counted_and_the_first_few_named(check):
+    checked = check(lambda data: shutil.rmtree(data / 'dtd/images/banded'), 'dtd')
+    assert len(checked.sets['dtd']['missing_images']) == 7
+    assert '7 listed images missing' in checked.out
+    assert 'banded_0003.jpg and 4 more' in checked.out
+    assert 'banded_0004.jpg' not in checked.out
+
+
+def truncate(data: Path) -> None:
+    image = data / DTD_IMAGE
+    # a whole header: opening it works, and only decoding tells
+    image.write_bytes(image.read_bytes()[: image.stat().st_size * 9 // 10])
+
+
+def test_a_truncated_image_is_found_by_decoding_it(check):
+    checked = check(truncate, 'dtd', 'eurosat')
+    assert checked.exit_status == 1
+    assert {name: each['status'] for name, each in checked.sets.items()} == {
+        'dtd': 'damaged',
+        'eurosat': 'ok',
+    }
+    assert [Path(file).name for file in checked.sets['dtd']['undecodable_images']] == [
+        'banded_0001.jpg'
+    ]
+    assert '1 image cannot be decoded' in checked.out
+    assert 'truncated' in checked.out
+
+
+def test_without_decoding_a_truncated_image_passes(check):
+    assert check(truncate, 'dtd', flags=('--no-decode',)).exit_status == 0
+
+
+def test_more_images_than_expected_are_damage(check):
+    def plant(data):
+        write_image(data / 'imagenet/images/val/n01440764/one_more.JPEG', 0)
+
+    checked = check(plant, 'imagenet')
+    assert checked.sets['imagenet']['status'] == 'damaged'
+    assert 'split val has 9 images, expected 8' in checked.out
+
+
+@pytest.mark.parametrize(
+    ('name', 'image'),
+    [
+        ('imagenet', 'imagenet/images/train/n01440764/n01440764_1.JPEG'),
+        ('imagenet_r', 'imagenet-rendition/imagenet-r/n01440764/imagenet_r_0_0.jpg'),
+        ('inaturalist', 'iNaturalist/images/inaturalist_0.jpg'),
+    ],
+)
+def test_fewer_images_in_folders_are_incomplete(check, name, image):
+    checked = check(lambda data: (data / image).unlink(), name)
+    assert checked.exit_status == 1
+    assert checked.sets[name]['status'] == 'incomplete'
+    assert ', expected ' in checked.out
+
+
+def test_fewer_rows_of_a_split_are_incomplete(check):
+    checked = check(lambda data: edit_split(data, lambda splits: splits['val'].pop()), 'dtd')
+    assert checked.sets['dtd']['status'] == 'incomplete'
+    assert 'split val has 2 images, expected 3' in checked.out
+
+
+def test_a_split_that_the_file_lacks_is_named(check):
+    checked = check(lambda data: edit_split(data, lambda splits: splits.pop('val')), 'dtd')
+    assert checked.sets['dtd']['status'] == 'incomplete'
+    assert 'has no split val' in checked.out
+
+
+def test_swapped_classes_are_damage(check):
+    def swap(splits):
+        for rows in splits.values():
+            for row in rows:
+                row[1] = {0: 1, 1: 0, 2: 2}[row[1]]
+
+    checked = check(lambda data: edit_split(data, swap), 'dtd')
+    assert checked.exit_status == 1
+    assert checked.sets['dtd']['status'] == 'damaged'
+    assert "class order: 'blotchy' comes before 'banded'" in checked.out
+
+
+def test_an_unknown_class_is_named(check):
+    def rename(splits):
+        for rows in splits.values():
+            for row in rows:
+                row[2] = row[2].replace('blotchy', 'stained')
+
+    checked = check(lambda data: edit_split(data, rename), 'dtd')
+    assert checked.sets['dtd']['status'] == 'damaged'
+    assert 'stained' in checked.out
+
+
+def test_underscore_and_space_are_the_same_in_class_names(check):
+    def respell(splits):
+        for rows in splits.values():
+            for row in rows:
+                row[2] = row[2].replace('_', ' ')
+
+    checked = check(lambda data: edit_split(data, respell, 'ucf101'), 'ucf101')
+    assert checked.exit_status == 0, checked.out
+
+
+def test_a_swapped_variants_file_is_damage(check):
+    def plant(data):
+        file = data / 'fgvc_aircraft/variants.txt'
+        file.write_text('\n'.join(reversed(file.read_text().splitlines())))
+
+    checked = check(plant, 'fgvc_aircraft')
+    assert checked.sets['fgvc_aircraft']['status'] == 'damaged'
+    assert "class order: 'F/A-18' comes before 'Cessna 172'" in checked.out
+
+
+def test_an_absent_aircraft_list_is_named(check):
+    checked = check(
+        lambda data: (data / 'fgvc_aircraft/images_variant_val.txt').unlink(), 'fgvc_aircraft'
+    )
+    assert checked.sets['fgvc_aircraft']['status'] == 'incomplete'
+    assert 'images_variant_val.txt missing' in checked.out
+
+
+def test_a_class_folder_that_a_split_lacks_is_named(check):
+    checked = check(lambda data: shutil.rmtree(data / 'imagenet/images/val/n01443537'), 'imagenet')
+    assert checked.sets['imagenet']['status'] == 'incomplete'
+    assert 'images/val lacks class folders that the other split has: n01443537' in checked.out
+
+
+def test_an_absent_split_file_is_said_with_where_to_get_it(check):
+    file = 'split_zhou_DescribableTextures.json'
+    checked = check(lambda data: (data / 'dtd' / file).unlink(), 'dtd')
+    assert checked.exit_status == 1
+    assert checked.sets['dtd']['status'] == 'incomplete'
+    assert f'{file} does not exist' in checked.out
+    assert 'CoOp/blob/main/DATASETS.md' in checked.out
+
+
+def test_images_are_decoded_without_a_split_file_too(check):
+    def plant(data):
+        (data / 'dtd/split_zhou_DescribableTextures.json').unlink()
+        truncate(data)
+
+    assert list(check(plant, 'dtd').sets['dtd']['undecodable_images'])
+
+
+def test_a_split_file_that_is_no_json_is_damage(check):
+    def plant(data):
+        (data / 'dtd/split_zhou_DescribableTextures.json').write_text('<html>404</html>')
+
+    checked = check(plant, 'dtd')
+    assert checked.sets['dtd']['status'] == 'damaged'
+    assert 'split_zhou_DescribableTextures.json cannot be used' in checked.out
+
+
+def test_a_duplicate_within_a_split_is_a_note_only(check):
+    def plant(data):
+        images = data / 'dtd/images/banded'
+        shutil.copy(images / 'banded_0001.jpg', images / 'banded_0002.jpg')
+
+    checked = check(plant, 'dtd')
+    assert (checked.exit_status, checked.sets['dtd']['status']) == (0, 'ok')
+    assert [
+        [Path(each).name for each in group] for group in checked.sets['dtd']['duplicates']
+    ] == [['banded_0001.jpg', 'banded_0002.jpg']]
+    assert checked.sets['dtd']['leakage'] == []
+    assert 'note: 1 group of identical images, the first' in checked.out
+    assert 'LEAKAGE' not in checked.out
+
+
+def test_empty_files_are_damage_not_duplicates(check):
+    def plant(data):
+        for number in (1, 2):
+            (data / f'dtd/images/banded/banded_000{number}.jpg').write_bytes(b'')
+
+    dtd = check(plant, 'dtd').sets['dtd']
+    assert len(dtd['undecodable_images']) == 2
+    assert dtd['duplicates'] == []
+
+
+def leak(data: Path) -> None:
+    shutil.copy(data / DTD_IMAGE, data / DTD_TEST_IMAGE)
+
+
+def test_a_training_image_among_the_test_images_is_leakage(check):
+    checked = check(leak, 'dtd')
+    assert checked.exit_status == 0
+    assert [[Path(each).name for each in group] for group in checked.sets['dtd']['leakage']] == [
+        ['banded_0001.jpg', 'banded_0007.jpg']
+    ]
+    assert 'LEAKAGE' in checked.out
+
+
+def test_without_looking_for_duplicates_there_are_none(check):
+    assert check(leak, 'dtd', flags=('--no-duplicates',)).sets['dtd']['leakage'] == []
+
+
+def test_one_file_that_two_splits_list_is_leakage(check):
+    def plant(data):
+        edit_split(data, lambda splits: splits['test'].__setitem__(0, splits['train'][0]))
+
+    assert len(check(plant, 'dtd').sets['dtd']['leakage']) == 1
+
+
+def test_leakage_of_imagenet_is_into_val(check):
+    def plant(data):
+        folder = data / 'imagenet/images'
+        shutil.copy(
+            folder / 'train/n01440764/n01440764_1.JPEG',
+            folder / 'val/n01440764/ILSVRC2012_val_00000001.JPEG',
+        )
+
+    assert len(check(plant, 'imagenet').sets['imagenet']['leakage']) == 1
+
+
+def test_images_of_one_size_and_ending_that_differ_are_no_duplicates(check):
+    def plant(data):
+        pixels = (data / DTD_IMAGE).read_bytes()
+        for number, padding in ((1, b'a'), (2, b'b')):  # a comment segment just after SOI
+            comment = b'\xff\xfe\x20\x02' + padding * 0x2000
+            image = data / f'dtd/images/banded/banded_000{number}.jpg'
+            image.write_bytes(
+                pixels[:2] + comment + b'\xff\xfe\x40\x02' + b'c' * 0x4000 + pixels[2:]
+            )
+
+    checked = check(plant, 'dtd')
+    assert checked.exit_status == 0, checked.out
+    assert checked.sets['dtd']['duplicates'] == []
+
+
+OTHER_PLACES = [
+    (name, number)
+    for name, known in KNOWN_SETS.items()
+    for number in range(len(known.other_places))
+]
+
+
+@pytest.mark.parametrize(('name', 'number'), OTHER_PLACES)
+def test_other_places_are_recognised(tmp_path, whole, capsys, name, number):
+    write_set(tmp_path / 'data', name, other_place=number)
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', name)
+    assert checked.exit_status == 0, checked.out
+    folder, images = KNOWN_SETS[name].other_places[number]
+    assert Path(checked.sets[name]['place']) == tmp_path / 'data' / folder / images
+    assert checked.sets[name]['other_place'] is True
+    assert 'this other place is recognised' in checked.out
+
+
+def test_a_split_file_beside_images_in_another_place_is_found(tmp_path, whole, capsys):
+    data, file = tmp_path / 'data', KNOWN_SETS['eurosat'].split_file
+    write_set(data, 'eurosat', other_place=0)
+    shutil.move(data / 'eurosat' / file, data / 'EuroSAT_RGB' / file)
+    assert Checked(data, whole[1], capsys, '--sets', 'eurosat').exit_status == 0
+
+
+def test_an_absent_set_is_said_with_where_to_get_it(tmp_path, whole, capsys):
+    write_set(tmp_path / 'data', 'eurosat')
+    checked = Checked(tmp_path / 'data', whole[1], capsys)
+    assert checked.exit_status == 1
+    assert checked.sets['eurosat']['status'] == 'ok'
+    assert {each['status'] for name, each in checked.sets.items() if name != 'eurosat'} == {
+        'absent'
+    }
+    assert KNOWN_SETS['food101'].source in checked.out
+    assert checked.out.splitlines()[-1].startswith('1 of 19 sets ok; absent: imagenet, ')
+    assert checked.out.splitlines()[-1].endswith('with --sets.')
+
+
+@pytest.mark.parametrize(
+    'numbers',
+    ['no json', '[1]', '{"dtt": {}}', '{"dtd": {"num_classes": 3}}', '{"dtd": {"counts": 3}}'],
+)
+def test_expected_numbers_that_cannot_be_used_are_a_usage_error(tmp_path, capsys, numbers):
+    file = tmp_path / 'expected.json'
+    file.write_text(numbers)
+    with pytest.raises(SystemExit, match='2'):
+        check_data.main([str(tmp_path), '--expected', str(file)])
+    assert '--expected cannot be used' in capsys.readouterr().err
+
+
+def test_a_folder_of_data_that_does_not_exist_is_a_usage_error(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        check_data.main([str(tmp_path / 'nowhere')])
+    assert 'nowhere is no folder' in capsys.readouterr().err
+
+
+def test_the_exit_status_reaches_the_shell(whole):
+    data, numbers = whole
+    command = [sys.executable, str(REPO / 'tools/check_data.py'), str(data), '--sets', 'dtd']
+    good = subprocess.run([*command, '--expected', str(numbers)], capture_output=True, text=True)
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.splitlines()[-1] == '1 of 1 set ok.'
+    assert subprocess.run(command, capture_output=True).returncode == 1
+
+
+LAID_OUT = {
+    'caltech101': 'caltech101/101_ObjectCategories',
+    'oxford_pets': 'oxford-iiit-pet/images',
+    'oxford_flowers': 'flowers-102/jpg',
+    'food101': 'food-101/images',
+    'fgvc_aircraft': 'fgvc-aircraft-2013b/data/images',
+    'sun397': 'SUN397',
+    'dtd': 'dtd/dtd/images',
+    'eurosat': 'eurosat/2750',
+}
+"""Where torchvision 0.20 and later put the images; read in their source."""
+
+
+@pytest.fixture
+def fake_torchvision(whole, monkeypatch):
+    """Instead of fetching, the classes copy the miniatures to where the real ones lay them."""
+
+    def fake(name: str):
+        known = KNOWN_SETS[name]
+
+        def fetch(root: str, download: bool):
+            assert download
+            target = Path(root) / LAID_OUT[name]
+            shutil.copytree(whole[0] / known.folder / known.images, target)
+            for file in (whole[0] / known.folder).glob('*.txt'):
+                shutil.copy(file, target.parent)
+
+        monkeypatch.setattr(torchvision.datasets, known.torchvision, fetch)
+
+    for name in LAID_OUT:
+        fake(name)
+
+
+def test_all_sets_with_a_torchvision_class_are_tried():
+    assert set(LAID_OUT) == {name for name, known in KNOWN_SETS.items() if known.torchvision}
+    for name in LAID_OUT:
+        assert hasattr(torchvision.datasets, KNOWN_SETS[name].torchvision)
+
+
+@pytest.mark.parametrize('name', list(LAID_OUT))
+def test_a_download_comes_into_the_layout(tmp_path, whole, fake_torchvision, capsys, name):
+    data, known = tmp_path / 'data', KNOWN_SETS[name]
+    assert check_data.main([str(data), '--download', name]) == 0
+    out = capsys.readouterr().out
+    if known.split_file:
+        assert f'still to be brought: {data / known.folder / known.split_file}' in out
+        assert 'DATASETS.md' in out
+        shutil.copy(whole[0] / known.folder / known.split_file, data / known.folder)
+    checked = Checked(data, whole[1], capsys, '--sets', name)
+    assert checked.exit_status == 0, checked.out
+    assert checked.sets[name]['other_place'] is False
+
+
+def test_a_download_overwrites_nothing(tmp_path, fake_torchvision, capsys):
+    data = tmp_path / 'data'
+    write_set(data, 'dtd')
+    (data / DTD_IMAGE).write_text('mine')
+    assert check_data.main([str(data), '--download', 'dtd']) == 1
+    assert 'dtd/images exists already and is left as it is' in capsys.readouterr().err
+    assert (data / DTD_IMAGE).read_text() == 'mine'
+
+
+def test_a_download_overwrites_no_list_of_aircraft(tmp_path, fake_torchvision, capsys):
+    mine = tmp_path / 'data/fgvc_aircraft/variants.txt'
+    mine.parent.mkdir(parents=True)
+    mine.write_text('mine')
+    assert check_data.main([str(tmp_path / 'data'), '--download', 'fgvc_aircraft']) == 1
+    assert 'variants.txt exists already; nothing was moved' in capsys.readouterr().err
+    assert mine.read_text() == 'mine'
+    assert not (mine.parent / 'images').exists()
+
+
+def test_a_set_that_is_not_hosted_is_said_with_where_to_get_it(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        check_data.main([str(tmp_path), '--download', 'ucf101'])
+    err = capsys.readouterr().err
+    assert 'torchvision does not host ucf101' in err
+    assert KNOWN_SETS['ucf101'].source in err
+
+
+def test_a_failed_download_says_so(tmp_path, monkeypatch, capsys):
+    def fail(root, download):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(torchvision.datasets, 'DTD', fail)
+    assert check_data.main([str(tmp_path), '--download', 'dtd']) == 1
+    err = capsys.readouterr().err
+    assert 'could not fetch dtd (OSError: no route to host)' in err
+    assert KNOWN_SETS['dtd'].source in err
+    assert not (tmp_path / 'dtd').exists()
+
+
+@pytest.mark.parametrize('name', FEW_SHOT_WITH_SPLIT)
+def test_the_miniatures_hold_what_they_say(tmp_path, name):
+    mini = write_set(tmp_path, name)
+    assert len(mini.classes) == 3
+    assert mini.counts == {split: 3 * count for split, count in PER_CLASS.items()}

@@ -1,0 +1,134 @@
+"""The images that a set lists, by split, and its classes; what cannot be listed is a fault."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from _data_report import Fault, some_of
+
+from sotglp_mm.class_names import class_names_of_split
+from sotglp_mm.datasets.known_sets import COOP, KnownSet, Place
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+"""As MMPretrain's ``CustomDataset``."""
+
+UNLISTED = 'unlisted'
+"""Name of the split that holds all images of a set whose lists are missing."""
+
+
+class Listing(NamedTuple):
+    """What a set says that it holds."""
+
+    images: dict[str, list[Path]]
+    """By split; they need not exist."""
+
+    classes: tuple[str, ...] = ()
+    """Class names, or class folders, in label order."""
+
+    faults: tuple[Fault, ...] = ()
+
+
+def read_listing(all_data: Path, known: KnownSet, place: Place) -> Listing:
+    """The images of each split.
+
+    Args:
+        all_data: Folder of all data.
+        known: The set.
+        place: Where it was found.
+    """
+    if known.split_file:
+        return _read_split_file(all_data, known, place)
+    if known.name == 'fgvc_aircraft':
+        return _read_aircraft(known, place)
+    if known.kind == 'ood':
+        return Listing({'test': list(images_below(place.images))})
+    if known.kind == 'shift':
+        return _read_class_folders({'test': place.images}, known)
+    return _read_class_folders({split: place.images / split for split in known.counts}, known)
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """All images at any depth, in a fixed order."""
+    for inner, folders, files in os.walk(folder):
+        folders.sort()
+        yield from (
+            Path(inner, file) for file in sorted(files) if file.lower().endswith(EXTENSIONS)
+        )
+
+
+def find_split_file(all_data: Path, known: KnownSet, place: Place) -> Path:
+    """Beside CoOp's folder of images, or where the images were found."""
+    expected = all_data / known.folder / known.split_file
+    beside = place.folder / known.split_file
+    return beside if beside.is_file() and not expected.is_file() else expected
+
+
+def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
+    file = find_split_file(all_data, known, place)
+    if not file.is_file():
+        text = f'split file {file} does not exist; it is to be had at {COOP}'
+        return _unlisted(place, Fault('incomplete', text))
+    try:
+        splits = json.loads(file.read_text(encoding='utf-8'))
+        classes = class_names_of_split(splits, file)
+    except ValueError as error:  # json's and the encoding's are of this kind
+        text = f'{file} cannot be used: {error}; get it anew at {COOP}'
+        return _unlisted(place, Fault('damaged', text))
+    images = {split: [place.images / row[0] for row in rows] for split, rows in splits.items()}
+    lacking = [split for split in known.counts if split not in splits]
+    text = f'{file} has no split {some_of(lacking)}; get it anew at {COOP}'
+    return Listing(images, classes, (Fault('incomplete', text),) if lacking else ())
+
+
+def _unlisted(place: Place, *faults: Fault) -> Listing:
+    return Listing({UNLISTED: list(images_below(place.images))}, (), faults)
+
+
+def _read_aircraft(known: KnownSet, place: Place) -> Listing:
+    variants = place.folder / 'variants.txt'
+    lists = {split: place.folder / f'images_variant_{split}.txt' for split in known.counts}
+    lacking = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
+    if lacking:
+        text = f'{some_of(lacking)} missing; they come with the images, {known.source}'
+        return _unlisted(place, Fault('incomplete', text))
+    classes = tuple(_lines_of(variants))
+    images, faults = {}, []
+    for split, file in lists.items():
+        rows = [line.partition(' ') for line in _lines_of(file)]
+        images[split] = [place.images / f'{image_id}.jpg' for image_id, _, _ in rows]
+        unknown = sorted({variant.strip() for _, _, variant in rows} - set(classes))
+        if unknown:
+            text = f'{file} names variants that {variants} has not: {some_of(unknown)}'
+            faults.append(Fault('damaged', text))
+    return Listing(images, classes, tuple(faults))
+
+
+def _lines_of(file: Path) -> list[str]:
+    text = file.read_text(encoding='utf-8', errors='replace')
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
+    images, faults = {}, []
+    classes: dict[str, list[str]] = {}
+    for split, folder in folders.items():
+        if not folder.is_dir():
+            text = f'folder {folder} does not exist; it is to be had at {known.source}'
+            faults.append(Fault('incomplete', text))
+            continue
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        classes[split] = names
+        images[split] = [image for name in names for image in images_below(folder / name)]
+    every = sorted(set().union(*classes.values()), key=_label_order)
+    for split, names in classes.items():
+        lacking = [name for name in every if name not in set(names)]
+        if lacking:
+            text = f'{folders[split]} lacks class folders that the other split has'
+            faults.append(Fault('incomplete', f'{text}: {some_of(lacking)}'))
+    return Listing(images, tuple(every), tuple(faults))
+
+
+def _label_order(folder: str) -> tuple[int, str]:
+    return (int(folder) if folder.isdecimal() else 0, folder)
