@@ -19,5 +19,13 @@ train_dataloader = dict(batch_size=32, dataset=dict(dataset=data))
 val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader
 
+# no top-5: two classes are enough
+val_evaluator = [
+    dict(type='BranchAccuracy', branch='combined', items=('top1', 'mean_class')),
+    dict(type='BranchAccuracy', branch='global'),
+    dict(type='BranchAccuracy', branch='local'),
+]
+test_evaluator = val_evaluator
+
 model = dict(head=dict(class_names=own_data))
 auto_scale_lr = dict(base_batch_size=32)

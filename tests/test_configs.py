@@ -37,11 +37,12 @@ def test_types_resolve(path):
     cfg = Config.fromfile(path)
     loaders = [cfg.train_dataloader.dataset, cfg.train_dataloader.dataset.dataset]
     loaders += [cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    loaders += cfg.test_dataloader.dataset.get('sets', {}).values()
     assert all(DATASETS.get(dataset.type) for dataset in loaders)
     assert all(TRANSFORMS.get(t.type) for t in cfg.val_dataloader.dataset.pipeline)
     assert all(TRANSFORMS.get(t.type) for t in cfg.train_dataloader.dataset.dataset.pipeline)
     assert all(HOOKS.get(h.type) for h in [*cfg.default_hooks.values(), *cfg.custom_hooks])
-    assert all(METRICS.get(m.type) for m in cfg.val_evaluator)
+    assert all(METRICS.get(m.type) for m in [*cfg.val_evaluator, *cfg.test_evaluator])
     assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type)
     assert PARAM_SCHEDULERS.get(cfg.param_scheduler.type)
 
@@ -55,14 +56,13 @@ def test_builds_on_a_tiny_clip_given_in_one_line(path, tiny):
     cfg = Config.fromfile(path)
     cfg.merge_from_dict({'clip': dict(_delete_=True, **tiny.clip)})
     share_settings(cfg)
+    if 'own_data' in cfg:
+        cfg.model.head.class_names = ['cat', 'dog']
     model = MODELS.build(cfg.model)
     assert model.backbone.towers is model.neck.towers is model.head.towers
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert learned == {
-        'head.global_prompts',
-        'head.local_prompts',
-        'neck.local_projection.weight',
-    }
+    projection = {'neck.local_projection.weight'} if cfg.model.neck.learn else set()
+    assert learned == {'head.global_prompts', 'head.local_prompts'} | projection
 
 
 def test_model_index_lists_every_config():

@@ -13,7 +13,8 @@ from mmengine.logging import MMLogger
 from timm.data import ImageNetInfo
 
 from sotglp_mm.class_names import resolve_class_names
-from sotglp_mm.datasets.known_sets import COOP, KNOWN_SETS, KnownSet, Place, find_place
+from sotglp_mm.datasets.find_place import Place, find_place
+from sotglp_mm.datasets.known_sets import COOP, KNOWN_SETS, KnownSet
 
 SUBFOLDERS = {'imagenet': ('val', 'train'), 'stanford_cars': ('cars_train', 'cars_test')}
 """What tells a folder of images from one that holds other things, e.g. a split file only."""

@@ -47,6 +47,7 @@ test_dataloader = val_dataloader
 
 val_evaluator = [
     dict(type='Accuracy', topk=(1, 5)),
+    dict(type='BranchAccuracy', branch='combined', items=('mean_class',)),
     dict(type='BranchAccuracy', branch='global'),
     dict(type='BranchAccuracy', branch='local'),
 ]
