@@ -2,6 +2,7 @@
 
 from .cached_feature_backbone import CachedFeatureBackbone
 from .cached_feature_preprocessor import CachedFeaturePreprocessor
+from .capped_allocation_loss import CappedAllocationLoss
 from .local_projection_neck import LocalProjectionNeck
 from .open_clip_vit import OpenCLIPViT
 from .ot_allocation_loss import OTAllocationLoss
@@ -14,6 +15,7 @@ from .uniform_allocation_loss import UniformAllocationLoss
 __all__ = [
     'CachedFeatureBackbone',
     'CachedFeaturePreprocessor',
+    'CappedAllocationLoss',
     'LocalProjectionNeck',
     'OTAllocationLoss',
     'OpenCLIPViT',
