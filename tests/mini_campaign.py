@@ -5,7 +5,8 @@ from pathlib import Path
 from mini_runs import write_config, write_images
 
 # Nothing by chance within an epoch: a training that goes on draws afresh, and would else differ.
-EXACT = ['model.head.prompt_dropout=0', 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0']
+# Global prompts are drawn with replacement, so without dropout, too; one leaves no choice.
+EXACT = ['model.head.num_global_prompts=1', 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0']
 
 
 def write_campaign(folder: Path, clip: dict, epochs: int = 2, datasets: int = 3) -> list[str]:
@@ -17,7 +18,7 @@ def write_campaign(folder: Path, clip: dict, epochs: int = 2, datasets: int = 3)
         (folder / f'mini_{name}.py').write_text(f"""
 _base_ = './base.py'
 model = dict(head=dict(num_local_prompts={number}))
-optim_wrapper = dict(optimizer=dict(lr=0.5))
+optim_wrapper = dict(optimizer=dict(lr=0.002))
 train_cfg = dict(max_epochs={epochs}, val_interval=100)
 param_scheduler = dict(T_max={epochs})
 """)
