@@ -1,4 +1,4 @@
-"""Entropic transport in which a patch may give less than its share: a support chosen by transport."""
+"""Entropic transport in which a patch may give less than its share."""
 
 import math
 
@@ -14,9 +14,9 @@ def capped_sinkhorn(
     """Fill N targets evenly from K sources of which each gives at most ``1 / capacity``.
 
     Minimises ``<T, cost> - epsilon * H(T)`` over plans with column sums 1/N and row sums of at
-    most ``1 / capacity``, by alternating Bregman projections [1]: a row is scaled down if it gives
-    too much, and left alone if not. At small ``epsilon`` about ``capacity`` sources are used, those
-    that serve the targets best; with ``capacity`` K it is balanced transport.
+    most ``1 / capacity``, by alternating Bregman projections [1]: a row is scaled down if it
+    gives too much, and left alone if not. At small ``epsilon`` about ``capacity`` sources are
+    used, those that serve the targets best; with ``capacity`` K it is balanced transport.
 
     .. [1] J.-D. Benamou et al., "Iterative Bregman projections for regularized transportation
        problems", SIAM J. Sci. Comput. 2015.

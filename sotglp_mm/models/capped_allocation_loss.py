@@ -25,12 +25,10 @@ class CappedAllocationLoss(AllocationLoss):
         **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``, ``init_cfg``.
 
     Raises:
-        ValueError: A setting is out of its range; later, there are fewer than ``capacity`` patches.
+        ValueError: A setting is out of its range; later, K is less than ``capacity``.
     """
 
-    def __init__(
-        self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs
-    ):
+    def __init__(self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs):
         super().__init__(**kwargs)
         for name, value in dict(capacity=capacity, epsilon=epsilon, max_iters=max_iters).items():
             if not value > 0:
