@@ -80,3 +80,16 @@ class TransportPlan(NamedTuple):
 
     n_iters: int
     """Iterations that were run (the largest number over the batch)."""
+
+
+class Allocation(NamedTuple):
+    """How the selected patches of one class are divided, one class for each image of a batch."""
+
+    support: Tensor
+    """int64 (B, K), the selected patches: indices into P, row by row from the top left."""
+
+    plan: Tensor
+    """(B, K, N), which part of the mass goes from which patch to which prompt; sums to 1."""
+
+    similarity: Tensor
+    """(B, K, N), cosines of the selected patches and the prompts."""

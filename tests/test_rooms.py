@@ -19,6 +19,7 @@ OWN = {
     'datasets': FLOOR,
     'evaluation': FLOOR | {'functional'},
     'engine': FLOOR | {'functional'},
+    'visualization': FLOOR | {'functional'},
 }
 STACK = {'mmengine', 'mmpretrain', 'mmcv'}
 THIRD_PARTY = {
@@ -32,6 +33,7 @@ THIRD_PARTY = {
     'datasets': STACK | {'numpy', 'sklearn', 'scipy', 'timm', 'cv2'},
     'evaluation': STACK | {'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
+    'visualization': STACK | {'torch', 'numpy', 'matplotlib'},
 }
 FILES = [
     file

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..class_names import resolve_class_names
 from ..functional import selected_similarity
 from ..settings import checked_settings
-from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
+from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from .clip_towers import HoldsClipTowers, build_towers
 from .competing_classes import competing_classes, leave_out_others
 from .initial_prompts import check_prompt_settings, initial_local_prompts
@@ -197,6 +197,29 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         text = self._text_features(self.local_prompts, self._text_caches[1])
         with _no_autocast(text):
             return global_scores, self._local_scores(feats.patches, text)
+
+    @torch.no_grad()
+    def allocation(self, feats: ImageFeatures, labels: Tensor) -> Allocation:
+        """How one class for each image divides its patches, e.g. for a picture.
+
+        Args:
+            feats: As in :meth:`predict`.
+            labels: int64 (B,), the class asked for; the others cost nothing.
+
+        Raises:
+            ValueError: There are no local prompts.
+        """
+        if self.local_prompts is None:
+            raise ValueError('SOTGLPHead has no local prompts (num_local_prompts=0): no plan')
+        text = self._text_features(self.local_prompts, self._text_caches[1])[labels]
+        found = []
+        with _no_autocast(text):
+            for patches, prompts in zip(feats.patches[:, None], text[:, None]):  # one of each
+                support = self.selector(patches, prompts)
+                similarity = self.local_similarity(patches, prompts, support)
+                plan = self.local_loss.plan(similarity).plan
+                found.append((support[0, 0], plan[0, 0], similarity[0, 0]))
+        return Allocation(*map(torch.stack, zip(*found)))
 
     @staticmethod
     def global_similarity(image: Tensor, text: Tensor) -> Tensor:

@@ -1,0 +1,175 @@
+"""One picture of how a class's prompts divide an image's patches; matplotlib without a screen."""
+
+import numpy as np
+
+from .plan_picture import ClassPlan, PlanPicture
+from .score_bars import GREEN, RED, draw_scores, short_name
+
+COLOURS = (
+    '#0072b2',
+    '#d55e00',
+    '#009e73',
+    '#cc79a7',
+    '#e69f00',
+    '#56b4e9',
+    '#882255',
+    '#bcbd22',
+)
+"""Of the prompts, in order (then they repeat); told apart by the colour-blind too."""
+
+EVEN = '#707070'
+"""Of a patch that no prompt gets more of than the others."""
+
+LEFT, RIGHT, DPI = 3.2, 4.2, 100  # widths in inches: pictures; bars and heat-maps, at least
+SMALL = 1.6  # width of a heat-map
+
+
+def draw_plan(picture: PlanPicture) -> np.ndarray:
+    """Draw.
+
+    At the top the image and the best classes; below, for each plan, the selected patches in the
+    colour of the prompt that gets most of their mass (the stronger, the more of it), and a
+    heat-map for each prompt.
+
+    Returns:
+        np.ndarray: uint8 (height, width, 3), RGB.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure = plan_figure(picture)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def plan_figure(picture: PlanPicture):
+    """The same as a ``matplotlib.figure.Figure`` on an Agg canvas, to be changed or saved."""
+    most_prompts = max((plan.plan.shape[1] for plan in picture.plans), default=0)
+    right = max(RIGHT, SMALL * ((most_prompts + 1) // 2))
+    figure = _new_figure((LEFT + right, 0.4 + LEFT * 1.12 * (1 + len(picture.plans))))
+    _draw_title(figure, picture)
+    grid = figure.add_gridspec(1 + len(picture.plans), 2, width_ratios=(LEFT, right))
+    axes = figure.add_subplot(grid[0, 0])
+    _draw_image(axes, picture.image)
+    _draw_parts(axes, picture.parts)
+    axes.set_title('what the model saw', fontsize='small')
+    draw_scores(figure.add_subplot(grid[0, 1]), picture)
+    for row, plan in enumerate(picture.plans, start=1):
+        _draw_division(figure.add_subplot(grid[row, 0]), picture, plan)
+        num_prompts = plan.plan.shape[1]
+        lines = 1 if num_prompts == 1 else 2
+        cells = grid[row, 1].subgridspec(lines, -(-num_prompts // lines))
+        for prompt in range(num_prompts):
+            cell = cells[divmod(prompt, cells.ncols)]
+            _draw_prompt(figure.add_subplot(cell), picture, plan, prompt)
+    return figure
+
+
+def colour_of(prompt: int) -> str:
+    """Of a prompt, or of -1, none in particular."""
+    return EVEN if prompt < 0 else COLOURS[prompt % len(COLOURS)]
+
+
+def opacity(strength: np.ndarray, num_prompts: int) -> np.ndarray:
+    """Of a patch of which a prompt gets a part: none 0, an even share about 0.5, all 0.95.
+
+    Steepest around an even share, because plans differ there.
+    """
+    even_shares = np.clip(strength, 0, 1) * num_prompts
+    return 0.95 * (1 - np.exp(-0.7 * even_shares)) / (1 - np.exp(-0.7 * num_prompts))
+
+
+def _new_figure(size: tuple[float, float]):
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Drawing needs matplotlib, which is not installed: pip install '.[plot]'"
+        ) from error
+    figure = Figure(size, dpi=DPI, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_title(figure, picture: PlanPicture) -> None:
+    predicted, true = picture.predicted, picture.true_label
+    percent = 100 * picture.scores['combined'][predicted]
+    text = f'Predicted: {short_name(picture, predicted, 40)} ({percent:.0f} %)'
+    if true is None:
+        colour = 'black'
+    elif true == predicted:
+        text, colour = f'{text}, right', GREEN
+    else:
+        text, colour = f'{text}, wrong\nTrue: {short_name(picture, true, 40)}', RED
+    figure.suptitle(text, color=colour, fontsize='large', fontweight='bold')
+
+
+def _draw_image(axes, image: np.ndarray) -> None:
+    # a small image keeps its pixels: smoothed, it would claim detail that it has not
+    small = max(image.shape[:2]) < 128
+    axes.imshow(image, interpolation='nearest' if small else 'antialiased')
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _draw_pale(axes, image: np.ndarray) -> None:
+    """In light greys, so that all colour is the prompts'."""
+    grey = image.astype(float) @ (0.299, 0.587, 0.114)
+    _draw_image(axes, np.repeat((160 + 0.37 * grey)[..., None], 3, axis=2).astype(np.uint8))
+
+
+def _draw_parts(axes, parts, colour: str = 'white') -> None:
+    """Whole lines: parts of the true class; dotted ones: of none."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    for part in parts:
+        x0, y0, x1, y1 = part['box']
+        style = '-' if part.get('of_class', True) else ':'
+        box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, ls=style)
+        box.set(lw=1, path_effects=[withStroke(linewidth=2.5, foreground='black')])
+        axes.add_patch(box)
+
+
+def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
+    _draw_pale(axes, picture.image)
+    strongest = plan.strength.max(axis=1)
+    opacities = opacity(strongest, plan.plan.shape[1])
+    for patch, prompt, alpha in zip(plan.support, plan.winner, opacities):
+        _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
+    _draw_parts(axes, picture.parts)
+    said = [
+        word
+        for word, label in (('predicted', picture.predicted), ('true', picture.true_label))
+        if label == plan.label
+    ]
+    name = short_name(picture, plan.label, 26)
+    title = f'{name} ({" and ".join(said)})' if said else name
+    count = f'{len(plan.support)} of {np.prod(picture.grid)} patches'
+    best, even = 100 * strongest.mean(), 100 / plan.plan.shape[1]
+    division = f'the best prompt gets {best:.0f} % of a patch (even: {even:.0f} %)'
+    axes.set_title(f'{title}, {count}\n{division}', fontsize='small')
+
+
+def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:
+    _draw_pale(axes, picture.image)
+    opacities = opacity(plan.strength[:, prompt], plan.plan.shape[1])
+    for patch, alpha in zip(plan.support, opacities):
+        _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=0.4)
+    for spine in axes.spines.values():
+        spine.set(color=colour_of(prompt), linewidth=2)
+    title = f'prompt {prompt + 1}, cosine {plan.cosine[prompt]:.2f}'
+    axes.set_title(title, fontsize='small', color=colour_of(prompt))
+
+
+def _fill_patch(axes, picture, patch: int, colour: str, alpha: float, outline: float) -> None:
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    (rows, columns), (height, width) = picture.grid, picture.image.shape[:2]
+    row, column = divmod(int(patch), columns)
+    size = (width / columns, height / rows)
+    corner = (column * size[0] - 0.5, row * size[1] - 0.5)
+    face = to_rgba(colour, alpha)
+    axes.add_patch(Rectangle(corner, *size, fc=face, ec=colour, lw=outline))

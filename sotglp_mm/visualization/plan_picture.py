@@ -1,0 +1,91 @@
+"""What a picture of a plan shows; arrays only."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ClassPlan(NamedTuple):
+    """How one class divides the patches of one image."""
+
+    label: int
+    """Of the class."""
+
+    support: np.ndarray
+    """int (K,), the selected patches: row by row from the top left."""
+
+    plan: np.ndarray
+    """(K, N), mass from patch to prompt."""
+
+    similarity: np.ndarray
+    """(K, N), their cosines."""
+
+    @property
+    def strength(self) -> np.ndarray:
+        """(K, N) in [0, 1]: mass, in units of what a patch has (of the fullest one)."""
+        mass = np.asarray(self.plan, dtype=float)
+        return mass / max(mass.sum(axis=1).max(), 1e-12)
+
+    @property
+    def winner(self) -> np.ndarray:
+        """int (K,): the prompt that gets most of the patch; -1 where that is not worth saying.
+
+        That is where no prompt gets 5 % more than an even share (a uniform plan: everywhere).
+        """
+        mass = np.asarray(self.plan, dtype=float)
+        even = mass.sum(axis=1) / mass.shape[1]
+        return np.where(mass.max(axis=1) > 1.05 * even, mass.argmax(axis=1), -1)
+
+    @property
+    def cosine(self) -> np.ndarray:
+        """(N,): for each prompt the mean cosine with its patches, weighted by the plan."""
+        mass = np.asarray(self.plan, dtype=float)
+        return (mass * self.similarity).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-12)
+
+
+class PlanPicture(NamedTuple):
+    """One image, what was predicted of it, and the plans of one or more classes."""
+
+    image: np.ndarray
+    """uint8 (H, W, 3), RGB: what the model saw."""
+
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+
+    plans: tuple[ClassPlan, ...]
+    """In the order in which they are drawn."""
+
+    class_names: Sequence[str]
+    """C of them."""
+
+    scores: dict[str, np.ndarray]
+    """Probabilities (C,) under 'combined' and, if known, 'global' and 'local'."""
+
+    true_label: int | None = None
+    """None: not known."""
+
+    parts: Sequence[dict] = ()
+    """Known things in the image: ``dict(box=(x0, y0, x1, y1), of_class=bool)`` in pixels."""
+
+    @property
+    def predicted(self) -> int:
+        """The class of the largest combined score."""
+        return int(np.argmax(self.scores['combined']))
+
+
+def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of P square patches that cover an image.
+
+    Raises:
+        ValueError: They cannot cover it.
+    """
+    side = (height * width / num_patches) ** 0.5
+    rows, columns = round(height / side), round(width / side)
+    if rows * columns != num_patches:
+        raise ValueError(
+            f'{num_patches} square patches do not cover an image of {height} x {width} pixels; '
+            'expected rows x columns of them, as a ViT makes. Plans of other backbones cannot be '
+            'drawn.'
+        )
+    return rows, columns

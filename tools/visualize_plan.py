@@ -1,0 +1,188 @@
+"""Draw how a trained model divides the patches of images among its prompts.
+
+Images are files or folders; or images of a dataset of the config, with their true labels::
+
+    python tools/visualize_plan.py CONFIG CHECKPOINT photo.jpg photos/
+    python tools/visualize_plan.py CONFIG CHECKPOINT --dataset test --indices 0 5 9
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from _cli import add_common_arguments, finish_config, load_config
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
+
+from sotglp_mm.own_images import IMAGE_SUFFIXES
+from sotglp_mm.visualization import classifier_problem, draw_plan, pictures_of_batch
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Draw transport plans of images')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument('images', nargs='*', help='image files, or folders of them')
+    parser.add_argument('--out-dir', default='plan_pictures', help='folder of the pictures')
+    parser.add_argument(
+        '--class',
+        dest='classes',
+        nargs='+',
+        metavar='NAME',
+        help='classes whose plans are drawn; by default the predicted one and, where it is known '
+        'to be another, the true one',
+    )
+    parser.add_argument(
+        '--dataset', choices=['train', 'val', 'test'], help="draw images of the config's dataset"
+    )
+    parser.add_argument(
+        '--indices', type=int, nargs='+', default=[0], help='which of them; by default 0'
+    )
+    add_common_arguments(parser)
+    args = parser.parse_args(arguments)
+    if bool(args.images) == bool(args.dataset):
+        parser.error('name images, or say --dataset test --indices 0 5 9')
+    return args
+
+
+def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
+    """The trained model, in eval mode, on the GPU if there is one."""
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    return model.to(get_device()).eval()
+
+
+def items_of_files(cfg: Config, paths: list[str]) -> Iterator[tuple[str, dict]]:
+    """Names and items of image files, through the test pipeline, so that patches lie as there."""
+    transforms = _find_pipeline(cfg.test_dataloader.dataset)
+    if transforms is None:
+        raise ValueError(
+            'test_dataloader.dataset of the config has no pipeline, so it is not known what the '
+            'model is to see; use the config that the checkpoint was trained with'
+        )
+    if not any('Load' in transform['type'] for transform in transforms):
+        transforms = [dict(type='LoadImageStrict'), *transforms]  # a set that draws its images
+    pipeline = Compose([TRANSFORMS.build(transform) for transform in transforms])
+    for path in paths:
+        for file in _image_files(Path(path)):
+            yield file.stem, pipeline(dict(img_path=str(file)))
+
+
+def items_of_dataset(cfg: Config, which: str, indices: list[int]) -> Iterator[tuple[str, dict]]:
+    """Names and items of a dataset of the config, through the test pipeline."""
+    settings = cfg[f'{which}_dataloader'].dataset
+    pipeline = _find_pipeline(cfg.test_dataloader.dataset)
+    for transform in pipeline or ():
+        if transform['type'] == 'PackInputs':
+            transform['meta_keys'] = ('ori_shape', 'img_shape', 'flip', 'parts')
+    if which == 'train' and pipeline is not None:
+        _set_pipeline(settings, pipeline)  # without the augmentations
+    dataset = DATASETS.build(settings)
+    for index in indices:
+        if not 0 <= index < len(dataset):
+            raise ValueError(
+                f'--indices: there is no image {index} in the {which} set; it has {len(dataset)}, '
+                'counted from 0'
+            )
+        yield f'{which}_{index:05d}', dataset[index]
+
+
+def class_labels(names: list[str] | None, known: list[str]) -> str | list[int]:
+    """Labels of class names; without any, predicted and true."""
+    if names is None:
+        return 'both'
+    plain = [name.replace('_', ' ').lower() for name in known]
+    labels = []
+    for name in names:
+        if name.replace('_', ' ').lower() not in plain:
+            shown = ', '.join(map(str, known[:8])) + (', ...' if len(known) > 8 else '')
+            raise ValueError(
+                f'--class: the model has no class {name!r}; it has {len(known)}: {shown}'
+            )
+        labels.append(plain.index(name.replace('_', ' ').lower()))
+    return labels
+
+
+def _find_pipeline(node) -> list | None:
+    """The first pipeline in a dataset's settings."""
+    if not isinstance(node, dict):
+        return None
+    if node.get('pipeline'):
+        return node['pipeline']
+    return next(filter(None, map(_find_pipeline, node.values())), None)
+
+
+def _set_pipeline(node, pipeline: list) -> None:
+    for key, child in node.items() if isinstance(node, dict) else ():
+        if key == 'pipeline':
+            node[key] = pipeline
+        else:
+            _set_pipeline(child, pipeline)
+
+
+def _image_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise FileNotFoundError(
+            f'{path} is no image file, and no folder with images ({" ".join(IMAGE_SUFFIXES)})'
+        )
+    return found
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Write one picture for each image, and say what was predicted."""
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    model = load_model(cfg, args.checkpoint)
+    classes = class_labels(args.classes, getattr(model.head, 'class_names', []))
+    backend = dict(type='LocalVisBackend', save_dir=args.out_dir, img_save_dir='')
+    visualizer = VISUALIZERS.build(
+        dict(type='UniversalVisualizer', name='plans', vis_backends=[backend])
+    )
+    if args.dataset:
+        items = items_of_dataset(cfg, args.dataset, args.indices)
+    else:
+        items = items_of_files(cfg, args.images)
+    for name, item in items:
+        inputs, sample = [item['inputs']], [item['data_samples']]
+        problem = classifier_problem(model, inputs)
+        if problem is not None:
+            raise ValueError(f'No plan can be drawn: {problem}')
+        with torch.no_grad():
+            predictions = model.test_step(dict(inputs=inputs, data_samples=sample))
+        picture = pictures_of_batch(model, inputs, predictions, classes)[0]
+        visualizer.add_image(name, draw_plan(picture))
+        percent = 100 * picture.scores['combined'][picture.predicted]
+        said = f'{picture.class_names[picture.predicted]}, {percent:.0f} %'
+        print(f'{Path(args.out_dir) / name}_0.png: predicted {said}{_verdict(picture)}')
+
+
+def _verdict(picture) -> str:
+    if picture.true_label is None:
+        return ''
+    if picture.true_label == picture.predicted:
+        return ' (right)'
+    return f' (wrong: it is {picture.class_names[picture.true_label]})'
+
+
+def main() -> None:
+    """Draw, or say in one line what is in the way."""
+    args = parse_args()
+    try:
+        draw(args)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f'visualize_plan: {error}')
+
+
+if __name__ == '__main__':
+    main()
