@@ -10,9 +10,10 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..class_names import resolve_class_names
-from ..functional import selected_similarity
+from ..functional import mean_cosine, selected_similarity
 from ..settings import checked_settings
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
+from .allocation_fields import set_allocation
 from .clip_towers import HoldsClipTowers, build_towers
 from .competing_classes import competing_classes, leave_out_others
 from .initial_prompts import check_prompt_settings, initial_local_prompts
@@ -57,6 +58,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
             Defaults to none.
         ood_tau (float): Their temperature, > 0. Defaults to 1.
+        report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
+            for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
+            ``prompt_cosine``. Defaults to False.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -76,11 +80,13 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         class_chunk: int | str | None = 'auto',
         ood_methods: Sequence[str] = (),
         ood_tau: float = 1.0,
+        report_allocation: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(loss=loss, init_cfg=init_cfg)
         check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
         check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        self.report_allocation = report_allocation and num_local_prompts > 0
         self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
         self.class_names = resolve_class_names(class_names)
         self.towers = build_towers(clip)
@@ -171,7 +177,18 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         if self.ood_methods:
             for sample in predictions:
                 sample.set_field(self.ood_tau, OOD_TAU, field_type='metainfo')
+        if self.report_allocation:
+            self._report_allocation(feats, predictions)
         return predictions
+
+    def _report_allocation(self, feats: ImageFeatures, samples: list[DataSample]) -> None:
+        """How the class of each image, the predicted one where it has no label, is divided."""
+        labels = [s.gt_label if len(s.get('gt_label', ())) else s.pred_label for s in samples]
+        labels = torch.cat(labels).to(feats.image.device)
+        found = self.allocation(feats, labels)
+        text = self._text_features(self.local_prompts, self._text_caches[1])
+        cosines = mean_cosine(text[labels])
+        set_allocation(samples, found, cosines, feats.patches.shape[1])
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
