@@ -19,16 +19,19 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
     """
     shown, true_rank = _shown_classes(picture, num_classes)
     present = [branch for branch in BARS if branch in picture.scores]
-    height = 0.8 / len(present)
+    height = 0.6 / len(present)
     for number, branch in enumerate(present):
         values = 100 * np.asarray(picture.scores[branch])[shown]
-        places = np.arange(len(shown)) + (number - (len(present) - 1) / 2) * height
+        places = np.arange(len(shown)) + (number + 0.5) * height
         bars = axes.barh(places, values, height, color=BARS[branch], label=branch)
         weight = 'bold' if branch == 'combined' else 'normal'
         axes.bar_label(bars, fmt=' %.0f', fontsize=7, fontweight=weight)
-    axes.set_yticks(range(len(shown)), [_label(picture, c, true_rank) for c in shown])
-    for text, label in zip(axes.get_yticklabels(), shown):
+    for place, label in enumerate(shown):
+        # above its bars: beside them, long names would leave the bars no room
+        text = axes.text(0, place - 0.05, _label(picture, label, true_rank), fontsize='small')
         _emphasise(text, picture, label)
+    axes.set_ylim(-0.4, len(shown) - 0.3)
+    axes.set_yticks([])
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.tick_params(labelsize='small')
@@ -42,7 +45,9 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
 def short_name(picture: PlanPicture, label: int, width: int) -> str:
     """A class's name, cut to ``width`` characters; a dollar sign starts no formula."""
     name = str(picture.class_names[label])
-    name = name if len(name) <= width else name[: width - 1].rstrip() + '…'
+    if len(name) > width:  # names of a kind differ at the end as often as at the beginning
+        end = width // 3
+        name = f'{name[: width - 1 - end].rstrip()}…{name[-end:].lstrip()}'
     return name.replace('$', r'\$')
 
 
@@ -57,10 +62,10 @@ def _shown_classes(picture: PlanPicture, num_classes: int) -> tuple[list[int], i
 
 
 def _label(picture: PlanPicture, label: int, true_rank: int) -> str:
-    name = short_name(picture, label, 24)
+    name = short_name(picture, label, 40)
     if label != picture.true_label:
         return name
-    return f'{name}\n(true)' if true_rank <= 5 else f'{name}\n(true, rank {true_rank})'
+    return f'{name} (true, rank {true_rank})' if true_rank > 1 else f'{name} (true)'
 
 
 def _emphasise(text, picture: PlanPicture, label: int) -> None:
