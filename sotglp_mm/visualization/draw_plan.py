@@ -157,7 +157,7 @@ def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
     title = f'{name} ({" and ".join(said)})' if said else name
     shares = f'largest share {100 * strongest.mean():.0f} % (even {100 / plan.plan.shape[1]:.0f})'
     count = f'{len(plan.support)} of {np.prod(picture.grid)} patches'
-    axes.set_title(f'{title}\n{count}, {shares}', fontsize='small')
+    axes.set_title(f'{title}\n{count}, {shares}', fontsize=7.5)
 
 
 def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:

@@ -29,6 +29,7 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
     for place, label in enumerate(shown):
         # above its bars: beside them, long names would leave the bars no room
         text = axes.text(0, place - 0.05, _label(picture, label, true_rank), fontsize='small')
+        text.set_in_layout(False)  # or the axes would make way for it
         _emphasise(text, picture, label)
     axes.set_ylim(-0.4, len(shown) - 0.3)
     axes.set_yticks([])
@@ -62,10 +63,10 @@ def _shown_classes(picture: PlanPicture, num_classes: int) -> tuple[list[int], i
 
 
 def _label(picture: PlanPicture, label: int, true_rank: int) -> str:
-    name = short_name(picture, label, 40)
-    if label != picture.true_label:
-        return name
-    return f'{name} (true, rank {true_rank})' if true_rank > 1 else f'{name} (true)'
+    said = ''
+    if label == picture.true_label:
+        said = f' (true, rank {true_rank})' if true_rank > 1 else ' (true)'
+    return short_name(picture, label, 44 - len(said)) + said
 
 
 def _emphasise(text, picture: PlanPicture, label: int) -> None:
