@@ -18,6 +18,7 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
+from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
 
 from sotglp_mm.own_images import IMAGE_SUFFIXES
@@ -52,6 +53,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def check_images(cfg: Config) -> None:
+    """Refuse a config that never sees a pixel."""
+    if cfg.test_dataloader.dataset.type == 'CachedFeatureDataset':
+        raise ValueError(
+            'this config reads cached features, and a picture needs images; use the config that '
+            'the cache was made from, it loads the same checkpoint'
+        )
+
+
 def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     """The trained model, in eval mode, on the GPU if there is one."""
     model = MODELS.build(cfg.model)
@@ -81,7 +91,8 @@ def items_of_dataset(cfg: Config, which: str, indices: list[int]) -> Iterator[tu
     pipeline = _find_pipeline(cfg.test_dataloader.dataset)
     for transform in pipeline or ():
         if transform['type'] == 'PackInputs':
-            transform['meta_keys'] = ('ori_shape', 'img_shape', 'flip', 'parts')
+            kept = transform.get('meta_keys', PackInputs.DEFAULT_META_KEYS)
+            transform['meta_keys'] = (*kept, 'parts')  # the demo's scenes know their parts
     if which == 'train' and pipeline is not None:
         _set_pipeline(settings, pipeline)  # without the augmentations
     dataset = DATASETS.build(settings)
@@ -142,12 +153,14 @@ def draw(args: argparse.Namespace) -> None:
     """Write one picture for each image, and say what was predicted."""
     cfg = load_config(args)
     finish_config(cfg, args)
+    check_images(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = load_model(cfg, args.checkpoint)
     classes = class_labels(args.classes, getattr(model.head, 'class_names', []))
     backend = dict(type='LocalVisBackend', save_dir=args.out_dir, img_save_dir='')
+    name = f'plans_{args.out_dir}'  # MMEngine gives visualizers of one name out only once
     visualizer = VISUALIZERS.build(
-        dict(type='UniversalVisualizer', name='plans', vis_backends=[backend])
+        dict(type='UniversalVisualizer', name=name, vis_backends=[backend])
     )
     if args.dataset:
         items = items_of_dataset(cfg, args.dataset, args.indices)
