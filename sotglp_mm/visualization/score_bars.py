@@ -28,7 +28,9 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
         axes.bar_label(bars, fmt=' %.0f', fontsize=7, fontweight=weight)
     for place, label in enumerate(shown):
         # above its bars: beside them, long names would leave the bars no room
-        text = axes.text(0, place - 0.05, _label(picture, label, true_rank), fontsize='small')
+        said = _label(picture, label, true_rank)
+        text = axes.annotate(said, (0, place - 0.05), (3, 0), textcoords='offset points')
+        text.set_fontsize('small')
         text.set_in_layout(False)  # or the axes would make way for it
         _emphasise(text, picture, label)
     axes.set_ylim(-0.4, len(shown) - 0.3)
