@@ -33,16 +33,7 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
         text.set_fontsize('small')
         text.set_in_layout(False)  # or the axes would make way for it
         _emphasise(text, picture, label)
-    axes.set_ylim(-0.4, len(shown) - 0.3)
-    axes.set_yticks([])
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.tick_params(labelsize='small')
-    axes.set_xlabel('probability, %', fontsize='small')
-    axes.legend(  # above: below, it would lie on the bars of a flat prediction
-        fontsize='small', loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False
-    )
-    axes.spines[['top', 'right']].set_visible(False)
+    _dress(axes, len(shown))
 
 
 def short_name(picture: PlanPicture, label: int, width: int) -> str:
@@ -76,3 +67,16 @@ def _emphasise(text, picture: PlanPicture, label: int) -> None:
         text.set(color=GREEN, fontweight='bold')
     elif label == picture.predicted and picture.true_label is not None:
         text.set(color=RED, fontweight='bold')
+
+
+def _dress(axes, num_shown: int) -> None:
+    axes.set_ylim(-0.4, num_shown - 0.3)
+    axes.set_yticks([])
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.tick_params(labelsize='small')
+    axes.set_xlabel('probability, %', fontsize='small')
+    axes.legend(  # above: below, it would lie on the bars of a flat prediction
+        fontsize='small', loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False
+    )
+    axes.spines[['top', 'right']].set_visible(False)

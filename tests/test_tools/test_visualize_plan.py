@@ -84,6 +84,19 @@ def test_files_and_folders(draw, tmp_path: Path):
     assert '(wrong' not in said
 
 
+def test_equal_names_in_different_folders(draw, tmp_path: Path):
+    for index, kind in enumerate(('cats', 'dogs')):
+        (tmp_path / 'images' / kind).mkdir(parents=True)
+        Image.fromarray(scene(index)).save(tmp_path / 'images' / kind / '1.png')
+    one = tmp_path / 'images' / 'cats' / '1.png'
+    Image.fromarray(scene(2)).save(tmp_path / '1.png')
+    _, pictures = draw(one, tmp_path / '1.png', tmp_path / 'images')
+    assert list(pictures) == ['1_0.png', '1__0.png', 'dogs_1_0.png']
+    first, second, third = pictures.values()
+    assert (first != second).any()
+    assert (second != third).any()
+
+
 def test_classes_by_name(draw):
     _, one = draw('--dataset', 'test', '--class', 'bavo')
     (first,) = one.values()
