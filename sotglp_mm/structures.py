@@ -39,6 +39,19 @@ Also an entry of a dataset's metainfo, which says the same of all of its images.
 """
 
 
+ALLOCATION_SUPPORT = 'allocation_support'
+"""DataSample field, int64 (K,): the patches selected for the image's class."""
+
+ALLOCATION_PLAN = 'allocation_plan'
+"""DataSample field, (K, N): how they are divided among the class's prompts."""
+
+PROMPT_COSINE = 'prompt_cosine'
+"""DataSample field, (): mean cosine of pairs of the class's local text features."""
+
+NUM_PATCHES = 'num_patches'
+"""DataSample metainfo: P."""
+
+
 class ImageFeatures(NamedTuple):
     """What an image tower says of a batch.
 

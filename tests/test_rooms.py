@@ -31,7 +31,7 @@ THIRD_PARTY = {
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
     'datasets': STACK | {'numpy', 'sklearn', 'scipy', 'timm', 'cv2'},
-    'evaluation': STACK | {'numpy', 'sklearn'},
+    'evaluation': STACK | {'torch', 'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
     'visualization': STACK | {'torch', 'numpy', 'matplotlib'},
 }

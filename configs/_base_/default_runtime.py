@@ -13,6 +13,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='ClassNamesCheckHook'),
+    dict(type='EmptyEpochHook'),
     dict(type='LearnedParametersHook'),
     dict(type='PlainCheckpointHook'),
     dict(type='FewShotRecordHook'),

@@ -6,6 +6,7 @@ from .coop_imagenet_dataset import CoOpImageNetDataset
 from .coop_split_dataset import CoOpSplitDataset
 from .demo_digits_dataset import DemoDigitsDataset
 from .demo_scenes_dataset import DemoScenesDataset
+from .demo_unseen_dataset import DemoUnseenDataset
 from .evaluation_sets import EvaluationSets
 from .few_shot_dataset import FewShotDataset
 from .imagenet_shift_dataset import ImageNetShiftDataset
@@ -20,6 +21,7 @@ __all__ = [
     'CoOpSplitDataset',
     'DemoDigitsDataset',
     'DemoScenesDataset',
+    'DemoUnseenDataset',
     'EvaluationSets',
     'FewShotDataset',
     'ImageNetShiftDataset',

@@ -3,6 +3,7 @@
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
+from .empty_epoch_hook import EmptyEpochHook
 from .few_shot_record_hook import FewShotRecordHook
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
@@ -11,6 +12,7 @@ from .share_settings import share_settings
 __all__ = [
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
+    'EmptyEpochHook',
     'FewShotRecordHook',
     'LearnedParametersHook',
     'PlainCheckpointHook',

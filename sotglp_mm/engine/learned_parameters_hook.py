@@ -6,7 +6,7 @@ from mmpretrain.registry import HOOKS
 
 @HOOKS.register_module()
 class LearnedParametersHook(Hook):
-    """Logs the parameters that learn, and stops a run in which none does, or with no batch."""
+    """Logs the parameters that learn, and stops a run in which none does."""
 
     def before_train(self, runner) -> None:
         """Log, or raise ``ValueError``."""
@@ -24,14 +24,3 @@ class LearnedParametersHook(Hook):
         lines = [f'Learning {total:,} parameters; CLIP is frozen']
         lines += [f'  {name} {tuple(p.shape)}: {p.numel():,}' for name, p in learned.items()]
         runner.logger.info('\n'.join(lines))
-        self._check_batches(runner)
-
-    @staticmethod
-    def _check_batches(runner) -> None:
-        loader = runner.train_dataloader
-        if len(loader) == 0:
-            raise ValueError(
-                f'Not a single batch: the training set has {len(loader.dataset)} images, one '
-                f'process takes batches of {loader.batch_size}, and incomplete ones are dropped. '
-                'Make train_dataloader.batch_size smaller.'
-            )

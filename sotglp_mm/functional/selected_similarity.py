@@ -23,12 +23,19 @@ def selected_similarity(patches: Tensor, prompts: Tensor, support: Tensor) -> Te
     Args:
         patches: (B, P, D).
         prompts: (C, N, D).
-        support: int64 (B, C, K), indices into P.
+        support: int64 (B, C, K), indices into P; or (B, C, K, N), a support for each prompt.
 
     Returns:
         Tensor: (B, C, K, N), ``<patches[b, support[b, c, k]], prompts[c, n]>``.
     """
-    return _SelectedSimilarity.apply(patches, prompts, support)
+    if support.ndim == 3:
+        return _SelectedSimilarity.apply(patches, prompts, support)
+    # a prompt with a support of its own is a class of one prompt
+    of_prompts = support.transpose(2, 3)
+    similarity = _SelectedSimilarity.apply(
+        patches, prompts.flatten(0, 1)[:, None], of_prompts.flatten(1, 2).contiguous()
+    )
+    return similarity.view(of_prompts.shape).transpose(2, 3)
 
 
 class _SelectedSimilarity(torch.autograd.Function):

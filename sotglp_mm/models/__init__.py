@@ -2,20 +2,26 @@
 
 from .cached_feature_backbone import CachedFeatureBackbone
 from .cached_feature_preprocessor import CachedFeaturePreprocessor
+from .capped_allocation_loss import CappedAllocationLoss
 from .local_projection_neck import LocalProjectionNeck
 from .open_clip_vit import OpenCLIPViT
 from .ot_allocation_loss import OTAllocationLoss
+from .prompt_patch_selector import PromptPatchSelector
 from .prompt_text_encoder import PromptTextEncoder
 from .sotglp_head import SOTGLPHead
 from .sparse_patch_selector import SparsePatchSelector
+from .uniform_allocation_loss import UniformAllocationLoss
 
 __all__ = [
     'CachedFeatureBackbone',
     'CachedFeaturePreprocessor',
+    'CappedAllocationLoss',
     'LocalProjectionNeck',
     'OTAllocationLoss',
     'OpenCLIPViT',
+    'PromptPatchSelector',
     'PromptTextEncoder',
     'SOTGLPHead',
     'SparsePatchSelector',
+    'UniformAllocationLoss',
 ]

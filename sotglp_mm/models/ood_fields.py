@@ -9,7 +9,7 @@ from ..functional import local_mcm, mcm
 from ..structures import OOD_FIELDS
 
 MAX_NUMBERS = 2**25
-"""Numbers of (B, P, C) that exist at once (128 MB in float32), unless one image has more."""
+"""Numbers of (B, P, C) that exist at once (256 MB in float64), unless one image has more."""
 
 _COPIES = 4
 """A chunk exists so often at its peak: cosines, copied, divided by tau, softmax."""

@@ -1,34 +1,20 @@
 """Optimal transport divides the selected patches among a class's prompts."""
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ..functional import local_scores, sinkhorn, transport_cost
-from ..functional.local_score import REDUCTIONS
+from ..functional import sinkhorn, transport_cost
 from ..settings import checked_settings
 from ..structures import TransportPlan
+from .allocation_loss import AllocationLoss, ot_allocation_loss
 
-
-def ot_allocation_loss(scores: Tensor, target: Tensor, logit_scale: Tensor | float) -> Tensor:
-    """Cross entropy of the local scores, ``CE(s * Sl, y)``.
-
-    Args:
-        scores: (B, C), transported similarities.
-        target: int64 (B,) labels, or (B, C) class probabilities (mixup).
-        logit_scale: s.
-
-    Returns:
-        Tensor: A scalar, the mean over the batch.
-    """
-    return F.cross_entropy(logit_scale * scores, target)
+__all__ = ['OTAllocationLoss', 'ot_allocation_loss']
 
 
 @MODELS.register_module()
 @checked_settings
-class OTAllocationLoss(BaseModule):
+class OTAllocationLoss(AllocationLoss):
     """Balanced entropic transport between K patches and N prompts, and the loss on its scores.
 
     The plan is a constant for the gradient. It is computed in float32 under any autocast, each
@@ -41,10 +27,10 @@ class OTAllocationLoss(BaseModule):
             of absolute differences). By default all iterations are made. (The released program
             stops the whole batch at once, by a mean over it: then predictions depend on which
             images share the batch.) Defaults to None.
-        reduction (str): ``'mean'``: ``<T, L> / N``, as released; ``'sum'``: ``<T, L>``, on the
-            scale of the global score. Defaults to 'mean'.
-        loss_weight (float): Defaults to 1.0.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
+        relative (bool): Measure ``epsilon`` in standard deviations of a problem's K x N
+            similarities instead: the plan is then as decided for a tower whose cosines hardly
+            differ. Defaults to False.
+        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``, ``init_cfg``.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -55,25 +41,18 @@ class OTAllocationLoss(BaseModule):
         epsilon: float = 0.1,
         max_iters: int = 20,
         tolerance: float | None = None,
-        reduction: str = 'mean',
-        loss_weight: float = 1.0,
-        init_cfg: dict | None = None,
+        relative: bool = False,
+        **kwargs,
     ):
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f'OTAllocationLoss: epsilon must be > 0, got {epsilon}')
         if max_iters < 1:
             raise ValueError(f'OTAllocationLoss: max_iters must be at least 1, got {max_iters}')
-        if reduction not in REDUCTIONS:
-            raise ValueError(
-                f'OTAllocationLoss: reduction={reduction!r} is not known; '
-                f'choose one of {REDUCTIONS}'
-            )
         self.epsilon = epsilon
         self.max_iters = max_iters
         self.tolerance = tolerance
-        self.reduction = reduction
-        self.loss_weight = loss_weight
+        self.relative = relative
 
     @torch.no_grad()
     def plan(self, similarity: Tensor) -> TransportPlan:
@@ -82,19 +61,8 @@ class OTAllocationLoss(BaseModule):
         Args:
             similarity: (..., K, N), cosines of selected patches and prompts.
         """
-        return sinkhorn(transport_cost(similarity), self.epsilon, self.max_iters, self.tolerance)
-
-    def scores(self, similarity: Tensor) -> Tensor:
-        """Local scores Sl.
-
-        Args:
-            similarity: (B, C, K, N), cosines of selected patches and prompts.
-
-        Returns:
-            Tensor: (B, C).
-        """
-        return local_scores(self.plan(similarity).plan, similarity, self.reduction)
-
-    def forward(self, scores: Tensor, target: Tensor, logit_scale: Tensor | float) -> Tensor:
-        """The weighted loss; arguments as in :func:`ot_allocation_loss`."""
-        return self.loss_weight * ot_allocation_loss(scores, target, logit_scale)
+        cost = transport_cost(similarity)
+        if self.relative:
+            spread = cost.float().std(dim=(-2, -1), correction=0, keepdim=True)
+            cost = cost / spread.clamp_min(torch.finfo(torch.float32).eps)
+        return sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance)

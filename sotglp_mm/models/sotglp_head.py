@@ -10,17 +10,17 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..class_names import resolve_class_names
-from ..functional import selected_similarity
+from ..functional import mean_cosine, selected_similarity
 from ..settings import checked_settings
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
+from .allocation_fields import set_allocation
 from .clip_towers import HoldsClipTowers, build_towers
 from .competing_classes import competing_classes, leave_out_others
+from .initial_prompts import check_prompt_settings, initial_local_prompts
 from .learned_state import LoadsWholeState
 from .ood_fields import check_ood_settings, ood_fields
 from .prompt_text_encoder import PromptTextEncoder
 from .text_feature_cache import TextFeatureCache
-
-LOCAL_INITS = ('random', 'orthogonal')
 
 
 @MODELS.register_module()
@@ -32,7 +32,8 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
     a selector picks one sparse set of patches for each class, and optimal transport divides it
     among the class's prompts. Only the prompts learn.
 
-    Parameters: ``global_prompts`` (G, M, d) and ``local_prompts`` (C, N, M, d).
+    Parameters: ``global_prompts`` (G, M, d) and ``local_prompts`` (C, N, M, d), or (N, M, d) with
+    ``local_shared``.
 
     Args:
         clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`.
@@ -44,9 +45,10 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             ``max(G - int(prompt_dropout * G), 1)`` are drawn, with replacement. Defaults to 0.75.
         context (str): Words whose token embeddings the global prompts start from; their number
             of tokens is M. Defaults to 'a photo of a'.
-        local_init (str): How local prompts start: ``'random'``, Xavier-uniform over the whole
-            tensor, or ``'orthogonal'``, for each class and token N orthonormal rows times 0.001.
-            Defaults to 'random'.
+        local_init (str): How local prompts start: ``'random'``, ``'orthogonal'`` or
+            ``'template'``; see :func:`initial_local_prompts`. Defaults to 'random'.
+        local_shared (bool): One set of local prompts (N, M, d) for all classes, as in PLOT and
+            GalLoP, instead of one for each. Defaults to False.
         selector (dict): Defaults to ``dict(type='SparsePatchSelector')``.
         local_loss (dict): Defaults to ``dict(type='OTAllocationLoss')``.
         loss (dict): Loss of the global branch. Defaults to ``dict(type='CrossEntropyLoss')``.
@@ -56,6 +58,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
             Defaults to none.
         ood_tau (float): Their temperature, > 0. Defaults to 1.
+        report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
+            for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
+            ``prompt_cosine``. Defaults to False.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -68,17 +73,20 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         prompt_dropout: float = 0.75,
         context: str = 'a photo of a',
         local_init: str = 'random',
+        local_shared: bool = False,
         selector: dict = dict(type='SparsePatchSelector'),
         local_loss: dict = dict(type='OTAllocationLoss'),
         loss: dict = dict(type='CrossEntropyLoss'),
         class_chunk: int | str | None = 'auto',
         ood_methods: Sequence[str] = (),
         ood_tau: float = 1.0,
+        report_allocation: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(loss=loss, init_cfg=init_cfg)
-        _check_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
+        check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
         check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        self.report_allocation = report_allocation and num_local_prompts > 0
         self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
         self.class_names = resolve_class_names(class_names)
         self.towers = build_towers(clip)
@@ -93,8 +101,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         self._text_caches = TextFeatureCache(), TextFeatureCache()  # global, local
         self.local_prompts = None
         if num_local_prompts:
-            shape = (self.num_classes, num_local_prompts, *words.shape)
-            self.local_prompts = nn.Parameter(_initial_local_prompts(shape, local_init))
+            count = 1 if local_shared else self.num_classes
+            prompts = initial_local_prompts(words, count, num_local_prompts, local_init)
+            self.local_prompts = nn.Parameter(prompts[0] if local_shared else prompts)
             self.selector = MODELS.build(selector)
             self.local_loss = MODELS.build(local_loss)
 
@@ -168,7 +177,18 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         if self.ood_methods:
             for sample in predictions:
                 sample.set_field(self.ood_tau, OOD_TAU, field_type='metainfo')
+        if self.report_allocation:
+            self._report_allocation(feats, predictions)
         return predictions
+
+    def _report_allocation(self, feats: ImageFeatures, samples: list[DataSample]) -> None:
+        """How the class of each image, the predicted one where it has no label, is divided."""
+        labels = [s.gt_label if len(s.get('gt_label', ())) else s.pred_label for s in samples]
+        labels = torch.cat(labels).to(feats.image.device)
+        found = self.allocation(feats, labels)
+        text = self._text_features(self.local_prompts, self._text_caches[1])
+        cosines = mean_cosine(text[labels])
+        set_allocation(samples, found, cosines, feats.patches.shape[1])
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
@@ -265,30 +285,6 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def _explain_shape(self) -> str:
         return f' ({self.num_classes} classes: {", ".join(self.class_names[:3])}, ...)'
-
-
-def _check_settings(num_global: int, num_local: int, dropout: float, local_init: str) -> None:
-    if num_global < 1:
-        raise ValueError(f'SOTGLPHead: num_global_prompts must be at least 1, got {num_global}')
-    if num_local < 0:
-        raise ValueError(f'SOTGLPHead: num_local_prompts must be at least 0, got {num_local}')
-    if not 0 <= dropout <= 1:
-        raise ValueError(f'SOTGLPHead: prompt_dropout must lie in [0, 1], got {dropout}')
-    if local_init not in LOCAL_INITS:
-        raise ValueError(
-            f'SOTGLPHead: local_init={local_init!r} is not known; choose one of {LOCAL_INITS}'
-        )
-
-
-def _initial_local_prompts(shape: tuple[int, int, int, int], how: str) -> Tensor:
-    """(C, N, M, d)."""
-    num_classes, num_prompts, num_context, width = shape
-    if how == 'random':
-        return nn.init.xavier_uniform_(torch.empty(shape))
-    rows = torch.empty(num_classes * num_context, num_prompts, width)
-    for each in rows:
-        nn.init.orthogonal_(each)
-    return 1e-3 * rows.unflatten(0, (num_classes, num_context)).transpose(1, 2).contiguous()
 
 
 def _no_autocast(tensor: Tensor) -> torch.autocast:

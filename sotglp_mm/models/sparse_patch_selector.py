@@ -18,7 +18,8 @@ class SparsePatchSelector(BaseModule):
     """Chooses, for each image and class, the K patches that all prompts of the class share.
 
     Args:
-        k (int): K, patches per image and class. Defaults to 10.
+        k (int | str): K, patches per image and class; ``'all'``: no selection, as in PLOT (the
+            similarities of all patches and prompts are then held). Defaults to 10.
         rank (str): How a patch's similarities to the N prompts become the number it is ranked
             by: ``'mean'`` (the paper), ``'max'`` or ``'logsumexp'``; see :func:`rank_patches`.
             Defaults to 'mean'.
@@ -28,10 +29,10 @@ class SparsePatchSelector(BaseModule):
         ValueError: ``k`` is not positive or ``rank`` not known.
     """
 
-    def __init__(self, k: int = 10, rank: str = 'mean', init_cfg: dict | None = None):
+    def __init__(self, k: int | str = 10, rank: str = 'mean', init_cfg: dict | None = None):
         super().__init__(init_cfg=init_cfg)
-        if k < 1:
-            raise ValueError(f'SparsePatchSelector: k must be at least 1, got {k}')
+        if k != 'all' and (not isinstance(k, int) or k < 1):
+            raise ValueError(f"SparsePatchSelector: k must be at least 1, or 'all', got {k!r}")
         if rank not in RANKS:
             raise ValueError(
                 f'SparsePatchSelector: rank={rank!r} is not known; choose one of {RANKS}'
@@ -54,6 +55,9 @@ class SparsePatchSelector(BaseModule):
         """
         patches, prompts = patches.detach(), prompts.detach()
         num_images, num_patches = patches.shape[:2]
+        if self.k == 'all':
+            every = torch.arange(num_patches, device=patches.device)
+            return every.expand(num_images, len(prompts), -1)
         ranked_by = 1 if self.rank == 'mean' else prompts.shape[1]
         per_class = max(num_images * num_patches * ranked_by, 1)
         supports = [

@@ -53,7 +53,8 @@ def test_default_temperature_is_one():
 def test_local_scores_average_prompts_before_classes_compete():
     # two prompts that disagree cancel: averaging probabilities instead would give more than 1/2
     local = torch.tensor([[[[0.9, 0.1], [0.1, 0.9]]]])  # (1, 1, 2, 2)
-    torch.testing.assert_close(local_mcm(local, tau=0.01), torch.tensor([-0.5]))
+    expected = torch.tensor([-0.5], dtype=torch.float64)
+    torch.testing.assert_close(local_mcm(local, tau=0.01), expected, rtol=1e-5, atol=0)
 
 
 def test_an_undecided_image_is_farther_out_than_a_decided_one():
@@ -62,8 +63,13 @@ def test_an_undecided_image_is_farther_out_than_a_decided_one():
     assert scores[1].item() == pytest.approx(-1 / 3, abs=1e-4)
 
 
-def test_half_precision_is_scored_in_float32():
-    assert mcm(torch.tensor(GLOBAL, dtype=torch.bfloat16)).dtype is torch.float32
+def test_a_high_temperature_does_not_make_images_tie():
+    # at tau = 1000 a probability is 1/C and a little: float32 has no digits left for the little
+    cosines = torch.zeros(2, 1000, 1)
+    cosines[:, 7, 0] = torch.tensor([0.3, 0.3 + 1e-5])
+    found = mcm(cosines, tau=1000.0)
+    assert found[1] < found[0]
+    assert mcm(cosines.bfloat16()).dtype is torch.float64
 
 
 @pytest.mark.parametrize('tau', [0.0, -1.0])

@@ -65,7 +65,9 @@ def test_more_patches_than_there_are(patches, prompts):
 
 
 def test_settings_out_of_range():
-    with pytest.raises(ValueError, match=r'SparsePatchSelector: k must be at least 1, got 0'):
+    with pytest.raises(
+        ValueError, match=r"SparsePatchSelector: k must be at least 1, or 'all', got 0"
+    ):
         MODELS.build({**DEFAULT_ARGS, 'k': 0})
     with pytest.raises(ValueError, match=r"SparsePatchSelector: rank='median'.*'mean', 'max'"):
         MODELS.build({**DEFAULT_ARGS, 'rank': 'median'})

@@ -1,0 +1,10 @@
+"""SOT-GLP (arXiv 2603.08347), as the paper has it;
+the embedded demo (generated scenes, tiny CLIP).
+
+Compared in arXiv 2603.08347, and set beside it here: the same parts, other settings.
+Train:    python tools/train.py configs/demo/sotglp.py
+Data:     24 made-up classes of generated scenes; drawn by the package.
+Expected: the table of `make compare` in README.md.
+"""
+
+_base_ = '../sotglp_demo_16shot.py'

@@ -1,0 +1,106 @@
+"""What optimal transport does: how decided, how disjoint, how true the division of patches is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmpretrain.registry import METRICS
+from torch import Tensor
+
+from ..functional import part_information, plan_entropy, prompt_overlap
+from ..settings import checked_settings
+from ..structures import ALLOCATION_PLAN, ALLOCATION_SUPPORT, NUM_PATCHES, PROMPT_COSINE
+
+ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'part_information')
+
+
+@METRICS.register_module()
+@checked_settings
+class AllocationMetric(BaseMetric):
+    """Means, over images, of what the plan of the image's class looks like.
+
+    Behind a head with ``report_allocation=True``. Logged as
+
+    - ``allocation/entropy``: of the plan, over that of the uniform plan (1: transport does
+      nothing), see :func:`plan_entropy`;
+    - ``allocation/overlap``: part of their patches that two prompts share, see
+      :func:`prompt_overlap`;
+    - ``allocation/prompt_cosine``: of pairs of the class's local text features;
+    - ``allocation/part_information``: where samples have the metainfo ``parts`` (the demo's
+      scenes), how well prompts and true parts of the class go together, see
+      :func:`part_information`; over the images in which two parts or more were selected.
+
+    Args:
+        collect_device (str): As in MMEngine. Defaults to 'cpu'.
+        prefix (str): Defaults to 'allocation'.
+        collect_dir (str, optional): As in MMEngine. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        collect_device: str = 'cpu',
+        prefix: str = 'allocation',
+        collect_dir: str | None = None,
+    ):
+        super().__init__(collect_device, prefix, collect_dir)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Collect four numbers for each image; none where there is no plan or no label."""
+        for sample in data_samples:
+            if ALLOCATION_PLAN not in sample or not len(sample.get('gt_label', ())):
+                self.results.append(())  # every image needs its place, see BranchAccuracy
+                continue
+            plan = sample[ALLOCATION_PLAN].cpu()
+            on_patches = _on_patches(plan, sample[ALLOCATION_SUPPORT].cpu(), sample[NUM_PATCHES])
+            information = math.nan
+            if 'parts' in sample:
+                information = part_information(on_patches, part_of_patches(sample))
+            self.results.append(
+                (
+                    float(plan_entropy(plan)),
+                    float(prompt_overlap(on_patches)),
+                    float(sample[PROMPT_COSINE]),
+                    information,
+                )
+            )
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The means; items of which no image has a value are left out."""
+        table = np.array([result for result in results if result]).reshape(-1, len(ITEMS))
+        found = {}
+        for item, column in zip(ITEMS, table.T):
+            values = column[~np.isnan(column)]
+            if len(values):
+                found[item] = float(values.mean())
+        return found
+
+
+def part_of_patches(sample: dict) -> Tensor:
+    """Which of the class's parts covers the centre of each patch, by the parts' boxes.
+
+    Args:
+        sample: With ``parts`` (list of ``dict(box, of_class)``, pixels), ``img_shape`` and
+            ``num_patches``.
+
+    Returns:
+        Tensor: int64 (P,), the number of a part, or -1.
+    """
+    side = math.isqrt(sample[NUM_PATCHES])
+    height, width = sample['img_shape'][:2]
+    index = torch.arange(side * side)
+    x = (index % side + 0.5) * width / side
+    y = (index // side + 0.5) * height / side
+    found = torch.full((side * side,), -1)
+    for number, part in enumerate(part for part in sample['parts'] if part['of_class']):
+        x0, y0, x1, y1 = part['box']
+        found[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)] = number
+    return found
+
+
+def _on_patches(plan: Tensor, support: Tensor, num_patches: int) -> Tensor:
+    """The plan (K, N) of a support (K,) or (K, N) as mass on all patches, (P, N)."""
+    if support.ndim == 1:
+        support = support[:, None].expand_as(plan)
+    return plan.new_zeros(num_patches, plan.shape[1]).scatter_add(0, support, plan)

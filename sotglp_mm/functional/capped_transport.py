@@ -1,0 +1,62 @@
+"""Entropic transport in which a patch may give less than its share."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..structures import TransportPlan
+
+
+def capped_sinkhorn(
+    cost: Tensor, capacity: float, epsilon: float = 0.1, max_iters: int = 50
+) -> TransportPlan:
+    """Fill N targets evenly from K sources of which each gives at most ``1 / capacity``.
+
+    Minimises ``<T, cost> - epsilon * H(T)`` over plans with column sums 1/N and row sums of at
+    most ``1 / capacity``, by alternating Bregman projections [1]: a row is scaled down if it
+    gives too much, and left alone if not. At small ``epsilon`` about ``capacity`` sources are
+    used, those that serve the targets best; with ``capacity`` K it is balanced transport.
+
+    .. [1] J.-D. Benamou et al., "Iterative Bregman projections for regularized transportation
+       problems", SIAM J. Sci. Comput. 2015.
+
+    Args:
+        cost: (..., K, N), finite.
+        capacity: In sources; 0 < capacity <= K.
+        epsilon: Weight of the entropy, in units of the cost; > 0.
+        max_iters: Iterations; exactly this many are made.
+
+    Returns:
+        TransportPlan: ``marginal_error`` is what the rows give too much, summed; columns are met
+        exactly. ``converged`` compares it with 1e-2.
+
+    Raises:
+        ValueError: ``capacity`` is not in its range, or ``epsilon`` or ``max_iters`` not positive.
+    """
+    num_sources, num_targets = cost.shape[-2:]
+    if not 0 < capacity <= num_sources:
+        raise ValueError(
+            f'capped_sinkhorn: capacity={capacity}, but there are {num_sources} sources; '
+            f'expected a number over 0 and at most {num_sources}'
+        )
+    if not epsilon > 0 or max_iters < 1:
+        raise ValueError(
+            f'capped_sinkhorn: epsilon and max_iters must be positive, got {epsilon}, {max_iters}'
+        )
+    with torch.autocast(cost.device.type, enabled=False):
+        dtype = torch.promote_types(cost.dtype, torch.float32)
+        log_kernel = cost.to(dtype) / -epsilon
+        log_kernel = log_kernel - log_kernel.amax(dim=-2, keepdim=True)
+        return _solve(log_kernel, -math.log(capacity), -math.log(num_targets), max_iters)
+
+
+def _solve(log_kernel: Tensor, log_cap: float, log_b: float, max_iters: int) -> TransportPlan:
+    log_v = log_b - torch.logsumexp(log_kernel, dim=-2, keepdim=True)
+    for _ in range(max_iters):
+        given = torch.logsumexp(log_kernel + log_v, dim=-1, keepdim=True)
+        log_u = (log_cap - given).clamp_max(0)
+        log_v = log_b - torch.logsumexp(log_kernel + log_u, dim=-2, keepdim=True)
+    plan = (log_kernel + log_u + log_v).exp()
+    error = (plan.sum(dim=-1) - math.exp(log_cap)).clamp_min(0).sum(dim=-1)
+    return TransportPlan(plan, error <= 1e-2, error, max_iters)

@@ -1,0 +1,61 @@
+"""Transport with a capacity for each patch."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from sotglp_mm.functional import capped_sinkhorn, sinkhorn
+
+K, N, Q = 7, 3, 5
+
+
+@pytest.fixture
+def cost() -> torch.Tensor:
+    return torch.rand(Q, K, N, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize('capacity', [3.0, 4.5, 7])
+@pytest.mark.parametrize('epsilon', [0.02, 0.3])
+def test_marginals(cost, capacity: float, epsilon: float):
+    found = capped_sinkhorn(cost, capacity, epsilon, max_iters=2000)
+    expected = torch.full((Q, N), 1 / N, dtype=torch.float64)
+    torch.testing.assert_close(found.plan.sum(dim=-2), expected)
+    assert (found.plan.sum(dim=-1) <= 1 / capacity + 1e-3).all()
+    assert found.converged.all()
+
+
+def test_full_capacity_is_balanced_transport(cost):
+    found = capped_sinkhorn(cost, K, 0.2, max_iters=500).plan
+    torch.testing.assert_close(found, sinkhorn(cost, 0.2, 500).plan, rtol=1e-5, atol=1e-7)
+
+
+def test_small_epsilon_is_the_linear_programme(cost):
+    capacity = 4.0
+    found = capped_sinkhorn(cost, capacity, 1e-3, max_iters=20000).plan
+    for plan, c in zip(found, cost):
+        rows = np.kron(np.eye(K), np.ones(N))
+        columns = np.kron(np.ones(K), np.eye(N))
+        best = linprog(
+            c.flatten().numpy(), rows, np.full(K, 1 / capacity), columns, np.full(N, 1 / N)
+        )
+        assert (plan * c).sum().item() == pytest.approx(best.fun, abs=2e-3)
+
+
+def test_unneeded_patches_give_nothing():
+    cost = torch.ones(8, 2)
+    cost[:2, 0] = cost[2:4, 1] = 0
+    plan = capped_sinkhorn(cost, 4, 0.05).plan
+    assert plan[4:].sum() < 1e-6
+    assert plan[:4].sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_half_precision_is_solved_in_float32(cost):
+    found = capped_sinkhorn(cost.bfloat16(), 4, 0.1)
+    assert found.plan.dtype is torch.float32
+
+
+@pytest.mark.parametrize('capacity', [0, 8])
+def test_capacity_out_of_range(cost, capacity: int):
+    with pytest.raises(ValueError, match=rf'capacity={capacity}, but there are 7 sources'):
+        capped_sinkhorn(cost, capacity)

@@ -1,0 +1,379 @@
+"""The campaign: planning, skipping, refusing, failing; and once for real, killed on the way."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mini_campaign import EXACT, flags, write_campaign
+from mini_runs import CLASSES, REPO
+from mmengine.logging import MMLogger
+
+sys.path.insert(0, str(REPO / 'tools'))
+
+import _campaign_run
+import run_benchmark
+import summarize_runs
+from _campaign_files import lock, read_plan
+from _campaign_plan import batch_for, find_config
+
+METRICS = {'accuracy_local/top1': 30.0, 'accuracy/top1': 50.0}
+EPOCHS = 6
+
+
+@pytest.fixture(scope='module')
+def minis(tiny, tmp_path_factory) -> Path:
+    MMLogger.get_current_instance()  # made within capsys, it would hold a stream that is closed
+    folder = tmp_path_factory.mktemp('campaign')
+    write_campaign(folder, tiny.clip, EPOCHS)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def environment(minis: Path, monkeypatch):
+    monkeypatch.setenv('DATA', str(minis))
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+
+
+class Pretender:
+    """In the place of processes: leaves what train.py and test.py would."""
+
+    def __init__(self):
+        self.commands = []
+        self.fails = lambda command: False
+
+    def __call__(self, command: list[str], log_file: Path) -> int:
+        self.commands.append(command)
+        if self.fails(command):
+            log_file.open('a').write('first line\n' + 20 * 'so long\n' + 'the reason\n')
+            return 3
+        if any(word.endswith('train.py') for word in command):
+            checkpoint = Path(command[command.index('--work-dir') + 1]) / f'epoch_{EPOCHS}.pth'
+            checkpoint.touch()
+            (checkpoint.parent / 'last_checkpoint').write_text(str(checkpoint))
+        else:
+            Path(command[command.index('--out') + 1]).write_text(json.dumps(METRICS))
+        return 0
+
+    def tools(self) -> list[str]:
+        return [Path(w).name for command in self.commands for w in command[:6] if 'tools/t' in w]
+
+
+@pytest.fixture
+def pretender(monkeypatch) -> Pretender:
+    pretender = Pretender()
+    monkeypatch.setattr(_campaign_run, 'run_command', pretender)
+    return pretender
+
+
+def campaign(minis: Path, work_dir: Path, *more, datasets=('alpha', 'beta'), **options) -> int:
+    words = ['--shots', '1', '2', '--seeds', '1', *more]
+    return run_benchmark.main([*words, *flags(minis, work_dir, list(datasets), **options)])
+
+
+def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path) == 0
+    assert pretender.tools() == 4 * ['train.py', 'test.py']
+    job = tmp_path / 'beta' / '2shot' / 'seed1'
+    train, test = pretender.commands[-2:]
+    config = f'{minis}/mini_beta.py'
+    given = [
+        *EXACT,
+        'train_dataloader.dataset.num_shots=2',
+        'train_dataloader.dataset.seed=1',
+        'randomness.seed=1',
+    ]
+    tools = f'{REPO}/tools'
+    begin = [sys.executable, f'{tools}/train.py', config]
+    assert train == [*begin, '--work-dir', str(job), '--resume', '--cfg-options', *given]
+    out = [str(job / 'test'), '--out', str(job / 'test' / 'metrics.json'), '--out-item', 'metrics']
+    begin = [sys.executable, f'{tools}/test.py', config, str(job / f'epoch_{EPOCHS}.pth')]
+    assert test == [*begin, '--work-dir', *out, '--cfg-options', *given]
+    result = json.loads((job / 'result.json').read_text())
+    assert result['metrics'] == METRICS
+    expected = dict(dataset='beta', shots=2, seed=1, config=config, cfg_options=EXACT)
+    expected |= dict(epochs=EPOCHS, sampling='per_class', batch_size=4, batch_size_note='')
+    assert {key: result[key] for key in expected} == expected
+    assert f'$ {shlex.join(test)}' in (job / 'log.txt').read_text()
+    said = capsys.readouterr()
+    assert 'beta, 2 shots, seed 1: top-1 50.00 %' in said.out
+    assert '4/4' in said.err
+
+
+def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 0
+    note = 'capped from 4: the few-shot set has 3 images at most'
+    first, second = pretender.commands[0], pretender.commands[2]
+    assert first[-1] == f'train_dataloader.batch_size={len(CLASSES)}'
+    assert not any('batch_size' in word for word in second), 'six images fill a batch of four'
+    assert f'batch size 3, {note}' in capsys.readouterr().out
+    job = tmp_path / 'alpha' / '1shot' / 'seed1'
+    assert note in (job / 'log.txt').read_text()
+    result = json.loads((job / 'result.json').read_text())
+    assert (result['batch_size'], result['batch_size_note']) == (3, note)
+
+
+def test_cap_counts_the_classes_that_options_leave(minis, tmp_path, pretender):
+    options = ['model.head.class_names=[banded,blotchy]']
+    assert campaign(minis, tmp_path, datasets=['alpha'], options=options) == 0
+    assert pretender.commands[0][-1] == 'train_dataloader.batch_size=2'
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'images', 'processes', 'each', 'note'),
+    [
+        (128, 752, 1, 128, ''),
+        (128, 752, 4, 32, ''),
+        (128, 47, 1, 47, 'capped from 128'),
+        (10, 160, 4, 2, '10 does not divide evenly among 4 processes'),
+        (128, 3, 4, 1, '3 does not divide evenly'),
+    ],
+)
+def test_batch_of_a_process(wanted, images, processes, each, note):
+    found = batch_for(wanted, images, processes)
+    assert found[0] == each
+    assert note in found[1] if note else found[1] == ''
+
+
+def test_processes_share_the_batch(minis, tmp_path, pretender):
+    more = ['--launcher', 'pytorch', '--nproc', '2']
+    assert campaign(minis, tmp_path, *more, datasets=['alpha']) == 0
+    command = pretender.commands[2]
+    launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    assert command[1:5] == launch
+    assert command[command.index('--launcher') + 1] == 'pytorch'
+    assert command[-1] == 'train_dataloader.batch_size=2'
+    # two times two images are the four of one process: the same settings, so it is done
+    pretender.commands.clear()
+    assert campaign(minis, tmp_path, '--shots', '2', datasets=['alpha']) == 0
+    assert pretender.commands == []
+
+
+def test_what_is_done_is_skipped_and_broken_results_are_redone(minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path) == 0
+    pretender.commands.clear()
+    broken = tmp_path / 'alpha' / '2shot' / 'seed1' / 'result.json'
+    broken.write_text(broken.read_text()[:50])
+    assert campaign(minis, tmp_path) == 0
+    # its training is whole, so only its test is missing
+    assert pretender.tools() == ['test.py']
+    assert '4 jobs in' in (said := capsys.readouterr()).out and '3 done already' in said.out
+    assert f'{broken} is no JSON' in said.err
+    assert json.loads(broken.read_text())['metrics'] == METRICS
+
+
+@pytest.mark.parametrize('left', ['result', 'checkpoint'])
+def test_other_settings_are_refused(left, minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path) == 0
+    if left == 'checkpoint':  # killed before its result
+        (tmp_path / 'alpha' / '1shot' / 'seed1' / 'result.json').unlink()
+    pretender.commands.clear()
+    options = [*EXACT, 'optim_wrapper.optimizer.lr=0.125']
+    assert campaign(minis, tmp_path, options=options) == 2
+    said = capsys.readouterr().err
+    assert f'{tmp_path}/alpha/1shot/seed1 was made with other settings' in said
+    assert f'there: config {minis}/mini_alpha.py, --cfg-options {" ".join(EXACT)}, ' in said
+    assert f'now:   config {minis}/mini_alpha.py, --cfg-options {" ".join(options)}, ' in said
+    assert 'optim_wrapper.optimizer.lr is 0.002 there and 0.125 now' in said
+    assert pretender.commands == []
+
+
+def test_a_changed_config_is_another_setting(minis, tmp_path, pretender, capsys):
+    config = tmp_path / 'mini_alpha.py'
+    config.write_text(f"_base_ = '{minis}/mini_alpha.py'\n")
+    assert campaign(tmp_path, tmp_path / 'out', datasets=['alpha']) == 0
+    config.write_text(f"_base_ = '{minis}/mini_alpha.py'\n# a remark\nlog_level = 'DEBUG'\n")
+    assert campaign(tmp_path, tmp_path / 'out', datasets=['alpha']) == 0
+    config.write_text(f"_base_ = '{minis}/mini_alpha.py'\nmodel = dict(neck=dict(learn=False))\n")
+    assert campaign(tmp_path, tmp_path / 'out', datasets=['alpha']) == 2
+    assert 'model.neck.learn is True there and False now' in capsys.readouterr().err
+
+
+def test_data_may_move(minis, tmp_path, pretender, monkeypatch):
+    assert campaign(minis, tmp_path / 'out', datasets=['alpha']) == 0
+    moved = tmp_path / 'elsewhere'
+    moved.symlink_to(minis)
+    monkeypatch.setenv('DATA', str(moved))
+    pretender.commands.clear()
+    config = tmp_path / 'mini_alpha.py'
+    # the tiny CLIP lies among the data as well
+    text = (minis / 'base.py').read_text().replace(str(minis), str(moved))
+    (tmp_path / 'base.py').write_text(text)
+    config.write_text((minis / 'mini_alpha.py').read_text())
+    assert campaign(tmp_path, tmp_path / 'out', datasets=['alpha']) == 0
+    assert pretender.commands == []
+
+
+def test_a_failing_job_does_not_stop_the_others(minis, tmp_path, pretender, capsys):
+    pretender.fails = lambda command: any('alpha/2shot' in word for word in command)
+    assert campaign(minis, tmp_path) == 1
+    assert pretender.tools().count('test.py') == 3
+    said = capsys.readouterr().out
+    assert 'alpha, 2 shots, seed 1: FAILED, train.py: exit status 3' in said
+    assert 'the reason' in said and 'first line' not in said
+    assert '1 failed:\n  alpha, 2 shots, seed 1\n' in said
+    # once the reason is mended, with other settings if need be, it alone is run
+    pretender.fails = lambda command: False
+    pretender.commands.clear()
+    options = [*EXACT, 'model.neck.learn=False']
+    more = ['--shots', '2']
+    assert campaign(minis, tmp_path, *more, datasets=['alpha'], options=options) == 0
+    assert pretender.tools() == ['train.py', 'test.py']
+
+
+def test_training_that_ends_early_is_a_failure(minis, tmp_path, pretender, capsys, monkeypatch):
+    def too_short(command, log_file):
+        status = pretender(command, log_file)
+        if pretender.tools()[-1] == 'train.py':
+            last = log_file.parent / f'epoch_{EPOCHS}.pth'
+            last.rename(log_file.parent / 'epoch_2.pth')
+            (log_file.parent / 'last_checkpoint').write_text(str(log_file.parent / 'epoch_2.pth'))
+        return status
+
+    monkeypatch.setattr(_campaign_run, 'run_command', too_short)
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 1
+    said = capsys.readouterr().out
+    assert 'epoch_2.pth; expected' in said and f'epoch_{EPOCHS}.pth' in said
+
+
+def test_print_jobs_prints_nothing_else(minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path, '--shots', '1', datasets=['alpha']) == 0
+    pretender.commands.clear()
+    capsys.readouterr()
+    assert campaign(minis, tmp_path, '--print-jobs') == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert pretender.commands == []
+    begin = 'python tools/run_benchmark.py --datasets'
+    wanted = ['alpha --shots 2', 'beta --shots 1', 'beta --shots 2']
+    assert [line.split(' --seeds 1 ')[0] for line in lines] == [f'{begin} {w}' for w in wanted]
+    # each line is the whole job, and nothing but it
+    for line in lines:
+        assert run_benchmark.main(shlex.split(line)[2:]) == 0
+    assert len(pretender.commands) == 6
+    capsys.readouterr()
+    assert campaign(minis, tmp_path, '--print-jobs') == 0
+    assert capsys.readouterr().out == ''
+
+
+def test_the_plan_grows_from_call_to_call(minis, tmp_path, pretender):
+    campaign(minis, tmp_path, '--print-jobs', datasets=['beta'])
+    campaign(minis, tmp_path, '--print-jobs', '--shots', '4', datasets=['alpha'])
+    assert read_plan(tmp_path) == [('alpha', 4, 1), ('beta', 1, 1), ('beta', 2, 1)]
+
+
+def test_a_job_of_another_campaign_is_left_to_it(minis, tmp_path, pretender, capsys):
+    with lock(tmp_path / 'alpha' / '2shot' / 'seed1' / '.lock') as mine:
+        assert mine
+        assert campaign(minis, tmp_path, datasets=['alpha']) == 0
+    assert pretender.tools() == ['train.py', 'test.py']
+    said = capsys.readouterr().out
+    assert '1 run by another campaign:\n  alpha, 2 shots, seed 1\n' in said
+
+
+def test_a_checkpoint_pointer_is_settled(tmp_path):
+    pointer = tmp_path / 'last_checkpoint'
+    assert _campaign_run.settle_last_checkpoint(tmp_path) is None
+    pointer.write_text('')  # killed while it was written
+    assert _campaign_run.settle_last_checkpoint(tmp_path) is None and not pointer.exists()
+    (tmp_path / 'epoch_3.pth').touch()
+    pointer.write_text('/where/it/was/epoch_3.pth')  # the folder has moved
+    assert _campaign_run.settle_last_checkpoint(tmp_path) == tmp_path / 'epoch_3.pth'
+    assert pointer.read_text() == str((tmp_path / 'epoch_3.pth').resolve())
+
+
+def test_the_default_is_the_benchmark():
+    args = run_benchmark.parse_args([])
+    assert len(args.datasets) == 11 and args.datasets[0] == 'imagenet'
+    assert (args.shots, args.seeds) == ([1, 2, 4, 8, 16], [1, 2, 3])
+    pattern = str(REPO / args.configs)
+    assert find_config(pattern, 'imagenet').name == 'sotglp_vitb16_16shot.py'
+    assert find_config(pattern, 'dtd').name == 'sotglp_vitb16_16shot_dtd.py'
+
+
+@pytest.mark.parametrize(
+    ('datasets', 'options', 'message'),
+    [
+        (['delta'], EXACT, "no config for dataset 'delta'"),
+        (['alpha'], ['randomness.seed=3'], 'a campaign sets it by --seeds'),
+    ],
+)
+def test_what_cannot_be_planned(datasets, options, message, minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path, datasets=datasets, options=options) == 2
+    assert message in capsys.readouterr().err
+    assert pretender.commands == []
+
+
+def test_stored_features_draw_no_shots(minis, tmp_path, pretender, capsys):
+    cached = "dict(_delete_=True, type='CachedFeatureDataset', cache='x', split='train')"
+    (tmp_path / 'mini_alpha.py').write_text(
+        f"_base_ = '{minis}/mini_alpha.py'\ntrain_dataloader = dict(dataset={cached})\n"
+    )
+    assert campaign(tmp_path, tmp_path, datasets=['alpha'], options=[]) == 2
+    said = capsys.readouterr().err
+    assert f'{tmp_path}/mini_alpha.py' in said
+    assert 'is a CachedFeatureDataset, which draws no shots' in said
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, 'it did not happen in time'
+        time.sleep(0.005)
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f'/proc/{pid}/stat')
+    return stat.exists() and stat.read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems do not end orphans')
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
+def test_no_command_outlives_the_campaign(how, tmp_path):
+    file = tmp_path / 'pid'
+    code = (
+        'import sys; from pathlib import Path; from _campaign_process import run_command;'
+        "run_command(['sh', '-c', f'echo $$ > {sys.argv[1]}; exec sleep 99'], Path(sys.argv[2]))"
+    )
+    command = [sys.executable, '-c', code, str(file), str(tmp_path / 'log.txt')]
+    process = subprocess.Popen(command, cwd=REPO / 'tools', stderr=subprocess.DEVNULL)
+    wait_for(lambda: file.exists() and file.read_text().strip())
+    pid = int(file.read_text())
+    assert alive(pid)
+    process.send_signal(how)
+    process.wait(20)
+    wait_for(lambda: not alive(pid), 10)
+
+
+def test_killed_and_started_again_equals_undisturbed(minis, tmp_path):
+    undisturbed, killed = tmp_path / 'undisturbed', tmp_path / 'killed'
+    arguments = ['--shots', '2', '--seeds', '1']
+    assert run_benchmark.main([*arguments, *flags(minis, undisturbed, ['alpha', 'beta'])]) == 0
+
+    arguments += flags(minis, killed, ['alpha', 'beta'])
+    command = [sys.executable, str(REPO / 'tools' / 'run_benchmark.py'), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    job = killed / 'beta' / '2shot' / 'seed1'
+    wait_for(lambda: (job / 'last_checkpoint').exists() or process.poll() is not None)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = killed / 'alpha' / '2shot' / 'seed1' / 'result.json'
+    written = done.stat().st_mtime_ns
+    assert not (job / 'result.json').exists(), 'killed in the middle'
+
+    assert run_benchmark.main(arguments) == 0
+    assert done.stat().st_mtime_ns == written, 'what was done is not done again'
+    weights = [
+        torch.load(w / 'beta/2shot/seed1' / f'epoch_{EPOCHS}.pth', weights_only=True)['state_dict']
+        for w in (undisturbed, killed)
+    ]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+    for work_dir in (undisturbed, killed):
+        summarize_runs.main([str(work_dir)])
+    for name in ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png'):
+        assert (undisturbed / name).read_bytes() == (killed / name).read_bytes(), name

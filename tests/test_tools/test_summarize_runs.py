@@ -1,0 +1,224 @@
+"""The summary of a campaign: its numbers, what it leaves blank, and what it refuses."""
+
+import csv
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+from mini_runs import REPO
+
+sys.path.insert(0, str(REPO / 'tools'))
+
+import summarize_runs
+from _campaign_files import add_to_plan
+
+FILES = ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png')
+
+
+def write_result(work_dir: Path, dataset: str, shots: int, seed: int, top1: float, **more) -> Path:
+    metrics = {'accuracy/top1': top1, 'accuracy_global/top1': top1 - 7, **more}
+    result = dict(dataset=dataset, shots=shots, seed=seed, config='c.py', cfg_options=[])
+    result |= dict(epochs=200, sampling='per_class', metrics=metrics)
+    file = work_dir / dataset / f'{shots}shot' / f'seed{seed}' / 'result.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result))
+    return file
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    """Two datasets, 2 and 16 shots; of dtd, the second seed of 16 shots is missing."""
+    for seed, (dtd, eurosat) in enumerate([(40.0, 60.5), (43.0, 61.5)], start=1):
+        write_result(tmp_path, 'dtd', 2, seed, dtd)
+        write_result(tmp_path, 'eurosat', 2, seed, eurosat)
+        write_result(tmp_path, 'eurosat', 16, seed, eurosat + 20)
+    write_result(tmp_path, 'dtd', 16, 1, 71.25)
+    add_to_plan(tmp_path, [('dtd', 16, 1), ('dtd', 16, 2)])
+    return tmp_path
+
+
+def summarize(work_dir: Path, *flags) -> str:
+    summarize_runs.main([str(work_dir), *flags])
+    return (work_dir / 'summary.md').read_text()
+
+
+def lines_of(text: str, title: str, begin: str) -> list[str]:
+    section = next(part for part in text.split('\n## ') if part.startswith(title))
+    return [line for line in section.splitlines() if line.startswith(begin)]
+
+
+def test_means_and_deviations(runs):
+    text = summarize(runs)
+    rows = {
+        (row['dataset'], row['shots'], row['metric']): row
+        for row in csv.DictReader((runs / 'summary.csv').open())
+    }
+    dtd = rows['dtd', '2', 'accuracy/top1']
+    assert float(dtd['mean']) == 41.5 and dtd['n'] == '2'
+    assert float(dtd['std']) == pytest.approx(statistics.stdev([40, 43]))
+    # of the averages of each seed, not the average of deviations
+    average = rows['average', '2', 'accuracy/top1']
+    assert float(average['mean']) == pytest.approx(51.25)
+    assert float(average['std']) == pytest.approx(statistics.stdev([50.25, 52.25]))
+    assert float(rows['dtd', '2', 'accuracy_global/top1']['mean']) == 34.5
+    one = rows['dtd', '16', 'accuracy/top1']
+    assert (one['std'], one['n']) == ('', '1')
+    assert not any('local' in metric for _, _, metric in rows)
+    combined = 'Top-1, combined'
+    assert lines_of(text, combined, '| dtd') == ['| dtd | 41.5 ± 2.1 (n=2) | 71.2 (n=1) |']
+    assert lines_of(text, combined, '| average') == ['| average | 51.2 ± 1.4 (n=2) | 75.9 (n=1) |']
+    assert '## Top-1, global (`accuracy_global/top1`)' in text
+    assert 'Top-1, local' not in text
+    summary = json.loads((runs / 'summary.json').read_text())
+    assert summary['missing'] == [['dtd', 16, 2]]
+    assert len(summary['rows']) == len(rows) == 12
+
+
+def test_what_is_missing_is_named(runs):
+    text = summarize(runs)
+    assert 'Asked for, and without a result (1):\n\n- dtd, 16 shots, seed 2\n' in text
+    assert 'The average for 16 shots is over seeds that all datasets have: [1].' in text
+    assert 'No average' not in text
+    add_to_plan(runs, [('food101', 2, 1)])
+    text = summarize(runs)
+    assert lines_of(text, 'Top-1, combined', '| average') == ['| average |  |  |']
+    assert 'No average for 2 shots: nothing of food101.' in text
+
+
+def test_seeds_that_never_meet_have_no_average(tmp_path):
+    write_result(tmp_path, 'dtd', 1, 1, 40)
+    write_result(tmp_path, 'eurosat', 1, 2, 50)
+    assert 'No average for 1 shot: no seed that all datasets have.' in summarize(tmp_path)
+
+
+def test_beside_published(runs):
+    text = summarize(runs)
+    title = '16 shots, beside published'
+    gallop = lines_of(text, title, '| GalLoP')[0]
+    assert gallop.endswith('| 75.5 | 90.1 | 86.9 | 84.4 |')
+    blank = ' | '.join(['| SOT-GLP', *11 * [''], '85.1 |'])
+    assert lines_of(text, title, '| SOT-GLP')[0] == blank
+    own = lines_of(text, title, '| this package')[0]
+    # two of eleven datasets: their average is not comparable with the published means
+    assert own.endswith('| 71.2 (n=1) | 81.0 ± 0.7 (n=2) |  |  |')
+    assert 'GalLoP and SOT-GLP draw shots stratified' in text and 'exactly\n16 of every' in text
+    assert 'arXiv 2603.08347, abstract' in text
+
+
+def test_a_whole_benchmark_has_a_mean_beside_the_published(tmp_path):
+    names = json.loads(summarize_runs.PUBLISHED.read_text())['datasets']
+    for number, name in enumerate(names):
+        write_result(tmp_path, name, 16, 1, 80.0 + number)
+    text = summarize(tmp_path)
+    own = lines_of(text, '16 shots', '| this package')[0]
+    assert own.endswith('| 90.0 (n=1) | 85.0 (n=1) |')
+    shown = [line.split(' | ')[0] for line in lines_of(text, 'Top-1, combined', '| ')][2:]
+    assert shown == [f'| {name}' for name in [*names, 'average']], 'the order of the papers'
+
+
+def test_no_result_of_16_shots(tmp_path):
+    write_result(tmp_path, 'dtd', 1, 1, 40)
+    text = summarize(tmp_path)
+    assert 'No result here is of 16 shots' in text and '| this package' not in text
+
+
+def test_the_last_epoch_and_the_sampling_are_stated(runs):
+    text = summarize(runs)
+    assert "last epoch's checkpoint" in text and 'nothing was selected on test data' in text
+    assert 'Shots: per_class, exactly K images of every class' in text
+    file = runs / 'dtd' / '2shot' / 'seed1' / 'result.json'
+    file.write_text(file.read_text().replace('per_class', 'stratified'))
+    assert 'Shots: MIXED, do not compare rows: per_class, stratified' in summarize(runs)
+
+
+def test_domain_shift(tmp_path):
+    shifts = dict(imagenetv2=60.0, imagenet_sketch=40.0, imagenet_a=50.0, imagenet_r=70.0)
+    metrics = {f'accuracy/{name}/top1': value for name, value in shifts.items()}
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **metrics)
+    # a set is missing for this seed: it has no mean of four
+    metrics.pop('accuracy/imagenet_a/top1')
+    write_result(tmp_path, 'imagenet', 16, 2, 74.0, **metrics)
+    text = summarize(tmp_path)
+    assert lines_of(text, 'Domain shift', '| this package') == [
+        '| this package, imagenet, 16 shots | 73.0 ± 1.4 (n=2) | 60.0 ± 0.0 (n=2) '
+        '| 40.0 ± 0.0 (n=2) | 50.0 (n=1) | 70.0 ± 0.0 (n=2) | 55.0 (n=1) |'
+    ]
+    assert lines_of(text, 'Domain shift', '| GalLoP')[0].endswith('| 50.3 | 77.8 | 61.3 |')
+    assert 'accuracy/imagenet_a/top1,50.0,,1' in (tmp_path / 'summary.csv').read_text()
+
+
+def test_out_of_distribution(tmp_path):
+    metrics = {}
+    for number, name in enumerate(('inaturalist', 'sun', 'places', 'textures')):
+        metrics[f'ood/gl_mcm_T1/{name}/fpr95'] = 10.0 + 4 * number
+        metrics[f'ood/gl_mcm_T1/{name}/auroc'] = 90.0 + 2 * number
+    metrics['ood/mcm_T1/sun/auroc'] = 81.0
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **metrics)
+    text = summarize(tmp_path)
+    first, second = lines_of(text, 'Out-of-distribution', '| this package')
+    assert first.startswith(
+        '| this package, imagenet, 16 shots, gl_mcm_T1 | 10.0 (n=1) / 90.0 (n=1)'
+    )
+    assert first.endswith('| 16.0 (n=1) / 93.0 (n=1) |')
+    assert second == '| this package, imagenet, 16 shots, mcm_T1 |  | - / 81.0 (n=1) |  |  |  |'
+    projection_free = lines_of(text, 'Out-of-distribution', '| SOT-GLP')[0]
+    assert projection_free == '| SOT-GLP projection-free |  |  |  |  | - / 94.2 |'
+
+
+def test_no_such_metrics_no_such_tables(runs):
+    text = summarize(runs)
+    assert 'Domain shift' not in text and 'Out-of-distribution' not in text
+
+
+def test_another_metric(runs):
+    text = summarize(runs, '--metric', 'accuracy_global/top1')
+    own = lines_of(text, '16 shots, beside published', '| this package')[0]
+    assert '64.2 (n=1)' in own
+    assert text.count('(`accuracy_global/top1`)') == 1
+
+
+def test_the_same_results_give_the_same_files(runs, tmp_path_factory):
+    summarize(runs)
+    # in another place, later
+    copy = tmp_path_factory.mktemp('copy') / 'runs'
+    shutil.copytree(runs, copy)
+    summarize(copy)
+    for name in FILES:
+        assert (runs / name).read_bytes() == (copy / name).read_bytes(), name
+    assert (runs / FILES[-1]).read_bytes()[:4] == b'\x89PNG'
+
+
+def test_out_names_the_folder(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out') / 'new'
+    summarize_runs.main([str(runs), '--out', str(out)])
+    assert sorted(file.name for file in out.iterdir()) == sorted(FILES)
+    assert not (runs / 'summary.md').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda text: text[:60], 'is no JSON'),
+        (lambda text: '[]', 'holds a list, expected an object'),
+        (lambda text: text.replace('"seed": 1', '"seed": "1"'), "'seed' is '1', expected int"),
+        (lambda text: text.replace('"shots"', '"shot"'), "'shots' is nothing, expected int"),
+        (lambda text: text.replace('40.0', 'null'), "'accuracy/top1' is None, expected a number"),
+        (lambda text: text.replace('"seed": 1', '"seed": 2'), 'are both of dtd, 2 shots, seed 2'),
+    ],
+)
+def test_a_broken_result_is_named(runs, change, message):
+    file = runs / 'dtd' / '2shot' / 'seed1' / 'result.json'
+    file.write_text(change(file.read_text()))
+    with pytest.raises(SystemExit, match='summarize_runs: ') as stop:
+        summarize(runs)
+    assert str(file) in str(stop.value) and message in str(stop.value)
+
+
+def test_no_results_and_no_such_metric(runs, tmp_path_factory):
+    with pytest.raises(SystemExit, match=r'no result\.json below .*tools/run_benchmark\.py'):
+        summarize(tmp_path_factory.mktemp('empty'))
+    with pytest.raises(SystemExit, match=r"--metric accuracy/top5; there are \['accuracy/top1'"):
+        summarize(runs, '--metric', 'accuracy/top5')

@@ -1,0 +1,103 @@
+"""One job of a campaign: train, test, write the result down."""
+
+import json
+import shlex
+from pathlib import Path
+
+from _campaign_files import LAST, LOG, RESULT, SETTINGS, write_atomically
+from _campaign_plan import Job
+from _campaign_process import run_command
+
+TOOLS = Path(__file__).parent
+SHOWN_LINES = 15
+
+
+class JobFailed(RuntimeError):
+    """A job has no result; says why."""
+
+
+def run_job(job: Job, launch: list[str], launch_flags: list[str]) -> dict:
+    """Train, or go on training; test the last epoch; write and return the result.
+
+    Args:
+        job: What to do.
+        launch: Command that a tool is started with, e.g. ``[python]``.
+        launch_flags: What the tools are told of that.
+
+    Raises:
+        JobFailed: A command failed, or left nothing behind.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
+    log(
+        job,
+        job.name + (f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''),
+    )
+    common = [*launch_flags, '--cfg-options', *job.options]
+    goal = job.folder / f'epoch_{job.epochs}.pth'
+    if settle_last_checkpoint(job.folder) != goal:
+        flags = ['--work-dir', str(job.folder), '--resume', *common]
+        execute(job, [*launch, str(TOOLS / 'train.py'), str(job.config), *flags])
+    found = settle_last_checkpoint(job.folder)
+    if found != goal:
+        raise JobFailed(f'training ended, and its last checkpoint is {found}; expected {goal}')
+    metrics = test(job, goal, launch, common)
+    result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
+    write_atomically(job.folder / RESULT, result)
+    return result
+
+
+def test(job: Job, checkpoint: Path, launch: list[str], common: list[str]) -> dict:
+    """Metrics of a checkpoint."""
+    folder = job.folder / 'test'
+    folder.mkdir(exist_ok=True)
+    out = folder / 'metrics.json'
+    out.unlink(missing_ok=True)  # of an attempt that was killed
+    flags = ['--work-dir', str(folder), '--out', str(out), '--out-item', 'metrics', *common]
+    execute(job, [*launch, str(TOOLS / 'test.py'), str(job.config), str(checkpoint), *flags])
+    try:
+        return json.loads(out.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise JobFailed(f'testing ended well and left no metrics in {out}: {error}') from error
+
+
+def settle_last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, and see that ``--resume`` finds it.
+
+    MMEngine writes its absolute path: wrong once the folder has moved, and empty if the process
+    was killed just then.
+    """
+    pointer = folder / LAST
+    if not pointer.is_file():
+        return None
+    written = pointer.read_text().strip()
+    checkpoint = folder / Path(written).name
+    if not written or not checkpoint.is_file():
+        pointer.unlink()
+        return None
+    if Path(written) != checkpoint.resolve():
+        pointer.write_text(str(checkpoint.resolve()))
+    return checkpoint
+
+
+def log(job: Job, text: str) -> None:
+    """Add a line to the job's log."""
+    with (job.folder / LOG).open('a', encoding='utf-8') as stream:
+        stream.write(f'{text}\n')
+
+
+def execute(job: Job, command: list[str]) -> None:
+    """Run a command, its output in the job's log.
+
+    Raises:
+        JobFailed: It failed; with the end of the log.
+    """
+    log(job, f'$ {shlex.join(command)}')
+    file = job.folder / LOG
+    status = run_command(command, file)
+    if status:
+        ended = f'was killed by signal {-status}' if status < 0 else f'exit status {status}'
+        lines = file.read_text(encoding='utf-8', errors='replace').splitlines()[-SHOWN_LINES:]
+        tail = '\n'.join(f'    {line}' for line in lines)
+        tool = next(Path(word).name for word in command if word.startswith(str(TOOLS)))
+        raise JobFailed(f'{tool}: {ended}; the end of {file}:\n{tail}')
