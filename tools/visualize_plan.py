@@ -18,10 +18,12 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
+from mmengine.visualization import Visualizer
+from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
 
 from sotglp_mm.own_images import IMAGE_SUFFIXES
-from sotglp_mm.visualization import classifier_problem, draw_plan, pictures_of_batch
+from sotglp_mm.visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -52,6 +54,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def check_images(cfg: Config) -> None:
+    """Refuse a config that never sees a pixel."""
+    if cfg.test_dataloader.dataset.type == 'CachedFeatureDataset':
+        raise ValueError(
+            'this config reads cached features, and a picture needs images; use the config that '
+            'the cache was made from, it loads the same checkpoint'
+        )
+
+
 def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     """The trained model, in eval mode, on the GPU if there is one."""
     model = MODELS.build(cfg.model)
@@ -70,9 +81,8 @@ def items_of_files(cfg: Config, paths: list[str]) -> Iterator[tuple[str, dict]]:
     if not any('Load' in transform['type'] for transform in transforms):
         transforms = [dict(type='LoadImageStrict'), *transforms]  # a set that draws its images
     pipeline = Compose([TRANSFORMS.build(transform) for transform in transforms])
-    for path in paths:
-        for file in _image_files(Path(path)):
-            yield file.stem, pipeline(dict(img_path=str(file)))
+    for name, file in _named_files(paths).items():
+        yield name, pipeline(dict(img_path=str(file)))
 
 
 def items_of_dataset(cfg: Config, which: str, indices: list[int]) -> Iterator[tuple[str, dict]]:
@@ -81,7 +91,8 @@ def items_of_dataset(cfg: Config, which: str, indices: list[int]) -> Iterator[tu
     pipeline = _find_pipeline(cfg.test_dataloader.dataset)
     for transform in pipeline or ():
         if transform['type'] == 'PackInputs':
-            transform['meta_keys'] = ('ori_shape', 'img_shape', 'flip', 'parts')
+            kept = transform.get('meta_keys', PackInputs.DEFAULT_META_KEYS)
+            transform['meta_keys'] = (*kept, 'parts')  # the demo's scenes know their parts
     if which == 'train' and pipeline is not None:
         _set_pipeline(settings, pipeline)  # without the augmentations
     dataset = DATASETS.build(settings)
@@ -127,6 +138,21 @@ def _set_pipeline(node, pipeline: list) -> None:
             _set_pipeline(child, pipeline)
 
 
+def _named_files(paths: list[str]) -> dict[str, Path]:
+    """Every image once, under a name that no other has: folders have classes with equal files."""
+    named: dict[str, Path] = {}
+    for path in map(Path, paths):
+        for file in _image_files(path):
+            if any(file.samefile(other) for other in named.values()):
+                continue
+            below = file.relative_to(path) if path.is_dir() else Path(file.name)
+            name = '_'.join(below.with_suffix('').parts)
+            while name in named:
+                name += '_'
+            named[name] = file
+    return named
+
+
 def _image_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
@@ -142,32 +168,41 @@ def draw(args: argparse.Namespace) -> None:
     """Write one picture for each image, and say what was predicted."""
     cfg = load_config(args)
     finish_config(cfg, args)
+    check_images(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = load_model(cfg, args.checkpoint)
     classes = class_labels(args.classes, getattr(model.head, 'class_names', []))
-    backend = dict(type='LocalVisBackend', save_dir=args.out_dir, img_save_dir='')
-    visualizer = VISUALIZERS.build(
-        dict(type='UniversalVisualizer', name='plans', vis_backends=[backend])
-    )
+    visualizer = _visualizer(args.out_dir)
     if args.dataset:
         items = items_of_dataset(cfg, args.dataset, args.indices)
     else:
         items = items_of_files(cfg, args.images)
     for name, item in items:
-        inputs, sample = [item['inputs']], [item['data_samples']]
-        problem = classifier_problem(model, inputs)
-        if problem is not None:
-            raise ValueError(f'No plan can be drawn: {problem}')
-        with torch.no_grad():
-            predictions = model.test_step(dict(inputs=inputs, data_samples=sample))
-        picture = pictures_of_batch(model, inputs, predictions, classes)[0]
+        picture = picture_of_item(model, item, classes)
         visualizer.add_image(name, draw_plan(picture))
         percent = 100 * picture.scores['combined'][picture.predicted]
         said = f'{picture.class_names[picture.predicted]}, {percent:.0f} %'
         print(f'{Path(args.out_dir) / name}_0.png: predicted {said}{_verdict(picture)}')
 
 
-def _verdict(picture) -> str:
+def picture_of_item(model: torch.nn.Module, item: dict, classes: str | list[int]) -> PlanPicture:
+    """Predict, and collect what is drawn."""
+    inputs, sample = [item['inputs']], [item['data_samples']]
+    problem = classifier_problem(model, inputs)
+    if problem is not None:
+        raise ValueError(f'No plan can be drawn: {problem}')
+    with torch.no_grad():
+        predictions = model.test_step(dict(inputs=inputs, data_samples=sample))
+    return pictures_of_batch(model, inputs, predictions, classes)[0]
+
+
+def _visualizer(folder: str) -> Visualizer:
+    backend = dict(type='LocalVisBackend', save_dir=folder, img_save_dir='')
+    name = f'plans_{folder}'  # MMEngine gives visualizers of one name out only once
+    return VISUALIZERS.build(dict(type='UniversalVisualizer', name=name, vis_backends=[backend]))
+
+
+def _verdict(picture: PlanPicture) -> str:
     if picture.true_label is None:
         return ''
     if picture.true_label == picture.predicted:

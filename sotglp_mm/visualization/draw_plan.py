@@ -46,7 +46,7 @@ def plan_figure(picture: PlanPicture):
     """The same as a ``matplotlib.figure.Figure`` on an Agg canvas, to be changed or saved."""
     most_prompts = max((plan.plan.shape[1] for plan in picture.plans), default=0)
     right = max(RIGHT, SMALL * ((most_prompts + 1) // 2))
-    figure = _new_figure((LEFT + right, 0.4 + LEFT * 1.12 * (1 + len(picture.plans))))
+    figure = _new_figure((LEFT + right, 0.5 + LEFT * 1.2 * (1 + len(picture.plans))))
     _draw_title(figure, picture)
     grid = figure.add_gridspec(1 + len(picture.plans), 2, width_ratios=(LEFT, right))
     axes = figure.add_subplot(grid[0, 0])
@@ -79,6 +79,15 @@ def opacity(strength: np.ndarray, num_prompts: int) -> np.ndarray:
     return 0.95 * (1 - np.exp(-0.7 * even_shares)) / (1 - np.exp(-0.7 * num_prompts))
 
 
+def winner_opacity(plan: ClassPlan) -> np.ndarray:
+    """(K,): how clearly one prompt gets the patch; 0.2 where all get the same, up to 0.95."""
+    even = 1 / plan.plan.shape[1]
+    if even == 1:
+        return np.full(len(plan.support), 0.95)
+    beyond = np.clip((plan.strength.max(axis=1) - even) / (1 - even), 0, 1)
+    return 0.2 + 0.75 * beyond**0.5
+
+
 def _new_figure(size: tuple[float, float]):
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -88,6 +97,7 @@ def _new_figure(size: tuple[float, float]):
             "Drawing needs matplotlib, which is not installed: pip install '.[plot]'"
         ) from error
     figure = Figure(size, dpi=DPI, layout='constrained')
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     FigureCanvasAgg(figure)
     return figure
 
@@ -135,8 +145,7 @@ def _draw_parts(axes, parts, colour: str = 'white') -> None:
 def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
     _draw_pale(axes, picture.image)
     strongest = plan.strength.max(axis=1)
-    opacities = opacity(strongest, plan.plan.shape[1])
-    for patch, prompt, alpha in zip(plan.support, plan.winner, opacities):
+    for patch, prompt, alpha in zip(plan.support, plan.winner, winner_opacity(plan)):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
     _draw_parts(axes, picture.parts)
     said = [
@@ -144,12 +153,11 @@ def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
         for word, label in (('predicted', picture.predicted), ('true', picture.true_label))
         if label == plan.label
     ]
-    name = short_name(picture, plan.label, 26)
+    name = short_name(picture, plan.label, 30)
     title = f'{name} ({" and ".join(said)})' if said else name
+    shares = f'largest share {100 * strongest.mean():.0f} % (even {100 / plan.plan.shape[1]:.0f})'
     count = f'{len(plan.support)} of {np.prod(picture.grid)} patches'
-    best, even = 100 * strongest.mean(), 100 / plan.plan.shape[1]
-    division = f'the best prompt gets {best:.0f} % of a patch (even: {even:.0f} %)'
-    axes.set_title(f'{title}, {count}\n{division}', fontsize='small')
+    axes.set_title(f'{title}\n{count}, {shares}', fontsize=7.5)
 
 
 def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:

@@ -19,30 +19,29 @@ def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
     """
     shown, true_rank = _shown_classes(picture, num_classes)
     present = [branch for branch in BARS if branch in picture.scores]
-    height = 0.8 / len(present)
+    height = 0.6 / len(present)
     for number, branch in enumerate(present):
         values = 100 * np.asarray(picture.scores[branch])[shown]
-        places = np.arange(len(shown)) + (number - (len(present) - 1) / 2) * height
+        places = np.arange(len(shown)) + (number + 0.5) * height
         bars = axes.barh(places, values, height, color=BARS[branch], label=branch)
         weight = 'bold' if branch == 'combined' else 'normal'
         axes.bar_label(bars, fmt=' %.0f', fontsize=7, fontweight=weight)
-    axes.set_yticks(range(len(shown)), [_label(picture, c, true_rank) for c in shown])
-    for text, label in zip(axes.get_yticklabels(), shown):
+    for place, label in enumerate(shown):
+        # above its bars: beside them, long names would leave the bars no room
+        said = _label(picture, label, true_rank)
+        text = axes.annotate(said, (0, place - 0.05), (3, 0), textcoords='offset points')
+        text.set_fontsize('small')
+        text.set_in_layout(False)  # or the axes would make way for it
         _emphasise(text, picture, label)
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.tick_params(labelsize='small')
-    axes.set_xlabel('probability, %', fontsize='small')
-    axes.legend(  # above: below, it would lie on the bars of a flat prediction
-        fontsize='small', loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False
-    )
-    axes.spines[['top', 'right']].set_visible(False)
+    _dress(axes, len(shown))
 
 
 def short_name(picture: PlanPicture, label: int, width: int) -> str:
     """A class's name, cut to ``width`` characters; a dollar sign starts no formula."""
     name = str(picture.class_names[label])
-    name = name if len(name) <= width else name[: width - 1].rstrip() + '…'
+    if len(name) > width:  # names of a kind differ at the end as often as at the beginning
+        end = width // 3
+        name = f'{name[: width - 1 - end].rstrip()}…{name[-end:].lstrip()}'
     return name.replace('$', r'\$')
 
 
@@ -57,10 +56,10 @@ def _shown_classes(picture: PlanPicture, num_classes: int) -> tuple[list[int], i
 
 
 def _label(picture: PlanPicture, label: int, true_rank: int) -> str:
-    name = short_name(picture, label, 24)
-    if label != picture.true_label:
-        return name
-    return f'{name}\n(true)' if true_rank <= 5 else f'{name}\n(true, rank {true_rank})'
+    said = ''
+    if label == picture.true_label:
+        said = f' (true, rank {true_rank})' if true_rank > 1 else ' (true)'
+    return short_name(picture, label, 44 - len(said)) + said
 
 
 def _emphasise(text, picture: PlanPicture, label: int) -> None:
@@ -68,3 +67,16 @@ def _emphasise(text, picture: PlanPicture, label: int) -> None:
         text.set(color=GREEN, fontweight='bold')
     elif label == picture.predicted and picture.true_label is not None:
         text.set(color=RED, fontweight='bold')
+
+
+def _dress(axes, num_shown: int) -> None:
+    axes.set_ylim(-0.4, num_shown - 0.3)
+    axes.set_yticks([])
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.tick_params(labelsize='small')
+    axes.set_xlabel('probability, %', fontsize='small')
+    axes.legend(  # above: below, it would lie on the bars of a flat prediction
+        fontsize='small', loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False
+    )
+    axes.spines[['top', 'right']].set_visible(False)

@@ -360,3 +360,36 @@ def test_frozen_prompts_are_encoded_once_while_the_others_learn(build, feats, fr
     prompts.data.add_(0.1)
     head.loss(feats, labelled(0, 1, 2))
     assert encoded.count(True) == 2
+
+
+# ------------------------------------------------------------------ allocation of one class
+
+
+def test_allocation_is_the_plan_that_the_score_is_made_of(build, feats):
+    head = build(local_loss=dict(type='OTAllocationLoss', reduction='sum')).eval()
+    labels = torch.tensor([4, 0, 9])
+    found = head.allocation(feats, labels)
+    assert found.support.shape == (B, 5)
+    assert found.support.dtype == torch.int64
+    assert found.plan.shape == found.similarity.shape == (B, 5, N)
+    torch.testing.assert_close(found.plan.sum(dim=(1, 2)), torch.ones(B))
+    _, local = head.scores(feats)
+    mine = (found.plan * found.similarity).sum(dim=(1, 2))
+    torch.testing.assert_close(mine, local[torch.arange(B), labels])
+
+
+def test_allocation_selects_patches_of_its_image_and_class(build, feats):
+    head = build().eval()
+    text = F.normalize(head.text_encoder(head.local_prompts), dim=-1).detach()
+    everything = head.selector(feats.patches, text)
+    for labels in ([1, 1, 1], [7, 2, 3]):
+        found = head.allocation(feats, torch.tensor(labels))
+        for row, label in enumerate(labels):
+            assert set(found.support[row].tolist()) == set(everything[row, label].tolist())
+            cosines = feats.patches[row, found.support[row]] @ text[label].T
+            torch.testing.assert_close(found.similarity[row], cosines)
+
+
+def test_allocation_without_local_prompts_is_refused(build, feats):
+    with pytest.raises(ValueError, match='num_local_prompts=0'):
+        build(num_local_prompts=0).allocation(feats, torch.zeros(B, dtype=torch.long))

@@ -1,0 +1,211 @@
+"""The picture of a plan: colours lie where the plan's mass is, and everything fits."""
+
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from sotglp_mm.visualization import ClassPlan, PlanPicture, draw_plan
+from sotglp_mm.visualization.draw_plan import (
+    COLOURS,
+    colour_of,
+    opacity,
+    plan_figure,
+    winner_opacity,
+)
+from sotglp_mm.visualization.plan_picture import patch_grid
+
+LONG = 'a greater Swiss mountain dog of a kind with a very_long $name$ no. '
+
+
+def make_plan(num_prompts: int = 3, k: int = 4, label: int = 0) -> ClassPlan:
+    """Patch i goes to prompt i (mod N), whole."""
+    plan = np.zeros((k, num_prompts))
+    plan[np.arange(k), np.arange(k) % num_prompts] = 1 / k
+    return ClassPlan(label, np.arange(k) * 5, plan, np.full((k, num_prompts), 0.5))
+
+
+def make_picture(size: int = 64, grid: int = 8, classes: int = 24, **changed) -> PlanPicture:
+    scores = {b: np.full(classes, 0.5 / classes) for b in ('combined', 'global', 'local')}
+    for values in scores.values():
+        values[0] += 0.5
+    picture = PlanPicture(
+        image=np.full((size, size, 3), 200, dtype=np.uint8),
+        grid=(grid, grid),
+        plans=(make_plan(),),
+        class_names=[f'class {number}' for number in range(classes)],
+        scores=scores,
+        true_label=0,
+    )
+    return picture._replace(**changed)
+
+
+class Drawn:
+    """A picture, and how to look at it."""
+
+    def __init__(self, picture: PlanPicture):
+        self.picture = picture
+        self.figure = plan_figure(picture)
+        self.pixels = draw_plan(picture)
+        self.figure.canvas.draw()
+        self.images = [axes for axes in self.figure.axes if axes.images]
+
+    def at_patch(self, axes: int, patch: int) -> np.ndarray:
+        """RGB in [0, 1] at a patch's centre; axes: 0 the image, 1 the division, 2... prompts."""
+        (rows, columns), (height, width) = self.picture.grid, self.picture.image.shape[:2]
+        row, column = divmod(patch, columns)
+        centre = ((column + 0.5) * width / columns - 0.5, (row + 0.5) * height / rows - 0.5)
+        x, y = self.images[axes].transData.transform(centre)
+        return self.pixels[len(self.pixels) - 1 - int(y), int(x)] / 255
+
+    def words(self) -> str:
+        """All text in the figure."""
+        from matplotlib.text import Text
+
+        return '\n'.join(text.get_text() for text in self.figure.findobj(Text))
+
+
+@pytest.fixture(scope='module')
+def drawn() -> Drawn:
+    return Drawn(make_picture())
+
+
+def test_an_rgb_array(drawn: Drawn):
+    assert drawn.pixels.dtype == np.uint8
+    assert drawn.pixels.ndim == 3
+    assert drawn.pixels.shape[2] == 3
+    assert drawn.pixels.flags.owndata, 'the canvas must not be able to change it'
+
+
+def test_patches_have_the_colour_of_the_prompt_that_gets_them(drawn: Drawn):
+    for number, patch in enumerate((0, 5, 10, 15)):
+        expected = np.array(to_rgb(COLOURS[number % 3]))
+        assert np.abs(drawn.at_patch(1, patch) - expected).max() < 0.06
+    for patch in (1, 20, 63):
+        red, green, blue = drawn.at_patch(1, patch)
+        assert red == green == blue, 'nothing was selected there'
+
+
+def test_a_heat_map_shows_the_patches_of_its_prompt_only(drawn: Drawn):
+    # patches 0 and 15 are prompt 0's; 5 is prompt 1's
+    blue = np.array(to_rgb(COLOURS[0]))
+    assert np.abs(drawn.at_patch(2, 15) - blue).max() < 0.06
+    assert np.ptp(drawn.at_patch(2, 5)) == 0
+    assert np.abs(drawn.at_patch(3, 5) - to_rgb(COLOURS[1])).max() < 0.06
+
+
+def test_the_image_is_what_was_given():
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    image[:32, :32] = (250, 0, 0)
+    drawn = Drawn(make_picture(image=image))
+    assert drawn.at_patch(0, 0) == pytest.approx((250 / 255, 0, 0), abs=0.01)
+    assert drawn.at_patch(0, 63).max() == 0
+
+
+def test_patches_of_a_grid_that_is_not_square():
+    image = np.full((32, 64, 3), 90, dtype=np.uint8)
+    plan = make_plan(num_prompts=2, k=1)._replace(support=np.array([11]))
+    drawn = Drawn(make_picture(image=image)._replace(grid=(2, 8), plans=(plan,)))
+    assert np.ptp(drawn.at_patch(1, 11)) > 0.2
+    assert np.ptp(drawn.at_patch(1, 3)) == 0
+
+
+def test_a_patch_that_all_prompts_share_is_grey():
+    even = ClassPlan(0, np.array([9]), np.full((1, 4), 0.25), np.full((1, 4), 0.5))
+    assert even.winner.tolist() == [-1]
+    assert np.ptp(Drawn(make_picture(plans=(even,))).at_patch(1, 9)) < 0.01
+
+
+@pytest.mark.parametrize('num_prompts', [1, 2, 4, 6, 9])
+def test_opacity_grows_with_the_share(num_prompts: int):
+    shares = np.linspace(0, 1, 11)
+    values = opacity(shares, num_prompts)
+    assert values[0] == 0
+    assert values[-1] == pytest.approx(0.95)
+    assert (np.diff(values) > 0).all()
+
+
+def test_opacity_of_a_winner_tells_even_from_whole():
+    plan = np.array([[0.25, 0.25], [0.5, 0.0]])
+    values = winner_opacity(ClassPlan(0, np.array([0, 1]), plan, plan))
+    assert values == pytest.approx([0.2, 0.95])
+
+
+def test_right_and_wrong(drawn: Drawn):
+    assert 'Predicted: class 0 (52 %), right' in drawn.words()
+    assert 'class 0 (predicted and true)' in drawn.words()
+    plans = (make_plan(label=0), make_plan(label=23))
+    wrong = Drawn(make_picture(true_label=23, plans=plans))
+    assert 'Predicted: class 0 (52 %), wrong\nTrue: class 23' in wrong.words()
+    assert 'class 23 (true, rank 24)' in wrong.words(), 'not among the best, and shown'
+    assert 'class 0 (predicted)' in wrong.words()
+    unknown = Drawn(make_picture(true_label=None)).words()
+    assert 'Predicted: class 0 (52 %)' in unknown
+    assert 'true' not in unknown
+    assert 'right' not in unknown
+
+
+def test_a_model_without_one_branch():
+    scores = make_picture().scores
+    drawn = Drawn(make_picture(scores={key: scores[key] for key in ('combined', 'local')}))
+    assert 'local' in drawn.words()
+    assert 'global' not in drawn.words()
+
+
+def test_known_parts_are_outlined():
+    parts = [dict(box=(40, 40, 60, 60), of_class=True)]
+    plain, boxed = draw_plan(make_picture()), draw_plan(make_picture(parts=parts))
+    assert plain.shape == boxed.shape
+    assert (plain != boxed).any(axis=2).sum() > 100
+
+
+@pytest.mark.parametrize('num_prompts', [1, 2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize(('size', 'grid', 'classes'), [(64, 8, 24), (224, 14, 1000)])
+def test_everything_fits(num_prompts: int, size: int, grid: int, classes: int):
+    names = [f'{LONG}{number}' for number in range(classes)]
+    plans = tuple(make_plan(num_prompts, 10, label) for label in (0, classes - 1))
+    picture = make_picture(size, grid, classes, class_names=names, plans=plans)
+    figure = plan_figure(picture._replace(true_label=classes - 1))
+    figure.canvas.draw()
+    renderer, whole = figure.canvas.get_renderer(), figure.bbox
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    boxes.append(figure._suptitle.get_window_extent(renderer))
+    for box in boxes:
+        assert box.x0 >= whole.x0 - 1, 'cut off at the left'
+        assert box.x1 <= whole.x1 + 1, 'cut off at the right'
+        assert box.y0 >= whole.y0 - 1, 'cut off below'
+        assert box.y1 <= whole.y1 + 1, 'cut off above'
+    names_of_bars = [t.get_window_extent(renderer) for axes in figure.axes for t in axes.texts]
+    assert max(box.x1 for box in names_of_bars) <= whole.x1 + 1
+    for number, box in enumerate(boxes):
+        for other in boxes[:number]:
+            overlap = box.intersection(box, other)
+            assert overlap is None or min(overlap.width, overlap.height) < 3
+    assert len([axes for axes in figure.axes if axes.images]) == 1 + 2 * (1 + num_prompts)
+    # a dollar sign starts no formula
+    assert r'…\$name\$ no. 0 (5' in figure._suptitle.get_text()
+
+
+def test_more_prompts_than_colours():
+    assert colour_of(len(COLOURS)) == colour_of(0)
+    assert colour_of(-1) not in COLOURS
+
+
+def test_grid_of_patches():
+    assert patch_grid(196, 224, 224) == (14, 14)
+    assert patch_grid(8, 32, 64) == (2, 4)
+    with pytest.raises(ValueError, match='195 square patches do not cover'):
+        patch_grid(195, 224, 224)
+
+
+def test_cosine_is_weighted_by_the_plan():
+    plan = np.array([[0.5, 0.0], [0.1, 0.4]])
+    similarity = np.array([[0.2, 9.0], [0.8, 0.5]])
+    assert ClassPlan(0, np.arange(2), plan, similarity).cosine == pytest.approx([0.3, 0.5])
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    with pytest.raises(ImportError, match=r"pip install '\.\[plot\]'"):
+        draw_plan(make_picture())
