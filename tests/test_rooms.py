@@ -25,11 +25,11 @@ THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
     'own_images': set(),
-    'class_names': set(),
+    'class_names': {'torch'},
     'feature_cache': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
-    'datasets': STACK | {'numpy', 'sklearn', 'scipy', 'timm', 'cv2'},
+    'datasets': STACK | {'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
     'evaluation': STACK | {'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
 }

@@ -1,6 +1,7 @@
 """Several sets in one evaluation pass."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 
 from mmpretrain.datasets import BaseDataset
@@ -28,16 +29,22 @@ class EvaluationSets:
     Args:
         sets (dict[str, dict | BaseDataset]): Datasets, or their configs, by name, the first one
             (in-distribution, where that matters) first. Their pipelines end with ``PackInputs``.
+        pipeline (Sequence[dict], optional): Transforms of the sets whose config has no pipeline
+            of its own. It stands where MMPretrain's inferencer, and test-time augmentation, look
+            for a config's test pipeline. Defaults to None.
 
     Raises:
         ValueError: There is no set, a name cannot be part of a metric's key, or two sets differ
             in their classes.
     """
 
-    def __init__(self, sets: dict[str, dict | BaseDataset]):
+    def __init__(
+        self, sets: dict[str, dict | BaseDataset], pipeline: Sequence[dict] | None = None
+    ):
         _check_names(sets)
+        shared = {} if pipeline is None else dict(pipeline=pipeline)
         self.sets = {
-            name: DATASETS.build(each) if isinstance(each, dict) else each
+            name: DATASETS.build({**shared, **each}) if isinstance(each, dict) else each
             for name, each in sets.items()
         }
         self.full_init()

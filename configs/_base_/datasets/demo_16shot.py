@@ -1,4 +1,8 @@
-"""16-shot loaders for the generated 64-pixel sets of the demo; nothing is read from disk."""
+"""16-shot loaders for the generated 64-pixel sets of the demo; nothing is read from disk.
+
+The test pipeline takes files as well (tools/predict.py, MMPretrain's inferencer); the sets' own
+64-pixel images go through it unchanged.
+"""
 
 _base_ = './clip224_16shot.py'
 
@@ -14,7 +18,12 @@ train_pipeline = [
     ),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+test_pipeline = [
+    dict(type='LoadImageStrict'),
+    dict(type='ResizeEdge', scale=64, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=64),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=32, num_workers=1, dataset=dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,89 @@
+"""The model that predict.py runs: a config, what a checkpoint keeps, and an OOD score."""
+
+from argparse import Namespace
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmpretrain.registry import MODELS
+
+from sotglp_mm.class_names import class_names_of_checkpoint, resolve_class_names
+from sotglp_mm.engine import share_settings
+
+
+def predict_config(args: Namespace) -> Config:
+    """The config, with the class names that the checkpoint keeps, and the OOD score asked for.
+
+    Raises:
+        ValueError: The config cannot predict images: it reads features, or has several heads.
+    """
+    cfg = Config.fromfile(args.config)
+    kept = _kept_names(args.checkpoint)
+    if kept and 'class_names' in cfg.model.head:
+        cfg.model.head.class_names = list(kept)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    share_settings(cfg)
+    _check(cfg)
+    cfg.ood_method = _ood_method(cfg, args)
+    if cfg.ood_method:
+        cfg.model.head.ood_methods = [cfg.ood_method]
+    return cfg
+
+
+def _kept_names(checkpoint: str) -> tuple[str, ...] | None:
+    """None where the checkpoint keeps none: then the config has to know them."""
+    try:
+        return class_names_of_checkpoint(checkpoint)
+    except ValueError as error:
+        if 'keeps no class names' in str(error):
+            return None
+        raise
+
+
+def _check(cfg: Config) -> None:
+    dataset = cfg.test_dataloader.dataset
+    if dataset.type == 'CachedFeatureDataset':
+        raise ValueError(
+            'predict.py needs images, and this config reads cached features; use the config that '
+            'the cache was made from, it loads the same checkpoint'
+        )
+    if not dataset.get('pipeline'):
+        raise ValueError(
+            f'test_dataloader.dataset ({dataset.type}) has no pipeline; write there the '
+            'transforms from LoadImageStrict to PackInputs'
+        )
+    if 'task_heads' in cfg.model.head:
+        raise ValueError(
+            'predict.py shows the prediction of one head, and this config has several '
+            f'({", ".join(cfg.model.head.task_heads)}); use the config of one of them'
+        )
+
+
+def _ood_method(cfg: Config, args: Namespace) -> str | None:
+    """The one asked for, or else what the head can do."""
+    if cfg.model.head.type != 'SOTGLPHead':
+        asked = args.ood or args.calibrate or args.threshold is not None
+        if asked:
+            raise ValueError(
+                f'{cfg.model.head.type} has no OOD score; leave --ood, --calibrate and '
+                '--threshold out, or take a config with SOTGLPHead'
+            )
+        return None
+    local = cfg.model.head.get('num_local_prompts', 4)
+    return args.ood or ('gl_mcm' if local else 'mcm')
+
+
+def build_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
+    """The model with what was learned, in eval mode."""
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    return model.to(device).eval()
+
+
+def displayed_names(cfg: Config, checkpoint: str, num_classes: int) -> tuple[str, ...]:
+    """Class names in label order; numbers, where neither config nor checkpoint has names."""
+    names = cfg.model.head.get('class_names') or _kept_names(checkpoint)
+    if not names:
+        return tuple(map(str, range(num_classes)))
+    return resolve_class_names(names)
