@@ -82,8 +82,13 @@ class ImagesToPredict:
         try:
             return path, self.pipeline(dict(img_path=path))
         except Exception as error:  # whatever a picture is wrong in: it is named, the rest goes on
-            cause = error.__cause__ or error
-            return path, Failure(path, f'{type(cause).__name__}: {cause}'.replace(path, '...'))
+            return path, Failure(path, _what_is_wrong(error.__cause__ or error))
+
+
+def _what_is_wrong(error: BaseException) -> str:
+    if type(error).__name__ == 'UnidentifiedImageError':  # its text names a buffer in memory
+        return 'not a picture that Pillow can read'
+    return f'{type(error).__name__}: {error}'
 
 
 def collate(items: list[tuple[str, dict | Failure]]) -> Batch:

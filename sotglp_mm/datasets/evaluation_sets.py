@@ -83,18 +83,24 @@ class EvaluationSets:
     def __getitem__(self, index: int) -> dict:
         name, number = self._locate(index)
         item = self.sets[name][number]
-        sample = item.get('data_samples') if isinstance(item, dict) else None
-        if not isinstance(sample, DataSample):
+        found = item.get('data_samples') if isinstance(item, dict) else None
+        samples = found if isinstance(found, list) else [found]  # a list: views of TestTimeAug
+        if not all(isinstance(sample, DataSample) for sample in samples):
             raise ValueError(
                 f"EvaluationSets: an item of set {name!r} has no 'data_samples' to write its name "
                 "in; let the set's pipeline end with dict(type='PackInputs')"
             )
+        for sample in samples:
+            self._complete(sample, name)
+        return item
+
+    def _complete(self, sample: DataSample, name: str) -> None:
+        """Write what a sample does not know of itself."""
         sample.set_field(name, SET_NAME, field_type='metainfo')
         if name in self._competing:
             sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
         if 'gt_label' not in sample:
             sample.set_gt_label([])
-        return item
 
     def get_data_info(self, index: int) -> dict:
         """Annotation of an image, as its set has it."""

@@ -1,5 +1,6 @@
 """Registered models: frozen towers or their cached outputs, projection, prompts, allocation."""
 
+from .average_scores_tta import AverageScoresTTA
 from .cached_feature_backbone import CachedFeatureBackbone
 from .cached_feature_preprocessor import CachedFeaturePreprocessor
 from .local_projection_neck import LocalProjectionNeck
@@ -10,6 +11,7 @@ from .sotglp_head import SOTGLPHead
 from .sparse_patch_selector import SparsePatchSelector
 
 __all__ = [
+    'AverageScoresTTA',
     'CachedFeatureBackbone',
     'CachedFeaturePreprocessor',
     'LocalProjectionNeck',

@@ -6,18 +6,16 @@ The test pipeline takes files as well (tools/predict.py, MMPretrain's inferencer
 
 _base_ = './clip224_16shot.py'
 
-train_pipeline = [
-    # mild: a scene's parts are small, and a crop that loses them loses the class
-    dict(
-        type='RandomResizedCrop',
-        scale=64,
-        crop_ratio_range=(0.7, 1.0),
-        aspect_ratio_range=(0.9, 1.1),
-        backend='pillow',
-        interpolation='bicubic',
-    ),
-    dict(type='PackInputs'),
-]
+# mild: a scene's parts are small, and a crop that loses them loses the class
+train_crop = dict(
+    type='RandomResizedCrop',
+    scale=64,
+    crop_ratio_range=(0.7, 1.0),
+    aspect_ratio_range=(0.9, 1.1),
+    backend='pillow',
+    interpolation='bicubic',
+)
+train_pipeline = [train_crop, dict(type='PackInputs')]
 test_pipeline = [
     dict(type='LoadImageStrict'),
     dict(type='ResizeEdge', scale=64, edge='short', backend='pillow', interpolation='bicubic'),
