@@ -49,19 +49,25 @@ def _read_class_names(source: str) -> tuple[str, ...]:
             'head.class_names=<checkpoint>.pth'
         )
     if path.suffix == '.pth':
-        return class_names_of_checkpoint(path)
+        names = class_names_of_checkpoint(path)
+        if names is None:
+            raise ValueError(
+                f"{path} keeps no class names (meta['dataset_meta']['classes']); give "
+                'class_names as a list, or the path of a text file with one name a line'
+            )
+        return names
     text = path.read_text(encoding='utf-8')
     if path.suffix == '.json':
         return class_names_of_split(json.loads(text), path)
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
-def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...]:
-    """Class names that a run of MMEngine kept in its checkpoint, in label order.
+def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
+    """Class names that a run of MMEngine kept in its checkpoint, in label order; None if none.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or keeps no class names.
+        ValueError: It is no checkpoint.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -74,12 +80,7 @@ def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...]:
         ) from error
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     names = ((meta or {}).get('dataset_meta') or {}).get('classes')
-    if not names:
-        raise ValueError(
-            f"{path} keeps no class names (meta['dataset_meta']['classes']); give "
-            'model.head.class_names as a list, or a text file with one name a line'
-        )
-    return tuple(names)
+    return tuple(names) if names else None
 
 
 def class_difference(

@@ -14,6 +14,8 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
+from sotglp_mm.engine import read_config
+
 
 @pytest.fixture(scope='module')
 def own(tiny, tmp_path_factory) -> OwnRun:
@@ -43,6 +45,25 @@ def test_names_come_from_the_checkpoint_and_predictions_are_those_of_testing(own
     for found, (path, expected) in zip(results, own.expected.items(), strict=True):
         np.testing.assert_allclose(found['pred_scores'], expected, atol=1e-5)
         assert found['pred_class'] == names[expected.argmax()], path
+
+
+def test_a_derived_clip_reaches_the_parts(own: OwnRun, pillow, tmp_path: Path):
+    clip = Config.fromfile(own.config).clip.to_dict()
+    elsewhere = tmp_path / 'weights.pt'
+    elsewhere.write_bytes(Path(clip['pretrained']).read_bytes())
+    derived = tmp_path / 'derived.py'
+    derived.write_text(
+        f'_base_ = {str(own.config)!r}\n'
+        f'clip = dict(_delete_=True, **{ {**clip, "pretrained": str(elsewhere)}!r})\n'
+    )
+    cfg = read_config(derived, own.checkpoint)
+    assert cfg.model.backbone.clip == cfg.model.head.clip == cfg.clip
+    assert cfg.clip.pretrained == str(elsewhere)
+    inferencer = ImageClassificationInferencer(cfg, str(own.checkpoint), device='cpu')
+    name, expected = next(iter(own.expected.items()))
+    found = inferencer(str(own.images / name))[0]
+    np.testing.assert_allclose(found['pred_scores'], expected, atol=1e-5)
+    assert found['pred_class'] == ('blue whale', 'green frog', 'red fox')[expected.argmax()]
 
 
 def test_absent_data_says_what_to_do(own: OwnRun):

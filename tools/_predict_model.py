@@ -8,7 +8,7 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
 from sotglp_mm.class_names import class_names_of_checkpoint, resolve_class_names
-from sotglp_mm.engine import share_settings
+from sotglp_mm.engine import read_config
 
 
 def predict_config(args: Namespace) -> Config:
@@ -17,28 +17,12 @@ def predict_config(args: Namespace) -> Config:
     Raises:
         ValueError: The config cannot predict images: it reads features, or has several heads.
     """
-    cfg = Config.fromfile(args.config)
-    kept = _kept_names(args.checkpoint)
-    if kept and 'class_names' in cfg.model.head:
-        cfg.model.head.class_names = list(kept)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    share_settings(cfg)
+    cfg = read_config(args.config, args.checkpoint, args.cfg_options)
     _check(cfg)
     cfg.ood_method = _ood_method(cfg, args)
     if cfg.ood_method:
         cfg.model.head.ood_methods = [cfg.ood_method]
     return cfg
-
-
-def _kept_names(checkpoint: str) -> tuple[str, ...] | None:
-    """None where the checkpoint keeps none: then the config has to know them."""
-    try:
-        return class_names_of_checkpoint(checkpoint)
-    except ValueError as error:
-        if 'keeps no class names' in str(error):
-            return None
-        raise
 
 
 def _check(cfg: Config) -> None:
@@ -83,7 +67,7 @@ def build_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
 
 def displayed_names(cfg: Config, checkpoint: str, num_classes: int) -> tuple[str, ...]:
     """Class names in label order; numbers, where neither config nor checkpoint has names."""
-    names = cfg.model.head.get('class_names') or _kept_names(checkpoint)
+    names = cfg.model.head.get('class_names') or class_names_of_checkpoint(checkpoint)
     if not names:
         return tuple(map(str, range(num_classes)))
     return resolve_class_names(names)

@@ -6,6 +6,7 @@ from .cpu_processes import prepare_cpu_processes
 from .few_shot_record_hook import FewShotRecordHook
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
+from .read_config import read_config
 from .share_settings import share_settings
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'prepare_cpu_processes',
+    'read_config',
     'share_settings',
 ]
