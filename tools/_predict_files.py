@@ -10,6 +10,9 @@ from mmpretrain.registry import TRANSFORMS
 
 from sotglp_mm.own_images import IMAGE_SUFFIXES, image_files
 
+MAX_ASPECT = 500
+"""Long edge of an image over its short edge, at most."""
+
 
 class NoImagesError(Exception):
     """What the user named holds no image."""
@@ -72,7 +75,8 @@ class ImagesToPredict:
 
     def __init__(self, paths: Sequence[str], pipeline: Sequence[dict]):
         self.paths = list(paths)
-        self.pipeline = Compose([TRANSFORMS.build(dict(step)) for step in pipeline])
+        load, *others = [TRANSFORMS.build(dict(step)) for step in pipeline]
+        self.pipeline = Compose([load, _refuse_needles, *others])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,6 +87,17 @@ class ImagesToPredict:
             return path, self.pipeline(dict(img_path=path))
         except Exception as error:  # whatever a picture is wrong in: it is named, the rest goes on
             return path, Failure(path, _what_is_wrong(error.__cause__ or error))
+
+
+def _refuse_needles(results: dict) -> dict:
+    """Resizing makes the short edge some hundred pixels: the long one must not fill the memory."""
+    height, width = results['img_shape']
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ValueError(
+            f'it has {width} x {height} pixels, and one edge may be at most {MAX_ASPECT} times '
+            'as long as the other; crop it'
+        )
+    return results
 
 
 def _what_is_wrong(error: BaseException) -> str:

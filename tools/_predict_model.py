@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
-from sotglp_mm.class_names import class_names_of_checkpoint, resolve_class_names
+from sotglp_mm.class_names import class_names_of_checkpoint
 from sotglp_mm.engine import read_config
 
 
@@ -46,7 +46,7 @@ def _check(cfg: Config) -> None:
 
 def _ood_method(cfg: Config, args: Namespace) -> str | None:
     """The one asked for, or else what the head can do."""
-    if cfg.model.head.type != 'SOTGLPHead':
+    if not hasattr(MODELS.get(cfg.model.head.type), 'ood_scores'):
         asked = args.ood or args.calibrate or args.threshold is not None
         if asked:
             raise ValueError(
@@ -65,9 +65,6 @@ def build_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
     return model.to(device).eval()
 
 
-def displayed_names(cfg: Config, checkpoint: str, num_classes: int) -> tuple[str, ...]:
-    """Class names in label order; numbers, where neither config nor checkpoint has names."""
-    names = cfg.model.head.get('class_names') or class_names_of_checkpoint(checkpoint)
-    if not names:
-        return tuple(map(str, range(num_classes)))
-    return resolve_class_names(names)
+def displayed_names(model: torch.nn.Module, checkpoint: str) -> tuple[str, ...] | None:
+    """Class names in label order; None, where neither head nor checkpoint has any."""
+    return getattr(model.head, 'class_names', None) or class_names_of_checkpoint(checkpoint)

@@ -12,13 +12,19 @@ WIDEST_PATH = 60
 
 
 def as_rows(
-    predictions: Sequence[Prediction], names: Sequence[str], threshold: float | None
+    predictions: Sequence[Prediction], names: Sequence[str] | None, threshold: float | None
 ) -> list[dict]:
-    """One dict for each image, of plain values; ``known`` only where there is a threshold."""
+    """One dict for each image, of plain values; ``known`` only where there is a threshold.
+
+    Args:
+        predictions: Of the images.
+        names: Class names in label order; None: labels are shown as numbers.
+        threshold: Of the OOD score.
+    """
     rows = []
     for prediction in predictions:
         top = [
-            dict(label=names[label], probability=probability)
+            dict(label=names[label] if names else str(label), probability=probability)
             for label, probability in zip(prediction.labels, prediction.probabilities)
         ]
         row = dict(path=prediction.path, **top[0], top=top)

@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('paths', nargs='+', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out', type=Path, metavar='FILE', help='.json or .csv file for the results')
     add('--batch-size', type=_positive, default=32, help='images at a time (default 32)')
-    add('--num-workers', type=int, default=2, help='processes that read images (default 2)')
+    add('--num-workers', type=_natural, default=2, help='processes that read images (default 2)')
     add('--device', default=get_device(), help='cpu, cuda, cuda:1, ... (default %(default)s)')
     add('--topk', type=_positive, default=5, help='classes to name for each image (default 5)')
     add(
@@ -57,6 +57,13 @@ def make_parser() -> argparse.ArgumentParser:
     known.add_argument('--threshold', type=float, help='of the OOD score; known if at most this')
     add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='as in test.py')
     return parser
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f'expected a number of at least 0, got {number}')
+    return number
 
 
 def _positive(text: str) -> int:
@@ -98,8 +105,7 @@ def predict(args: argparse.Namespace, cfg, paths: list[str], calibration: list[s
     failures = list(dict.fromkeys([*failures, *more]))
     if ood:
         ood['threshold'] = threshold
-    num_classes = len(model.head.class_names) if ood else cfg.model.head.get('num_classes', 0)
-    names = displayed_names(cfg, args.checkpoint, num_classes)
+    names = displayed_names(model, args.checkpoint)
     rows = as_rows(predictions, names, threshold)
     print(table(rows, ood and ood['name']))
     if threshold is not None:

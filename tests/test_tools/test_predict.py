@@ -151,16 +151,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(run, folder, monkeypa
     image.save(folder / 'cut.jpg')
     (folder / 'cut.jpg').write_bytes((folder / 'cut.jpg').read_bytes()[:900])
     image.resize((700, 600)).save(folder / 'bomb.png')
+    Image.new('L', (1, 501)).save(folder / 'needle.png')
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100_000)  # Pillow refuses twice as many
     found = run(folder, '--batch-size', 2)
     assert found.status == 1
     assert [Path(row['path']).name for row in found.report['predictions']] == ['good.jpg']
     failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
-    assert set(failed) == {'bomb.png', 'cut.jpg', 'empty.png', 'text.jpg'}
+    assert set(failed) == {'bomb.png', 'cut.jpg', 'empty.png', 'needle.png', 'text.jpg'}
     assert failed['text.jpg'] == failed['empty.png'] == 'not a picture that Pillow can read'
     assert 'DecompressionBombError' in failed['bomb.png']
     assert 'truncated' in failed['cut.jpg']
-    assert '4 of the images could not be read' in found.err
+    assert 'it has 1 x 501 pixels' in failed['needle.png']
+    assert '5 of the images could not be read' in found.err
     assert all(name in found.err for name in failed)
 
 
