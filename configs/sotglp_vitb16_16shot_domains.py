@@ -17,11 +17,12 @@ Expected: not in the paper's abstract, and not run here on real weights. For com
 _base_ = './sotglp_vitb16_16shot.py'
 
 root = '{{$DATA:data}}'
-shift = dict(type='ImageNetShiftDataset', pipeline={{_base_.test_pipeline}})
+shift = dict(type='ImageNetShiftDataset')
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='EvaluationSets',
+        pipeline={{_base_.test_pipeline}},
         sets=dict(
             imagenetv2=dict(
                 **shift,

@@ -19,19 +19,17 @@ model = dict(
 )
 
 root = '{{$DATA:data}}'
-images = dict(
-    type='UnlabelledImagesDataset', data_prefix='images', pipeline={{_base_.test_pipeline}}
-)
+images = dict(type='UnlabelledImagesDataset', data_prefix='images')
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='EvaluationSets',
+        pipeline={{_base_.test_pipeline}},
         sets=dict(
             imagenet=dict(
                 type='CoOpImageNetDataset',
                 data_root=f'{root}/imagenet',
                 split='val',
-                pipeline={{_base_.test_pipeline}},
             ),
             inaturalist=dict(**images, data_root=f'{root}/iNaturalist'),
             sun=dict(**images, data_root=f'{root}/SUN'),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from .own_images import read_own_images
 
 CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
@@ -15,12 +17,13 @@ def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
     Args:
         class_names: The names themselves; the name of a list that the package knows (a file of
             ``sotglp_mm/assets/class_names``); the path of a text file, one name a line; the
-            path of a CoOp split file (``split_zhou_*.json``); or the folder or ``.csv`` file of
-            :func:`read_own_images`.
+            path of a CoOp split file (``split_zhou_*.json``); the folder or ``.csv`` file of
+            :func:`read_own_images`; or the path of a checkpoint (``.pth``) of a run, which keeps
+            the names that it was trained with.
 
     Raises:
         FileNotFoundError: It is neither a known list nor a file.
-        ValueError: There are no names, or an empty one.
+        ValueError: There are no names, or an empty one, or a checkpoint that keeps none.
     """
     names = _read_class_names(class_names) if isinstance(class_names, str) else tuple(class_names)
     if not names:
@@ -41,12 +44,43 @@ def _read_class_names(source: str) -> tuple[str, ...]:
         known = ', '.join(sorted(file.stem for file in CLASS_LISTS.glob('*.txt')))
         raise FileNotFoundError(
             f'class_names={source!r} is neither a list that the package knows ({known}) nor a '
-            'file; give the names as a list, or the path of a text file with one name a line'
+            'file; give the names as a list, or the path of a text file with one name a line. On '
+            'a machine without the data, name the checkpoint, it keeps them: '
+            'head.class_names=<checkpoint>.pth'
         )
+    if path.suffix == '.pth':
+        names = class_names_of_checkpoint(path)
+        if names is None:
+            raise ValueError(
+                f"{path} keeps no class names (meta['dataset_meta']['classes']); give "
+                'class_names as a list, or the path of a text file with one name a line'
+            )
+        return names
     text = path.read_text(encoding='utf-8')
     if path.suffix == '.json':
         return class_names_of_split(json.loads(text), path)
     return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
+    """Class names that a run of MMEngine kept in its checkpoint, in label order; None if none.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
+    try:
+        checkpoint = torch.load(path, map_location='meta', weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own kind
+        raise ValueError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error})'
+        ) from error
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    names = ((meta or {}).get('dataset_meta') or {}).get('classes')
+    return tuple(names) if names else None
 
 
 def class_difference(

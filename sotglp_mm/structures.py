@@ -4,6 +4,7 @@ Symbols (as in the paper): B images, C classes, P patches, W vision width, D joi
 K selected patches, N local prompts of a class, G shared global prompts.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -52,18 +53,28 @@ NUM_PATCHES = 'num_patches'
 """DataSample metainfo: P."""
 
 
-class ImageFeatures(NamedTuple):
-    """What an image tower says of a batch.
-
-    ``image`` comes last, because MMPretrain's heads read ``feats[-1]``: a plain
-    ``LinearClsHead`` works behind whatever returns this.
-    """
-
+class _ImageFeatures(NamedTuple):
     patches: Tensor
     """(B, P, W) behind the backbone, (B, P, D) and unit length behind the neck."""
 
     image: Tensor
     """(B, W) behind the backbone, (B, D) and unit length behind the neck."""
+
+
+class ImageFeatures(_ImageFeatures):
+    """What an image tower says of a batch: ``ImageFeatures(patches, image)``.
+
+    ``image`` comes last, because MMPretrain's heads read ``feats[-1]``: a plain
+    ``LinearClsHead`` works behind whatever returns this.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, patches: Tensor | Sequence[Tensor], image: Tensor | None = None):
+        """Also takes both in one sequence, as MMPretrain's ``MultiTaskHead`` rebuilds a tuple."""
+        if image is None:
+            patches, image = patches
+        return super().__new__(cls, patches, image)
 
 
 class TransportPlan(NamedTuple):

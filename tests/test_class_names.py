@@ -5,8 +5,13 @@ from pathlib import Path
 
 import open_clip
 import pytest
+import torch
 
-from sotglp_mm.class_names import class_names_of_split, resolve_class_names
+from sotglp_mm.class_names import (
+    class_names_of_checkpoint,
+    class_names_of_split,
+    resolve_class_names,
+)
 
 
 def test_imagenet_list_is_open_clip_s():
@@ -77,3 +82,30 @@ def test_an_unusable_name_is_pointed_at(bad):
 def test_split_files_that_are_refused(splits, culprit: str):
     with pytest.raises(ValueError, match=rf'split\.json.*{culprit}'):
         class_names_of_split(splits, Path('split.json'))
+
+
+def write_checkpoint(file: Path, **meta) -> str:
+    torch.save(dict(meta=meta, state_dict={'head.global_prompts': torch.ones(3)}), file)
+    return str(file)
+
+
+def test_a_checkpoint_keeps_the_names_of_its_run(tmp_path: Path):
+    names = ('cat', 'sea lion')
+    file = write_checkpoint(tmp_path / 'epoch_1.pth', dataset_meta=dict(classes=names))
+    assert resolve_class_names(file) == names
+
+
+def test_a_checkpoint_without_names_says_so(tmp_path: Path):
+    with pytest.raises(ValueError, match=r'bare\.pth keeps no class names'):
+        resolve_class_names(write_checkpoint(tmp_path / 'bare.pth', epoch=1))
+    with pytest.raises(ValueError, match=r'weights\.pth keeps no class names'):
+        torch.save(torch.ones(2), tmp_path / 'weights.pth')
+        resolve_class_names(str(tmp_path / 'weights.pth'))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path):
+    (tmp_path / 'text.pth').write_text('cat')
+    with pytest.raises(ValueError, match=r'text\.pth cannot be read as a checkpoint'):
+        resolve_class_names(str(tmp_path / 'text.pth'))
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        class_names_of_checkpoint(tmp_path / 'gone.pth')

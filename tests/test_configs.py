@@ -19,17 +19,27 @@ from mmpretrain.registry import (
 from sotglp_mm.engine import share_settings
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
+MIXING = sorted((REPO / 'configs' / 'mixing').glob('*.py'))
+
+
+def name_of(path) -> str:
+    return path.relative_to(REPO).as_posix()
+
+
+@pytest.fixture(params=[*CONFIGS, *MIXING], ids=lambda path: path.stem)
+def path(request):
+    return request.param
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
-def path(request):
+def path_with_our_head(request):
     return request.param
 
 
 def test_docstring_names_paper_and_command(path):
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert '2603.08347' in docstring
-    assert f'python tools/train.py configs/{path.name}' in docstring
+    assert f'python tools/train.py {name_of(path)}' in docstring
     assert 'Expected:' in docstring
 
 
@@ -52,8 +62,8 @@ def test_schedule_ends_at_zero(path):
     assert cfg.param_scheduler.T_max == cfg.train_cfg.max_epochs
 
 
-def test_builds_on_a_tiny_clip_given_in_one_line(path, tiny):
-    cfg = Config.fromfile(path)
+def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):
+    cfg = Config.fromfile(path_with_our_head)
     cfg.merge_from_dict({'clip': dict(_delete_=True, **tiny.clip)})
     share_settings(cfg)
     if 'own_data' in cfg:
@@ -68,5 +78,5 @@ def test_builds_on_a_tiny_clip_given_in_one_line(path, tiny):
 def test_model_index_lists_every_config():
     index = yaml.safe_load((REPO / 'model-index.yml').read_text())
     assert sorted(model['Config'] for model in index['Models']) == sorted(
-        f'configs/{path.name}' for path in CONFIGS
+        name_of(path) for path in [*CONFIGS, *MIXING]
     )

@@ -76,7 +76,7 @@ def use_test_time_augmentation(cfg: Config) -> None:
     ]
     flip = [*deepcopy(pipeline[:-1]), dict(type='TestTimeAug', transforms=views)]
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip)
-    tta_model = cfg.get('tta_model', dict(type='AverageClsScoreTTA'))
+    tta_model = cfg.get('tta_model', dict(type='AverageScoresTTA'))
     cfg.model = ConfigDict(**tta_model, module=cfg.model)
 
 

@@ -61,7 +61,8 @@ class DemoScenesDataset(BaseDataset):
     so what counts is local, and one part alone does not tell the class.
 
     The list of data holds seeds; an image is drawn when the item is asked for. Items have ``img``
-    (64, 64, 3) uint8 BGR, ``img_shape``, ``ori_shape``, ``gt_label``, ``sample_idx`` and
+    (64, 64, 3) uint8 BGR, ``img_shape``, ``ori_shape``, ``gt_label``, ``sample_idx``,
+    ``all_parts`` (1 if all three parts of its class are shown, else 0: a second task) and
     ``parts``, a list of ``dict(name, centre=(x, y), box=(x0, y0, x1, y1), of_class=bool)`` in
     pixels of the drawn image: transforms do not move them.
 
@@ -118,7 +119,8 @@ class DemoScenesDataset(BaseDataset):
         parts = [{**part._asdict(), 'of_class': part.name in own} for part in scene.parts]
         image = np.ascontiguousarray(scene.image[..., ::-1])
         shape = image.shape[:2]
-        return dict(img=image, img_shape=shape, ori_shape=shape, parts=parts)
+        all_parts = int(len(shown) == PARTS_PER_CLASS)
+        return dict(img=image, img_shape=shape, ori_shape=shape, parts=parts, all_parts=all_parts)
 
     def extra_repr(self) -> list[str]:
         """For ``print(dataset)``: nothing is on disk, so no path is shown."""

@@ -1,6 +1,7 @@
 """Several sets in one evaluation pass."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 
 from mmpretrain.datasets import BaseDataset
@@ -28,16 +29,22 @@ class EvaluationSets:
     Args:
         sets (dict[str, dict | BaseDataset]): Datasets, or their configs, by name, the first one
             (in-distribution, where that matters) first. Their pipelines end with ``PackInputs``.
+        pipeline (Sequence[dict], optional): Transforms of the sets whose config has no pipeline
+            of its own. It stands where MMPretrain's inferencer, and test-time augmentation, look
+            for a config's test pipeline. Defaults to None.
 
     Raises:
         ValueError: There is no set, a name cannot be part of a metric's key, or two sets differ
             in their classes.
     """
 
-    def __init__(self, sets: dict[str, dict | BaseDataset]):
+    def __init__(
+        self, sets: dict[str, dict | BaseDataset], pipeline: Sequence[dict] | None = None
+    ):
         _check_names(sets)
+        shared = {} if pipeline is None else dict(pipeline=pipeline)
         self.sets = {
-            name: DATASETS.build(each) if isinstance(each, dict) else each
+            name: DATASETS.build({**shared, **each}) if isinstance(each, dict) else each
             for name, each in sets.items()
         }
         self.full_init()
@@ -76,18 +83,24 @@ class EvaluationSets:
     def __getitem__(self, index: int) -> dict:
         name, number = self._locate(index)
         item = self.sets[name][number]
-        sample = item.get('data_samples') if isinstance(item, dict) else None
-        if not isinstance(sample, DataSample):
+        found = item.get('data_samples') if isinstance(item, dict) else None
+        samples = found if isinstance(found, list) else [found]  # a list: views of TestTimeAug
+        if not all(isinstance(sample, DataSample) for sample in samples):
             raise ValueError(
                 f"EvaluationSets: an item of set {name!r} has no 'data_samples' to write its name "
                 "in; let the set's pipeline end with dict(type='PackInputs')"
             )
+        for sample in samples:
+            self._complete(sample, name)
+        return item
+
+    def _complete(self, sample: DataSample, name: str) -> None:
+        """Write what a sample does not know of itself."""
         sample.set_field(name, SET_NAME, field_type='metainfo')
         if name in self._competing:
             sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
         if 'gt_label' not in sample:
             sample.set_gt_label([])
-        return item
 
     def get_data_info(self, index: int) -> dict:
         """Annotation of an image, as its set has it."""

@@ -1,8 +1,8 @@
 """Do head and dataset mean the same classes?"""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 from ..class_names import class_difference
 
@@ -13,7 +13,8 @@ class ClassNamesCheckHook(Hook):
 
     A label is a position in a list of names: if the lists differ, every number that a run prints
     is wrong, and nothing else would tell. Underscores count as spaces, as in prompts. Heads
-    without ``class_names`` are left alone.
+    without ``class_names`` are left alone. Under MMPretrain's ``MultiTaskHead`` the one task head
+    that has ``class_names`` is meant; where several have, the dataset's classes tell nothing.
     """
 
     def before_train(self, runner) -> None:
@@ -30,15 +31,24 @@ class ClassNamesCheckHook(Hook):
 
     @staticmethod
     def _check(runner, dataset) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        expected = getattr(getattr(model, 'head', None), 'class_names', None)
+        head = _naming_head(runner.model)
         found = dataset.metainfo.get('classes')
-        if expected is None or found is None:
+        if head is None or found is None:
             return
-        difference = class_difference(expected, found, 'the head', 'the dataset')
+        difference = class_difference(head.class_names, found, 'the head', 'the dataset')
         if difference is not None:
             raise ValueError(
-                f'{type(model.head).__name__} and {type(dataset).__name__} differ in their '
+                f'{type(head).__name__} and {type(dataset).__name__} differ in their '
                 f'classes: {difference}. Set class_names of the head to the classes of the '
                 'dataset, in its order.'
             )
+
+
+def _naming_head(model: nn.Module) -> nn.Module | None:
+    """The head that has ``class_names``; None if none has, or several have."""
+    while hasattr(model, 'module'):  # distributed training and test-time augmentation wrap it
+        model = model.module
+    head = getattr(model, 'head', None)
+    heads = [head, *getattr(head, 'task_heads', {}).values()]
+    naming = [each for each in heads if hasattr(each, 'class_names')]
+    return naming[0] if len(naming) == 1 else None

@@ -1,5 +1,6 @@
 """Registered models: frozen towers or their cached outputs, projection, prompts, allocation."""
 
+from .average_scores_tta import AverageScoresTTA
 from .cached_feature_backbone import CachedFeatureBackbone
 from .cached_feature_preprocessor import CachedFeaturePreprocessor
 from .capped_allocation_loss import CappedAllocationLoss
@@ -13,6 +14,7 @@ from .sparse_patch_selector import SparsePatchSelector
 from .uniform_allocation_loss import UniformAllocationLoss
 
 __all__ = [
+    'AverageScoresTTA',
     'CachedFeatureBackbone',
     'CachedFeaturePreprocessor',
     'CappedAllocationLoss',

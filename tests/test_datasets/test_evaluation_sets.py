@@ -196,3 +196,26 @@ def test_evaluated_by_a_runner(tiny, tmp_path: Path):
         expected |= {f'{prefix}/{name}/top1' for name in ('photos', 'drawings', 'mean')}
     assert set(found) == expected
     assert all(0 <= value <= 100 for value in found.values())
+
+
+def test_sets_without_a_pipeline_take_the_common_one(tmp_path: Path):
+    sets = write_sets(tmp_path)
+    bare = {
+        name: {k: v for k, v in each.items() if k != 'pipeline'} for name, each in sets.items()
+    }
+    own = [*PIPELINE[:1], dict(type='Resize', scale=16), PIPELINE[1]]
+    bare['photos']['pipeline'] = own
+    found = DATASETS.build(dict(type='EvaluationSets', sets=bare, pipeline=PIPELINE))
+    expected = DATASETS.build(dict(type='EvaluationSets', sets=sets))
+    assert found[0]['inputs'].shape == (3, 16, 16)
+    for i in range(STARTS['drawings'], len(expected)):
+        assert torch.equal(found[i]['inputs'], expected[i]['inputs'])
+
+
+def test_every_view_of_an_image_knows_its_set(tmp_path: Path):
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    views = dict(type='TestTimeAug', transforms=[flips, PIPELINE[1:]])
+    sets = {n: {**s, 'pipeline': [PIPELINE[0], views]} for n, s in write_sets(tmp_path).items()}
+    samples = DATASETS.build(dict(type='EvaluationSets', sets=sets))[STARTS['plants']]
+    assert [sample.set_name for sample in samples['data_samples']] == ['plants', 'plants']
+    assert all(len(sample.gt_label) == 0 for sample in samples['data_samples'])

@@ -45,6 +45,32 @@ def test_other_modes_become_three_channels(tmp_path: Path, mode: str, colour, su
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize('suffix', ['png', 'tif', 'pgm'])
+def test_grey_of_16_bits_is_scaled(tmp_path: Path, suffix: str):
+    levels = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    Image.fromarray(levels).save(tmp_path / f'deep.{suffix}')
+    found = load(tmp_path / f'deep.{suffix}')['img']
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, (levels // 256)[..., None].repeat(3, axis=-1))
+
+
+def test_orientation_is_applied(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / 'turned.png', exif=exif)
+    results = load(tmp_path / 'turned.png')
+    np.testing.assert_array_equal(results['img'], np.rot90(pixels, -1)[..., ::-1])
+    assert results['img_shape'] == (WIDTH, HEIGHT)
+
+
+def test_an_image_that_is_there_already_is_left_alone():
+    item = dict(img=np.zeros((HEIGHT, WIDTH, 3), np.uint8), gt_label=3)
+    loader = TRANSFORMS.build(dict(type='LoadImageStrict'))
+    assert loader(item) is item
+    assert set(item) == {'img', 'gt_label'}
+
+
 @pytest.mark.parametrize('content', [b'', b'this is no picture'], ids=['empty', 'text'])
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes):
     (tmp_path / 'broken.jpg').write_bytes(content)

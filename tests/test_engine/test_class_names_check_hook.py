@@ -83,3 +83,33 @@ def test_a_model_without_a_head_is_left_alone():
     runner = make_runner(['cat'], ['dog'])
     del runner.model.head
     check(runner)
+
+
+def several_tasks(*names):
+    """A model whose head has a task head for each list of names."""
+
+    def wrap(model):
+        heads = {f'task{i}': Head(each) for i, each in enumerate(names)}
+        model.head = nn.Module()
+        model.head.task_heads = nn.ModuleDict(heads)
+        return model
+
+    return wrap
+
+
+def test_of_several_tasks_the_one_with_names_is_checked():
+    check(make_runner(None, ('cat', 'dog'), wrap=several_tasks(None, ('cat', 'dog'))))
+    with pytest.raises(ValueError, match=r"label 1 is 'cow' for the head and 'dog'"):
+        check(make_runner(None, ('cat', 'dog'), wrap=several_tasks(None, ('cat', 'cow'))))
+    # two lists: the dataset's classes can be those of one of them only
+    check(make_runner(None, ('cat', 'dog'), wrap=several_tasks(('cat', 'dog'), ('day', 'night'))))
+
+
+def test_a_model_that_averages_views_is_looked_into():
+    def averaging(model):
+        wrapper = nn.Module()
+        wrapper.module = model
+        return wrapper
+
+    with pytest.raises(ValueError, match='differ in their classes'):
+        check(make_runner(('cat', 'cow'), ('cat', 'dog'), 'test', averaging), 'test')

@@ -1,0 +1,64 @@
+"""A run on a user's own images whose data is gone afterwards: config, checkpoint, predictions."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mini_configs import small_config
+from mini_runs import REPO
+from mmengine.runner import Runner
+from PIL import Image
+
+CLASSES = ('red fox', 'green frog', 'blue whale')  # a folder each; sorted, they are labels 2, 1, 0
+CHANNELS = dict(zip(CLASSES, range(3)))
+
+
+class OwnRun(NamedTuple):
+    config: Path
+    checkpoint: Path
+    images: Path
+    """The test images, where the config does not look for them."""
+
+    expected: dict[str, np.ndarray]
+    """Probabilities in testing, by path below ``images``."""
+
+
+def picture(channel: int, seed: int, size: tuple[int, int] = (70, 60)) -> np.ndarray:
+    """(H, W, 3) uint8 RGB noise that is strong in one channel."""
+    pixels = np.random.default_rng(seed).integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
+    pixels[..., channel] += 150
+    return pixels
+
+
+def write_photos(root: Path) -> None:
+    for split, count in {'train': 4, 'test': 3}.items():
+        for name, channel in CHANNELS.items():
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(picture(channel, 10 * channel + i + 100 * len(split)))
+                image.save(root / split / name / f'{i}.jpg')
+
+
+def train_own(folder: Path, clip: dict) -> OwnRun:
+    """Train, test, and take the data away."""
+    photos = folder / 'photos'
+    write_photos(photos)
+    base = folder / 'own.py'
+    base.write_text(
+        f'_base_ = {str(REPO / "configs" / "sotglp_vitb16_16shot_own.py")!r}\n'
+        f'own_data = {str(photos)!r}\n'
+    )
+    cfg = small_config(base, folder, folder / 'run', clip)
+    assert cfg.model.head.class_names == str(photos)
+    cfg.dump(folder / 'config.py')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    expected = {}
+    runner.model.eval()
+    for batch in runner.build_dataloader(cfg.test_dataloader):
+        for sample in runner.model.test_step(batch):
+            name = str(Path(sample.img_path).relative_to(photos / 'test'))
+            expected[name] = sample.pred_score.numpy()
+    photos.rename(folder / 'elsewhere')
+    checkpoint = folder / 'run' / 'epoch_1.pth'
+    return OwnRun(folder / 'config.py', checkpoint, folder / 'elsewhere' / 'test', expected)

@@ -1,0 +1,185 @@
+"""Our parts with MMPretrain's heads, losses and test-time augmentation: each config runs."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mini_runs import REPO
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpretrain.models.losses import LabelSmoothLoss
+from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.structures import DataSample
+from PIL import Image
+from torch.nn.functional import cross_entropy
+
+from sotglp_mm.datasets.demo_scenes_dataset import CLASS_NAMES
+from sotglp_mm.structures import ImageFeatures
+
+sys.path.insert(0, str(REPO / 'tools'))
+import predict
+import test as test_tool
+
+CONFIGS = REPO / 'configs' / 'mixing'
+PROMPTS = {'global_prompts', 'local_prompts'}
+LEARNED = {
+    'linear_probe': {'head.fc.weight', 'head.fc.bias'},
+    'linear_behind_neck': {'head.fc.weight', 'head.fc.bias'},
+    'multi_task': {
+        *(f'head.task_heads.scene.{name}' for name in PROMPTS),
+        *(f'head.task_heads.complete.fc.{name}' for name in ('weight', 'bias')),
+        'neck.local_projection.weight',
+    },
+    'label_smooth': {*(f'head.{name}' for name in PROMPTS), 'neck.local_projection.weight'},
+    'test_time_augmentation': {
+        *(f'head.{name}' for name in PROMPTS),
+        'neck.local_projection.weight',
+    },
+}
+BRANCHES = {'accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1'}
+MEASURED = {
+    'linear_probe': {'accuracy/top1', 'accuracy/top5', 'accuracy/mean_class'},
+    'linear_behind_neck': {'accuracy/top1', 'accuracy/top5', 'accuracy/mean_class'},
+    'multi_task': {*(f'scene_{name}' for name in BRANCHES), 'complete_accuracy/top1'},
+    'label_smooth': BRANCHES,
+    'test_time_augmentation': BRANCHES,
+}
+
+
+def small(name: str, work_dir: Path) -> Config:
+    """A config of mixing, cut down to 4 shots, an epoch and two test images of each class."""
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.work_dir = str(work_dir)
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.train_dataloader.dataset.num_shots = 4
+    cfg.train_dataloader.batch_size = 16
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.update(split='val', indices=list(range(0, 288, 6)))
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """``trained(name)``: the folder of a run of a config, and what it measured at its end."""
+    done = {}
+
+    def run(name: str) -> tuple[Path, dict]:
+        if name not in done:
+            folder = tmp_path_factory.mktemp(name)
+            runner = Runner.from_cfg(small(name, folder))
+            runner.train()
+            done[name] = folder, runner.test()
+        return done[name]
+
+    return run
+
+
+@pytest.mark.parametrize('name', LEARNED)
+def test_trains_and_its_checkpoint_measures_the_same(trained, name: str, tmp_path: Path):
+    folder, metrics = trained(name)
+    assert MEASURED[name] <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+    checkpoint = torch.load(folder / 'epoch_1.pth', weights_only=True)
+    assert set(checkpoint['state_dict']) == LEARNED[name]
+    cfg = small(name, tmp_path)
+    cfg.load_from = str(folder / 'epoch_1.pth')
+    assert Runner.from_cfg(cfg).test() == metrics
+
+
+def test_a_linear_probe_learns_from_four_shots(trained):
+    assert trained('linear_probe')[1]['accuracy/top1'] > 15  # chance is 4 %
+
+
+def test_predict_names_the_classes_of_a_linear_head(trained, tmp_path, capsys):
+    Image.new('RGB', (80, 64), 'red').save(tmp_path / 'red.png')
+    checkpoint = trained('linear_probe')[0] / 'epoch_1.pth'
+    arguments = [str(CONFIGS / 'linear_probe.py'), str(checkpoint), str(tmp_path)]
+    assert predict.main([*arguments, '--num-workers', '0']) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row[1] in CLASS_NAMES
+    assert predict.main([*arguments, '--ood', 'mcm']) == 2
+    assert 'LinearClsHead has no OOD score' in capsys.readouterr().err
+
+
+def test_two_tasks_have_their_labels():
+    cfg = Config.fromfile(CONFIGS / 'multi_task.py')
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    plain = DATASETS.build({**cfg.val_dataloader.dataset, 'pipeline': []})
+    complete = []
+    for index in range(0, 960, 40):
+        item = dataset[index]
+        assert set(item) == {'inputs', 'data_samples'}
+        assert int(item['data_samples'].scene.gt_label) == index // 40
+        complete.append(int(item['data_samples'].complete.gt_label))
+        own = [part for part in plain[index]['parts'] if part['of_class']]
+        assert complete[-1] == (len(own) == 3)
+    assert set(complete) == {0, 1}
+
+
+def test_each_task_alone_has_the_loss_it_has_in_both():
+    """MultiTaskHead picks the images of a task out of the features, by rebuilding the tuple."""
+    model = MODELS.build(Config.fromfile(CONFIGS / 'multi_task.py').model)
+    head = model.head.task_heads['complete']
+    feats = ImageFeatures(torch.randn(3, 64, 128), torch.randn(3, 128))
+    dataset = DATASETS.build(Config.fromfile(CONFIGS / 'multi_task.py').val_dataloader.dataset)
+    samples = [dataset[index]['data_samples'] for index in range(3)]
+    del samples[1].complete
+    losses = model.head.loss(feats, samples)
+    assert losses['complete_mask_size'] == 2
+    assert losses['scene_mask_size'] == 3
+    labels = torch.cat([samples[i].complete.gt_label for i in (0, 2)])
+    expected = cross_entropy(head.fc(feats.image[[0, 2]]), labels)
+    torch.testing.assert_close(losses['complete_loss'], expected)
+
+
+def test_classes_are_checked_under_several_tasks(tmp_path: Path):
+    cfg = small('multi_task', tmp_path)
+    cfg.model.head.task_heads.scene.class_names = [*CLASS_NAMES[:-1], 'other']
+    with pytest.raises(ValueError, match=r"label 23 is 'other' for the head and 'drupan'"):
+        Runner.from_cfg(cfg).train()
+
+
+def test_smoothing_is_of_the_global_branch():
+    model = MODELS.build(Config.fromfile(CONFIGS / 'label_smooth.py').model)
+    assert isinstance(model.head.loss_module, LabelSmoothLoss)
+    feats = model.neck(model.backbone(torch.randn(2, 3, 64, 64)))
+    samples = [DataSample().set_gt_label(label) for label in (3, 5)]
+    torch.manual_seed(0)  # of prompt dropout
+    losses = model.head.loss(feats, samples)
+    torch.manual_seed(0)
+    text = model.head._encode(model.head.global_prompts)
+    logits = model.head.towers.logit_scale * model.head._train_global_scores(feats.image, text)
+    expected = cross_entropy(logits, torch.tensor([3, 5]), label_smoothing=0.1)
+    torch.testing.assert_close(losses['loss_global'], expected, rtol=1e-4, atol=0)
+    plain = MODELS.build(Config.fromfile(REPO / 'configs' / 'sotglp_demo_16shot.py').model).head
+    plain.load_state_dict(model.head.state_dict())
+    torch.testing.assert_close(losses['loss_local'], plain.loss(feats, samples)['loss_local'])
+
+
+def test_views_are_averaged(trained, tmp_path: Path):
+    """--tta, and what it should be: the mean of the four views' scores, branches included."""
+    cfg = small('test_time_augmentation', tmp_path)
+    cfg.load_from = str(trained('test_time_augmentation')[0] / 'epoch_1.pth')
+    cfg.model.head.ood_methods = ['mcm']
+    test_tool.use_test_time_augmentation(cfg)
+    runner = Runner.from_cfg(cfg)
+    assert set(runner.test()) >= BRANCHES
+    batch = next(iter(runner.test_dataloader))
+    assert len(batch['inputs']) == 4
+    merged = runner.model.test_step(batch)
+    views = [
+        runner.model.module.test_step({key: value[i] for key, value in batch.items()})
+        for i in range(4)
+    ]
+    views = [[sample.clone() for sample in view] for view in views]
+    for field in ('pred_score', 'pred_score_global', 'pred_score_local', 'ood_mcm'):
+        expected = torch.stack([view[0].get(field) for view in views]).mean(dim=0)
+        torch.testing.assert_close(merged[0].get(field), expected)
+        assert not torch.equal(views[0][0].get(field), views[1][0].get(field))
+    for sample in merged:
+        assert sample.pred_label == sample.pred_score.argmax()

@@ -1,0 +1,262 @@
+"""``predict.py``: the predictions of testing, names without data, odd pictures, known or not."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mini_own import CHANNELS, OwnRun, picture, train_own
+from mini_runs import REPO, run_tool
+from PIL import Image
+
+sys.path.insert(0, str(REPO / 'tools'))
+import predict
+from _predict_run import threshold_at_tpr
+
+NAMES = sorted(CHANNELS)
+EXIF_ORIENTATION = 0x0112
+
+
+@pytest.fixture(scope='module')
+def own(tiny, tmp_path_factory) -> OwnRun:
+    return train_own(tmp_path_factory.mktemp('own'), tiny.clip)
+
+
+class Run:
+    """Exit status, what was printed, what --out has."""
+
+    def __init__(self, own: OwnRun, out: Path, capsys, *arguments):
+        command = [own.config, own.checkpoint, *arguments, '--num-workers', 0, '--device', 'cpu']
+        self.status = predict.main([str(x) for x in (*command, '--out', out)])
+        self.out, self.err = capsys.readouterr()
+        self.report = json.loads(out.read_text()) if out.exists() else None
+
+    def of(self, name: str) -> dict:
+        return next(row for row in self.report['predictions'] if row['path'].endswith(name))
+
+
+@pytest.fixture
+def run(own, tmp_path, capsys):
+    return lambda *arguments: Run(own, tmp_path / 'out.json', capsys, *arguments)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / 'pictures').mkdir()
+    return tmp_path / 'pictures'
+
+
+def test_the_same_predictions_as_testing_and_the_names_of_the_checkpoint(own, run):
+    found = run(own.images, '--batch-size', 4)
+    assert found.status == 0
+    assert found.report['classes'] == NAMES
+    assert len(found.report['predictions']) == len(own.expected) == 9
+    for row in found.report['predictions']:
+        expected = own.expected[str(Path(row['path']).relative_to(own.images))]
+        assert row['label'] == row['top'][0]['label'] == NAMES[expected.argmax()]
+        by_name = {each['label']: each['probability'] for each in row['top']}
+        np.testing.assert_allclose([by_name[name] for name in NAMES], expected, atol=1e-5)
+        assert row['probability'] == max(by_name.values())
+        assert 'known' not in row
+
+
+def test_the_command_line_prints_a_table_and_no_warning(own, tmp_path):
+    arguments = [own.config, own.checkpoint, own.images, '--num-workers', 1, '--topk', 2]
+    done = run_tool(['predict.py', *arguments], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'warn' not in (done.stdout + done.stderr).lower()
+    lines = done.stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith('image '))
+    assert lines[start].split() == ['image', 'label', 'prob.', 'gl_mcm_T1', 'next']
+    rows = lines[start + 2 :]
+    assert len(rows) == 9
+    column = lines[start].index('prob.')
+    assert all(row[column : column + 2] == '0.' for row in rows), 'columns are not aligned'
+    assert '9/9' in done.stderr  # progress
+
+
+def test_files_folders_and_globs_each_image_once(own, run):
+    fox = own.images / 'red fox'
+    found = run(fox / '1.jpg', fox, f'{own.images}/**/2.jpg')
+    assert [row['path'].removeprefix(str(own.images)) for row in found.report['predictions']] == [
+        '/red fox/1.jpg',
+        '/red fox/0.jpg',
+        '/red fox/2.jpg',
+        '/blue whale/2.jpg',
+        '/green frog/2.jpg',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('gone.jpg', 'gone.jpg does not exist'),
+        ('*.tiff', "no file matches '"),
+        ('', 'holds no image; images end with .jpg'),
+    ],
+)
+def test_nothing_to_predict_is_named(run, folder, name: str, message: str):
+    (folder / 'notes.txt').write_text('no image')
+    found = run(f'{folder}/{name}')
+    assert found.status == 2
+    assert message in found.err
+    assert found.report is None
+
+
+def write_kinds(folder: Path, pixels: np.ndarray) -> dict[str, Image.Image]:
+    """Files of every kind, and what Pillow's users take each of them to show."""
+    image = Image.fromarray(pixels)
+    grey = image.convert('L')
+    kinds = {
+        'grey.png': grey,
+        'cmyk.tif': image.convert('CMYK'),
+        'palette.png': image.convert('P'),
+        'alpha.png': image.convert('RGBA'),
+        'thin.png': image.crop((0, 0, 1, 60)),
+    }
+    for name, each in kinds.items():
+        each.save(folder / name)
+    deep = np.asarray(grey).astype(np.uint16) * 257
+    Image.fromarray(deep).save(folder / 'deep.png')
+    Image.fromarray(deep).save(folder / 'deep.tif')
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6  # turn by 90 degrees clockwise to look at it
+    image.transpose(Image.Transpose.ROTATE_90).save(folder / 'turned.png', exif=exif)
+    kinds |= {'deep.png': grey, 'deep.tif': grey, 'turned.png': image}
+    return kinds
+
+
+def test_every_kind_of_picture_is_what_it_looks_like(run, folder):
+    kinds = write_kinds(folder, picture(channel=1, seed=5))
+    plain = folder / 'plain'
+    plain.mkdir()
+    for name, image in kinds.items():
+        image.convert('RGB').save(plain / f'{name}.png')
+    found = run(folder)
+    assert found.status == 0, found.err
+    assert len(found.report['predictions']) == 2 * len(kinds)
+    for name in kinds:
+        expected = {each['label']: each['probability'] for each in found.of(f'{name}.png')['top']}
+        by_name = {each['label']: each['probability'] for each in found.of(f'/{name}')['top']}
+        assert by_name == pytest.approx(expected, abs=1e-5), name
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(run, folder, monkeypatch):
+    image = Image.fromarray(picture(channel=0, seed=1))
+    image.save(folder / 'good.jpg')
+    (folder / 'text.jpg').write_text('no picture')
+    (folder / 'empty.png').touch()
+    image.save(folder / 'cut.jpg')
+    (folder / 'cut.jpg').write_bytes((folder / 'cut.jpg').read_bytes()[:900])
+    image.resize((700, 600)).save(folder / 'bomb.png')
+    Image.new('L', (1, 501)).save(folder / 'needle.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100_000)  # Pillow refuses twice as many
+    found = run(folder, '--batch-size', 2)
+    assert found.status == 1
+    assert [Path(row['path']).name for row in found.report['predictions']] == ['good.jpg']
+    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
+    assert set(failed) == {'bomb.png', 'cut.jpg', 'empty.png', 'needle.png', 'text.jpg'}
+    assert failed['text.jpg'] == failed['empty.png'] == 'not a picture that Pillow can read'
+    assert 'DecompressionBombError' in failed['bomb.png']
+    assert 'truncated' in failed['cut.jpg']
+    assert 'it has 1 x 501 pixels' in failed['needle.png']
+    assert '5 of the images could not be read' in found.err
+    assert all(name in found.err for name in failed)
+
+
+def test_nothing_but_broken_images(run, folder):
+    (folder / 'text.jpg').write_text('no picture')
+    found = run(folder)
+    assert found.status == 1
+    assert 'no image could be read' in found.out
+
+
+def test_a_threshold_from_images_of_known_classes(own, run):
+    found = run(own.images, '--calibrate', own.images)
+    ood = found.report['ood']
+    scores = [row['ood_score'] for row in found.report['predictions']]
+    assert (ood['method'], ood['temperature'], ood['name']) == ('gl_mcm', 1.0, 'gl_mcm_T1')
+    # of 9 images, 95 % are all: the largest score
+    assert ood['threshold'] == pytest.approx(max(scores), abs=1e-6)
+    assert ood['calibration'] == dict(images=9, asked=0.95, accepted=1.0)
+    assert 'accepts 95% of 9 images' in found.out
+
+
+def test_a_given_threshold_and_another_score(own, run):
+    tau = ['--cfg-options', 'model.head.ood_tau=0.5']
+    scores = sorted(
+        row['ood_score'] for row in run(own.images, '--ood', 'mcm', *tau).report['predictions']
+    )
+    middle = (scores[3] + scores[4]) / 2
+    found = run(own.images, '--ood', 'mcm', f'--threshold={middle}', *tau)
+    known = [row['known'] for row in found.report['predictions']]
+    assert sum(known) == 4
+    assert all(row['known'] == (row['ood_score'] <= middle) for row in found.report['predictions'])
+    assert f'known: mcm_T0.5 <= {middle:.6g}' in found.out
+    assert found.out.count('  unknown') == 5
+
+
+@pytest.mark.parametrize(('count', 'place'), [(1, 0), (10, 9), (20, 18), (40, 37), (1000, 949)])
+def test_the_threshold_is_the_smallest_score_that_accepts_enough(count: int, place: int):
+    scores = np.random.default_rng(count).permutation(count).tolist()
+    assert threshold_at_tpr(scores) == place  # scores are 0, 1, ...: a score is its place
+
+
+def test_csv_has_a_line_for_each_image(own, folder):
+    (folder / 'text.jpg').write_text('no picture')
+    out = folder / 'new' / 'found.csv'
+    arguments = [own.config, own.checkpoint, own.images, folder, '--out', out, '--topk', 2]
+    arguments += ['--threshold', 0, '--num-workers', 0]
+    assert predict.main([str(argument) for argument in arguments]) == 1
+    with out.open(newline='', encoding='utf-8') as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == [
+        *('path', 'label', 'probability', 'ood_gl_mcm_T1', 'known', 'label_2', 'probability_2'),
+        'error',
+    ]
+    assert len(lines) == 10
+    assert lines[-1]['error'] == 'not a picture that Pillow can read'
+    assert {line['known'] for line in lines[:-1]} == {'known'}
+    assert float(lines[0]['probability']) > float(lines[0]['probability_2'])
+
+
+def test_another_model_than_the_checkpoint_s_is_refused(own, run):
+    options = 'model.head.num_local_prompts=0'
+    found = run(own.images, '--cfg-options', options)
+    assert found.status == 2  # the checkpoint has local prompts: another model
+    assert 'head.local_prompts' in found.err
+    found = run(own.images, '--ood', 'gl_mcm', '--cfg-options', options)
+    assert 'num_local_prompts=0' in found.err
+
+
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        ("test_dataloader = dict(dataset=dict(type='CachedFeatureDataset'))", 'cached features'),
+        (
+            "model = dict(head=dict(type='MultiTaskHead', task_heads=dict(a=1, b=2)))",
+            'several (a, b)',
+        ),
+        ("test_dataloader = dict(dataset=dict(_delete_=True, type='X'))", 'has no pipeline'),
+    ],
+)
+def test_configs_that_cannot_predict_images_are_refused(own, capsys, tmp_path, lines, message):
+    config = tmp_path / 'other.py'
+    config.write_text(f'_base_ = {str(own.config)!r}\n{lines}\n')
+    other = own._replace(config=config)
+    found = Run(other, tmp_path / 'out.json', capsys, own.images)
+    assert found.status == 2
+    assert found.report is None
+    assert message in found.err
+
+
+@pytest.mark.parametrize('content', [None, 'no checkpoint'])
+def test_a_bad_checkpoint_is_named(own, capsys, tmp_path, content):
+    bad = tmp_path / 'bad.pth'
+    if content:
+        bad.write_text(content)
+    found = Run(own._replace(checkpoint=bad), tmp_path / 'out.json', capsys, own.images)
+    assert found.status == 2
+    assert 'bad.pth' in found.err
