@@ -97,7 +97,10 @@ class Allocation(NamedTuple):
     """How the selected patches of one class are divided, one class for each image of a batch."""
 
     support: Tensor
-    """int64 (B, K), the selected patches: indices into P, row by row from the top left."""
+    """int64 (B, K), the selected patches: indices into P, row by row from the top left.
+
+    (B, K, N) where every prompt has its own.
+    """
 
     plan: Tensor
     """(B, K, N), which part of the mass goes from which patch to which prompt; sums to 1."""

@@ -70,22 +70,25 @@ def colour_of(prompt: int) -> str:
     return EVEN if prompt < 0 else COLOURS[prompt % len(COLOURS)]
 
 
-def opacity(strength: np.ndarray, num_prompts: int) -> np.ndarray:
+def opacity(share: np.ndarray, num_prompts: int) -> np.ndarray:
     """Of a patch of which a prompt gets a part: none 0, an even share about 0.5, all 0.95.
 
     Steepest around an even share, because plans differ there.
     """
-    even_shares = np.clip(strength, 0, 1) * num_prompts
+    even_shares = np.clip(share, 0, 1) * num_prompts
     return 0.95 * (1 - np.exp(-0.7 * even_shares)) / (1 - np.exp(-0.7 * num_prompts))
 
 
 def winner_opacity(plan: ClassPlan) -> np.ndarray:
-    """(K,): how clearly one prompt gets the patch; 0.2 where all get the same, up to 0.95."""
+    """(K,): how clearly one prompt gets the patch; 0.2 where all get the same, up to 0.95.
+
+    Less where the patch has less mass than others.
+    """
     even = 1 / plan.plan.shape[1]
     if even == 1:
-        return np.full(len(plan.support), 0.95)
-    beyond = np.clip((plan.strength.max(axis=1) - even) / (1 - even), 0, 1)
-    return 0.2 + 0.75 * beyond**0.5
+        return 0.95 * plan.fullness
+    beyond = np.clip((plan.share.max(axis=1) - even) / (1 - even), 0, 1)
+    return (0.2 + 0.75 * beyond**0.5) * plan.fullness
 
 
 def _new_figure(size: tuple[float, float]):
@@ -144,7 +147,6 @@ def _draw_parts(axes, parts, colour: str = 'white') -> None:
 
 def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
     _draw_pale(axes, picture.image)
-    strongest = plan.strength.max(axis=1)
     for patch, prompt, alpha in zip(plan.support, plan.winner, winner_opacity(plan)):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
     _draw_parts(axes, picture.parts)
@@ -155,14 +157,16 @@ def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
     ]
     name = short_name(picture, plan.label, 30)
     title = f'{name} ({" and ".join(said)})' if said else name
-    shares = f'largest share {100 * strongest.mean():.0f} % (even {100 / plan.plan.shape[1]:.0f})'
-    count = f'{len(plan.support)} of {np.prod(picture.grid)} patches'
+    even = 100 / plan.plan.shape[1]
+    shares = f'largest share {100 * plan.largest_share:.0f} % (even {even:.0f})'
+    in_use = (plan.fullness > 0.01).sum()  # capped transport leaves patches out
+    count = f'{in_use} of {np.prod(picture.grid)} patches'
     axes.set_title(f'{title}\n{count}, {shares}', fontsize=7.5)
 
 
 def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:
     _draw_pale(axes, picture.image)
-    opacities = opacity(plan.strength[:, prompt], plan.plan.shape[1])
+    opacities = opacity(plan.share[:, prompt], plan.plan.shape[1]) * plan.fullness
     for patch, alpha in zip(plan.support, opacities):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=0.4)
     for spine in axes.spines.values():

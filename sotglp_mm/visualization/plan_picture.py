@@ -22,10 +22,20 @@ class ClassPlan(NamedTuple):
     """(K, N), their cosines."""
 
     @property
-    def strength(self) -> np.ndarray:
-        """(K, N) in [0, 1]: mass, in units of what a patch has (of the fullest one)."""
-        mass = np.asarray(self.plan, dtype=float)
-        return mass / max(mass.sum(axis=1).max(), 1e-12)
+    def fullness(self) -> np.ndarray:
+        """(K,) in [0, 1]: mass of each patch, in units of the fullest one; 1 where balanced."""
+        of_patch = self.plan.sum(axis=1)
+        return of_patch / max(of_patch.max(), 1e-12)
+
+    @property
+    def share(self) -> np.ndarray:
+        """(K, N) in [0, 1]: which part of a patch's mass each prompt gets; rows sum to 1."""
+        return self.plan / np.maximum(self.plan.sum(axis=1, keepdims=True), 1e-12)
+
+    @property
+    def largest_share(self) -> float:
+        """What the best prompt gets of a patch, in the mean over the mass."""
+        return float(self.plan.max(axis=1).sum() / max(self.plan.sum(), 1e-12))
 
     @property
     def winner(self) -> np.ndarray:
@@ -33,15 +43,38 @@ class ClassPlan(NamedTuple):
 
         That is where no prompt gets 5 % more than an even share (a uniform plan: everywhere).
         """
-        mass = np.asarray(self.plan, dtype=float)
-        even = mass.sum(axis=1) / mass.shape[1]
-        return np.where(mass.max(axis=1) > 1.05 * even, mass.argmax(axis=1), -1)
+        share = self.share
+        clear = share.max(axis=1) > 1.05 / share.shape[1]
+        return np.where(clear, share.argmax(axis=1), -1)
 
     @property
     def cosine(self) -> np.ndarray:
         """(N,): for each prompt the mean cosine with its patches, weighted by the plan."""
-        mass = np.asarray(self.plan, dtype=float)
+        mass = self.plan
         return (mass * self.similarity).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-12)
+
+
+def class_plan(
+    label: int, support: np.ndarray, plan: np.ndarray, similarity: np.ndarray
+) -> ClassPlan:
+    """Also of supports that prompts have of their own: a row for each patch that any one has.
+
+    Args:
+        label: Of the class.
+        support: int (K,), shared, or (K, N), one for each prompt.
+        plan: (K, N).
+        similarity: (K, N).
+    """
+    plan, similarity = np.asarray(plan, dtype=float), np.asarray(similarity, dtype=float)
+    if support.ndim == 1:
+        return ClassPlan(label, support, plan, similarity)
+    used = plan > 0  # a prompt may leave out the last ones of its support
+    patches = np.unique(support[used])
+    rows = np.searchsorted(patches, support[used])
+    places = rows, np.nonzero(used)[1]
+    mass, cosines = np.zeros((2, len(patches), plan.shape[1]))
+    mass[places], cosines[places] = plan[used], similarity[used]
+    return ClassPlan(label, patches, mass, cosines)
 
 
 class PlanPicture(NamedTuple):

@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
-from .plan_picture import ClassPlan, PlanPicture, patch_grid
+from .plan_picture import PlanPicture, class_plan, patch_grid
 
 CHOICES = ('both', 'predicted', 'true')
 BRANCHES = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
@@ -117,7 +117,7 @@ def _plans(head: nn.Module, feats: ImageFeatures, wanted: list[list[int]]) -> li
     repeated = ImageFeatures(patches=feats.patches[rows], image=feats.image[rows])
     found = head.allocation(repeated, torch.tensor(labels, device=feats.patches.device))
     arrays = [part.cpu().numpy() for part in found]
-    plans = [ClassPlan(label, *parts) for label, *parts in zip(labels, *arrays)]
+    plans = [class_plan(label, *parts) for label, *parts in zip(labels, *arrays)]
     return [tuple(p for p, r in zip(plans, rows) if r == row) for row in range(len(wanted))]
 
 

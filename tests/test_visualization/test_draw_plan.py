@@ -14,7 +14,7 @@ from sotglp_mm.visualization.draw_plan import (
     plan_figure,
     winner_opacity,
 )
-from sotglp_mm.visualization.plan_picture import patch_grid
+from sotglp_mm.visualization.plan_picture import class_plan, patch_grid
 
 LONG = 'a greater Swiss mountain dog of a kind with a very_long $name$ no. '
 
@@ -209,3 +209,30 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     with pytest.raises(ImportError, match=r"pip install '\.\[plot\]'"):
         draw_plan(make_picture())
+
+
+def test_supports_of_their_own():
+    """Prompt 0 has patches 7 and 3, prompt 1 has 3 and, without mass, 9."""
+    support = np.array([[7, 3], [3, 9]])
+    plan = np.array([[0.25, 0.5], [0.25, 0.0]])
+    similarity = np.array([[0.4, 0.6], [0.8, 0.1]])
+    merged = class_plan(5, support, plan, similarity)
+    assert merged.label == 5
+    assert merged.support.tolist() == [3, 7]
+    assert merged.plan.tolist() == [[0.25, 0.5], [0.25, 0.0]]
+    assert merged.cosine == pytest.approx([0.6, 0.6])
+    assert merged.winner.tolist() == [1, 0]
+    assert merged.fullness == pytest.approx([1, 1 / 3])
+    assert merged.largest_share == pytest.approx(0.75)
+    assert (
+        '2 of 64 patches, largest share 75 % (even 50)'
+        in Drawn(make_picture(plans=(merged,))).words()
+    )
+
+
+def test_patches_that_a_plan_leaves_out_stay_pale():
+    plan = np.array([[1.0, 0.0], [0.0, 0.0]])
+    drawn = Drawn(make_picture(plans=(class_plan(0, np.array([9, 36]), plan, plan),)))
+    assert np.abs(drawn.at_patch(1, 9) - to_rgb(COLOURS[0])).max() < 0.06
+    assert np.ptp(drawn.at_patch(1, 36)) < 0.01
+    assert '1 of 64 patches' in drawn.words()

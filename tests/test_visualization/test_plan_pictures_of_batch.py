@@ -9,7 +9,7 @@ from mini_pictures import demo_batch, demo_config, demo_model
 from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
 
-from sotglp_mm.visualization import classifier_problem, pictures_of_batch
+from sotglp_mm.visualization import classifier_problem, draw_plan, pictures_of_batch
 from sotglp_mm.visualization.plan_pictures_of_batch import seen_images
 
 
@@ -52,6 +52,30 @@ def test_plans_and_scores_are_the_model_s(model, batch, predictions):
         np.testing.assert_allclose(plan.plan, expected.plan[row], rtol=1e-4)
         np.testing.assert_array_equal(picture.scores['local'], sample.pred_score_local)
         np.testing.assert_array_equal(picture.scores['combined'], sample.pred_score)
+
+
+@pytest.mark.parametrize(
+    ('selector', 'loss'),
+    [
+        (
+            dict(type='PromptPatchSelector', k=[2, 3, 4, 5]),
+            dict(type='UniformAllocationLoss', k=[2, 3, 4, 5]),
+        ),
+        (dict(type='SparsePatchSelector', k=30), dict(type='CappedAllocationLoss', capacity=8)),
+        (dict(type='SparsePatchSelector'), dict(type='UniformAllocationLoss')),
+    ],
+)
+def test_every_kind_of_allocation_is_drawn(batch, selector: dict, loss: dict):
+    settings = demo_config().model
+    settings.head.selector, settings.head.local_loss = selector, loss
+    other = MODELS.build(settings).eval()
+    with torch.no_grad():
+        predictions = other.test_step(batch)
+    for picture in pictures_of_batch(other, batch['inputs'], predictions):
+        for plan in picture.plans:
+            assert plan.plan.sum() == pytest.approx(1, abs=1e-3)
+            assert len(set(plan.support.tolist())) == len(plan.support) == len(plan.plan)
+    assert draw_plan(picture).std() > 10
 
 
 def test_whose_plans(model, batch):
