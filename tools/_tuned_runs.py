@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from _demo_runs import DemoRun, run_all
 
-LEARNING_RATES = (0.03, 0.1, 0.3)
+LEARNING_RATES = (0.03, 0.1, 0.3, 1.0)
 """What every variant is tuned over, with one seed, on validation images."""
 
 EPOCHS = {'scenes': 20, 'digits': 30}
