@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo compare test lint clean
 
 demo: $(VENV)/.standalone
 	$(BIN)/python tools/demo.py
+
+# methods side by side, some 20 minutes on two cores
+compare: $(VENV)/.standalone
+	$(BIN)/python tools/compare.py
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest

@@ -186,7 +186,10 @@ def _make_features(runs: list[DemoRun], root: Path, workers: int) -> None:
 
 def _extract(folder: Path, run: DemoRun) -> None:
     arguments = [DATA_CONFIGS[run.dataset], '--out', folder, '--views', VIEWS, '--workers', 0]
-    arguments += ['--cfg-options', f'train_dataloader.dataset.seed={run.seed}']
+    # only training reads features; tests draw their images
+    options = [f'train_dataloader.dataset.seed={run.seed}']
+    options += [f'{name}_dataloader=None' for name in ('val', 'test')]
+    arguments += ['--cfg-options', *options]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         extract_features.main([str(each) for each in arguments])
     (folder / '.done').touch()
