@@ -30,7 +30,7 @@ THIRD_PARTY = {
     'feature_cache': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
-    'datasets': STACK | {'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
+    'datasets': STACK | {'torch', 'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
     'evaluation': STACK | {'torch', 'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
     'visualization': STACK | {'torch', 'numpy', 'matplotlib'},

@@ -7,6 +7,7 @@ from .empty_epoch_hook import EmptyEpochHook
 from .few_shot_record_hook import FewShotRecordHook
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
+from .random_state_hook import RandomStateHook
 from .read_config import read_config
 from .share_settings import share_settings
 
@@ -17,6 +18,7 @@ __all__ = [
     'FewShotRecordHook',
     'LearnedParametersHook',
     'PlainCheckpointHook',
+    'RandomStateHook',
     'prepare_cpu_processes',
     'read_config',
     'share_settings',
