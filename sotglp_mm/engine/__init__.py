@@ -1,17 +1,21 @@
 """Hooks and wrappers that check or serve a run."""
 
+from .atomic_local_backend import AtomicLocalBackend
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .empty_epoch_hook import EmptyEpochHook
 from .few_shot_record_hook import FewShotRecordHook
+from .latest_checkpoint import latest_checkpoint
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
 from .read_config import read_config
 from .share_settings import share_settings
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
+    'AtomicLocalBackend',
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
     'EmptyEpochHook',
@@ -19,6 +23,8 @@ __all__ = [
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'RandomStateHook',
+    'WholeCheckpointHook',
+    'latest_checkpoint',
     'prepare_cpu_processes',
     'read_config',
     'share_settings',
