@@ -59,7 +59,9 @@ def losses(work_dir: Path) -> dict[int, dict]:
     """What was logged at each training step, without times; of all runs in a work dir."""
     rows = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
+        for line in file.read_text().splitlines(keepends=True):
+            if not line.endswith('\n'):
+                break  # its process was killed while it wrote
             row = json.loads(line)
             if 'loss' in row:
                 step = {key: value for key, value in row.items() if key not in TIMES}
