@@ -35,6 +35,8 @@ from sotglp_mm.engine import atomic_local_backend, latest_checkpoint
 SLOW = 0.1
 """Seconds that a write is made to last, so that kills can hit it."""
 
+EPOCHS = 10
+
 
 def write_slowly(file, data: bytes) -> None:
     """Half of the bytes on the disk, and a pause."""
@@ -144,13 +146,13 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = args.folder or Path(tempfile.mkdtemp(prefix='kill_runs_'))
     write_images(folder / 'dtd')
-    config = trust_config(folder, Released(FIXTURES[0], folder).clip)
+    config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
     times = undisturbed(config, folder / 'whole')
     made: list[bool] = []
     runs = compared = 0
     while len(made) < args.kills:
         work_dir = folder / f'killed_{runs}'
-        made += disturbed(config, work_dir, min(4, args.kills - len(made)), times, rng)
+        made += disturbed(config, work_dir, min(5, args.kills - len(made)), times, rng)
         compared += compare(work_dir, folder / 'whole')
         runs += 1
     print(

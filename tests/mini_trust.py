@@ -16,8 +16,8 @@ TIMES = ('time', 'data_time', 'memory')
 """What a log may differ in."""
 
 
-def trust_config(folder: Path, clip: dict) -> Path:
-    """Crops, flips and prompt dropout; 4 epochs of 3 steps on the images of ``write_images``."""
+def trust_config(folder: Path, clip: dict, epochs: int = EPOCHS) -> Path:
+    """Crops, flips and prompt dropout; epochs of 3 steps on the images of ``write_images``."""
     write_config(folder / 'mini.py', clip, image_size=48)
     path = folder / 'trust.py'
     path.write_text(f"""
@@ -31,8 +31,8 @@ val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
     data_root={str(folder / 'dtd')!r}))
 test_dataloader = val_dataloader
 model = dict(head=dict(num_global_prompts=3, prompt_dropout=0.5))
-train_cfg = dict(max_epochs={EPOCHS}, val_interval=1)
-param_scheduler = dict(T_max={EPOCHS})
+train_cfg = dict(max_epochs={epochs}, val_interval=1)
+param_scheduler = dict(T_max={epochs})
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """)
     return path
