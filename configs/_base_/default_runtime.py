@@ -15,6 +15,7 @@ custom_hooks = [
     dict(type='ClassNamesCheckHook'),
     dict(type='EmptyEpochHook'),
     dict(type='LearnedParametersHook'),
+    dict(type='FiniteLossHook'),
     dict(type='RandomStateHook'),
     dict(type='PlainCheckpointHook'),
     dict(type='FewShotRecordHook'),

@@ -6,6 +6,7 @@ from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .empty_epoch_hook import EmptyEpochHook
 from .few_shot_record_hook import FewShotRecordHook
+from .finite_loss_hook import FiniteLossHook
 from .latest_checkpoint import latest_checkpoint
 from .learned_parameters_hook import LearnedParametersHook
 from .plain_checkpoint_hook import PlainCheckpointHook
@@ -20,6 +21,7 @@ __all__ = [
     'ClassNamesCheckHook',
     'EmptyEpochHook',
     'FewShotRecordHook',
+    'FiniteLossHook',
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'RandomStateHook',
