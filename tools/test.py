@@ -10,6 +10,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
+from sotglp_mm.engine import explaining_lost_process
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,7 +93,7 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    with naming_checkpoint(cfg.load_from):
+    with naming_checkpoint(cfg.load_from), explaining_lost_process():
         metrics = runner.test()
     if args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)

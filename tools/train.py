@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sotglp_mm.checkpoint_file import check_resumable, naming_checkpoint
-from sotglp_mm.engine import latest_checkpoint
+from sotglp_mm.engine import explaining_lost_process, latest_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,7 +91,7 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     for warning in warnings:
         runner.logger.warning(warning)
-    with naming_checkpoint(cfg.get('load_from')):
+    with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():
         runner.train()
 
 

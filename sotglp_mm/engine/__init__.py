@@ -9,6 +9,7 @@ from .few_shot_record_hook import FewShotRecordHook
 from .finite_loss_hook import FiniteLossHook
 from .latest_checkpoint import latest_checkpoint
 from .learned_parameters_hook import LearnedParametersHook
+from .lost_process import explaining_lost_process
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
 from .read_config import read_config
@@ -26,6 +27,7 @@ __all__ = [
     'PlainCheckpointHook',
     'RandomStateHook',
     'WholeCheckpointHook',
+    'explaining_lost_process',
     'latest_checkpoint',
     'prepare_cpu_processes',
     'read_config',
