@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
+from .checkpoint_file import read_checkpoint
 from .own_images import read_own_images
 
 CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
@@ -69,16 +68,7 @@ def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
         FileNotFoundError: There is no such file.
         ValueError: It is no checkpoint.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
-    try:
-        checkpoint = torch.load(path, map_location='meta', weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle each raise their own kind
-        raise ValueError(
-            f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error})'
-        ) from error
-    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    meta = read_checkpoint(path, map_location='meta').get('meta')
     names = ((meta or {}).get('dataset_meta') or {}).get('classes')
     return tuple(names) if names else None
 

@@ -7,12 +7,13 @@ import pytest
 from mini_runs import REPO
 
 PACKAGE = REPO / 'sotglp_mm'
-FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache'}
+FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache', 'checkpoint_file'}
 OWN = {
     'structures': set(),
     'settings': set(),
     'own_images': set(),
-    'class_names': {'own_images'},
+    'checkpoint_file': set(),
+    'class_names': {'own_images', 'checkpoint_file'},
     'feature_cache': set(),
     'functional': {'structures'},
     'models': FLOOR | {'functional'},
@@ -26,11 +27,12 @@ THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
     'own_images': set(),
-    'class_names': {'torch'},
+    'checkpoint_file': {'torch'},
+    'class_names': set(),
     'feature_cache': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
-    'datasets': STACK | {'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
+    'datasets': STACK | {'torch', 'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
     'evaluation': STACK | {'torch', 'numpy', 'sklearn'},
     'engine': STACK | {'torch', 'numpy'},
     'visualization': STACK | {'torch', 'numpy', 'matplotlib'},

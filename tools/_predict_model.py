@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
+from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
 from sotglp_mm.class_names import class_names_of_checkpoint
 from sotglp_mm.engine import read_config
 
@@ -61,7 +62,9 @@ def _ood_method(cfg: Config, args: Namespace) -> str | None:
 def build_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
     """The model with what was learned, in eval mode."""
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    check_weights(checkpoint)
+    with naming_checkpoint(checkpoint):
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
     return model.to(device).eval()
 
 

@@ -9,6 +9,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
+from sotglp_mm.engine import explaining_lost_process
+
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
@@ -86,10 +89,12 @@ def main() -> None:
     cfg = load_config(args)
     apply_arguments(cfg, args)
     finish_config(cfg, args)
+    check_weights(cfg.load_from)
     runner = Runner.from_cfg(cfg)
     if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    metrics = runner.test()
+    with naming_checkpoint(cfg.load_from), explaining_lost_process():
+        metrics = runner.test()
     if args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
 

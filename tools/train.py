@@ -7,6 +7,9 @@ from _cli import add_common_arguments, finish_config, load_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from sotglp_mm.checkpoint_file import check_resumable, naming_checkpoint
+from sotglp_mm.engine import explaining_lost_process, latest_checkpoint
+
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
@@ -17,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from CHECKPOINT, or from the latest one in the work dir',
+        help='go on from CHECKPOINT, or from the latest whole one in the work dir',
     )
     parser.add_argument(
         '--amp',
@@ -57,13 +60,39 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
                 cfg[name].persistent_workers = False
 
 
+def settle_resume(cfg: Config) -> list[str]:
+    """Where to resume from, settled before anything is built.
+
+    Returns:
+        What to warn of: files that a killed process, or a full disk, left broken.
+
+    Raises:
+        FileNotFoundError, ValueError: The checkpoint asked for cannot be resumed from.
+    """
+    if not cfg.get('resume'):
+        return []
+    if cfg.get('load_from'):
+        check_resumable(cfg.load_from)
+        return []
+    found = latest_checkpoint(cfg.work_dir)
+    cfg.load_from = str(found.path) if found.path else None
+    cfg.resume = found.path is not None
+    goes_on = f'The run goes on from {found.path}' if found.path else 'The run begins anew'
+    return [f'--resume: {skipped}. {goes_on}' for skipped in found.skipped]
+
+
 def main() -> None:
     """Train."""
     args = parse_args()
     cfg = load_config(args)
     apply_arguments(cfg, args)
     finish_config(cfg, args)
-    Runner.from_cfg(cfg).train()
+    warnings = settle_resume(cfg)
+    runner = Runner.from_cfg(cfg)
+    for warning in warnings:
+        runner.logger.warning(warning)
+    with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():
+        runner.train()
 
 
 if __name__ == '__main__':

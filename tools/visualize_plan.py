@@ -22,6 +22,7 @@ from mmengine.visualization import Visualizer
 from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
 
+from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
 from sotglp_mm.own_images import IMAGE_SUFFIXES
 from sotglp_mm.visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 
@@ -66,7 +67,9 @@ def check_images(cfg: Config) -> None:
 def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     """The trained model, in eval mode, on the GPU if there is one."""
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    check_weights(checkpoint)
+    with naming_checkpoint(checkpoint):
+        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
     return model.to(get_device()).eval()
 
 

@@ -7,7 +7,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=10),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=2),
+    checkpoint=dict(type='WholeCheckpointHook', interval=10, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
@@ -15,6 +15,8 @@ custom_hooks = [
     dict(type='ClassNamesCheckHook'),
     dict(type='EmptyEpochHook'),
     dict(type='LearnedParametersHook'),
+    dict(type='FiniteLossHook'),
+    dict(type='RandomStateHook'),
     dict(type='PlainCheckpointHook'),
     dict(type='FewShotRecordHook'),
 ]
@@ -22,7 +24,8 @@ custom_hooks = [
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # seconds that a process waits for one that does not answer
+    dist_cfg=dict(backend='nccl', timeout=600),
 )
 
 vis_backends = [dict(type='LocalVisBackend')]

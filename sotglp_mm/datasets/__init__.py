@@ -7,6 +7,7 @@ from .coop_split_dataset import CoOpSplitDataset
 from .demo_digits_dataset import DemoDigitsDataset
 from .demo_scenes_dataset import DemoScenesDataset
 from .demo_unseen_dataset import DemoUnseenDataset
+from .epoch_sampler import EpochSampler
 from .evaluation_sets import EvaluationSets
 from .few_shot_dataset import FewShotDataset
 from .imagenet_shift_dataset import ImageNetShiftDataset
@@ -22,6 +23,7 @@ __all__ = [
     'DemoDigitsDataset',
     'DemoScenesDataset',
     'DemoUnseenDataset',
+    'EpochSampler',
     'EvaluationSets',
     'FewShotDataset',
     'ImageNetShiftDataset',

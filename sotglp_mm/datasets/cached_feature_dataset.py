@@ -20,6 +20,7 @@ from ..feature_cache import (
 from ..settings import checked_settings
 from ..structures import ImageFeatures
 from .data_identity import describe_data
+from .item_seed import item_randomness
 
 
 @DATASETS.register_module()
@@ -37,8 +38,9 @@ class CachedFeatureDataset:
         source (dict, optional): Config of the dataset that the split was made from. It is built,
             and its settings, pipeline, classes and list of images are compared with the manifest.
             None: not compared, for a machine without the images. Defaults to None.
-        view (str | int): 'random', drawn anew at every access by NumPy's generator, which MMEngine
-            seeds in every worker; or the number of a view. Defaults to 'random'.
+        view (str | int): 'random', drawn anew in every epoch by (seed, epoch, index), if the
+            sampler is an ``EpochSampler``, and else by NumPy's generator at every access; or the
+            number of a view. Defaults to 'random'.
 
     Raises:
         FileNotFoundError: There is no cache, or a file of it is missing.
@@ -79,10 +81,7 @@ class CachedFeatureDataset:
 
     def __getitem__(self, index: int) -> dict:
         arrays = self._open()
-        views = len(arrays.done)
-        view = self.view
-        if view == 'random':
-            view = int(np.random.randint(views)) if views > 1 else 0
+        view = self._view_of(index, len(arrays.done))
         features = ImageFeatures(
             # copies: a tensor must not write to the map, nor keep it open
             patches=to_tensor(np.array(arrays.patches[view, index])),
@@ -98,7 +97,7 @@ class CachedFeatureDataset:
         identity, label, _ = self.samples[index]
         if self.source is not None:
             identity = self.source.get_data_info(index).get('img_path')
-        info = dict(gt_label=label, sample_idx=index)
+        info = dict(gt_label=label, sample_idx=int(index))
         return dict(info, img_path=identity) if isinstance(identity, str) else info
 
     def get_cat_ids(self, index: int) -> list[int]:
@@ -112,6 +111,12 @@ class CachedFeatureDataset:
     def __getstate__(self) -> dict:
         # pickled to a spawned worker, a memory map would become a copy of the whole file
         return {**self.__dict__, '_arrays': None}
+
+    def _view_of(self, index: int, views: int) -> int:
+        if self.view != 'random':
+            return self.view
+        with item_randomness(index):
+            return int(np.random.randint(views)) if views > 1 else 0
 
     def _open(self) -> SplitArrays:
         if self._arrays is None:

@@ -8,6 +8,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from ..settings import checked_settings
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
+from .item_seed import item_randomness
 
 SAMPLINGS = ('per_class', 'stratified')
 
@@ -82,7 +83,8 @@ class FewShotDataset:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> dict:
-        return self.dataset[int(self.indices[index])]
+        with item_randomness(index):
+            return self.dataset[int(self.indices[index])]
 
     def get_data_info(self, index: int) -> dict:
         """Annotation of one of the drawn images."""

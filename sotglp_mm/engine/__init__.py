@@ -1,22 +1,34 @@
 """Hooks and wrappers that check or serve a run."""
 
+from .atomic_local_backend import AtomicLocalBackend
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .empty_epoch_hook import EmptyEpochHook
 from .few_shot_record_hook import FewShotRecordHook
+from .finite_loss_hook import FiniteLossHook
+from .latest_checkpoint import latest_checkpoint
 from .learned_parameters_hook import LearnedParametersHook
+from .lost_process import explaining_lost_process
 from .plain_checkpoint_hook import PlainCheckpointHook
+from .random_state_hook import RandomStateHook
 from .read_config import read_config
 from .share_settings import share_settings
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
+    'AtomicLocalBackend',
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
     'EmptyEpochHook',
     'FewShotRecordHook',
+    'FiniteLossHook',
     'LearnedParametersHook',
     'PlainCheckpointHook',
+    'RandomStateHook',
+    'WholeCheckpointHook',
+    'explaining_lost_process',
+    'latest_checkpoint',
     'prepare_cpu_processes',
     'read_config',
     'share_settings',

@@ -1,5 +1,7 @@
 """Several processes without a GPU."""
 
+from datetime import timedelta
+
 import torch
 from mmengine.config import Config
 
@@ -11,11 +13,14 @@ def prepare_cpu_processes(cfg: Config) -> None:
     its default wrapper passes device ids, which modules on a CPU refuse.
 
     Args:
-        cfg: The run's config; ``model_wrapper_cfg`` is set if it is not.
+        cfg: The run's config; ``model_wrapper_cfg`` is set if it is not. How many seconds a
+            process waits for another is ``env_cfg.dist_cfg.timeout``; torch's default is 1800.
     """
     if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
         return
-    torch.distributed.init_process_group('gloo')
+    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+    timeout = None if seconds is None else timedelta(seconds=seconds)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     wrapper = dict(
         type='MMDistributedDataParallel',
         device_ids=None,

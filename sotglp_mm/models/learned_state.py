@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from ..checkpoint_file import CheckpointMismatch
+
 
 class LoadsWholeState:
     """Mixin for an ``nn.Module`` whose parameters a checkpoint must hold, shape for shape.
@@ -16,19 +18,19 @@ class LoadsWholeState:
         for key, parameter in expected.items():
             found = state_dict.get(key)
             if found is None:
-                raise RuntimeError(
+                raise CheckpointMismatch(
                     f'The checkpoint has no {key!r}, which {type(self).__name__} learns: it is '
                     f'not a checkpoint of this model. {advice}'
                 )
             if found.shape != parameter.shape:
-                raise RuntimeError(
+                raise CheckpointMismatch(
                     f'The checkpoint holds {key} of shape {tuple(found.shape)}, but this model '
                     f'expects {tuple(parameter.shape)}{self._explain_shape()}. {advice}'
                 )
         known = self.state_dict(prefix=prefix)  # with the buffers, of a loss for example
         for key in state_dict:
             if key.startswith(prefix) and key not in known:
-                raise RuntimeError(
+                raise CheckpointMismatch(
                     f'The checkpoint holds {key!r}, which this {type(self).__name__} does not '
                     f'have; without it, it would predict something else. {advice}'
                 )

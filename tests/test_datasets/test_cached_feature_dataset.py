@@ -14,6 +14,7 @@ from mmengine.dataset import default_collate, worker_init_fn
 from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
+from sotglp_mm.datasets.item_seed import ItemIndex
 from sotglp_mm.feature_cache import open_arrays
 from sotglp_mm.structures import ImageFeatures
 
@@ -77,6 +78,19 @@ def drawn(dataset, seed: int) -> list[int]:
 def test_a_random_view_follows_the_seed_of_the_worker(dataset):
     assert set(drawn(dataset, 5)) == set(range(VIEWS))
     assert drawn(dataset, 5) == drawn(dataset, 5) != drawn(dataset, 6)
+
+
+def test_with_the_epoch_sampler_the_view_belongs_to_the_item(dataset):
+    def views() -> list[int]:
+        items = [dataset[ItemIndex(0, epoch=epoch, seed=1)] for epoch in range(30)]
+        return [item['data_samples'].metainfo['view'] for item in items]
+
+    first = views()
+    assert set(first) == set(range(VIEWS))
+    np.random.seed(7)
+    position = np.random.get_state()[2]
+    assert views() == first
+    assert np.random.get_state()[2] == position  # the draws have left no trace
 
 
 def test_drawing_a_view_leaves_torch_alone(dataset):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mini_runs import REPO, run_tool, write_config, write_images
+from mini_trust import assert_equal, learned
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +66,8 @@ def test_checkpoint_holds_what_was_learned_and_loads_safely(trained: Path):
         [sys.executable, '-c', code, checkpoint], capture_output=True, text=True, check=True
     )
     learned = ['head.global_prompts', 'head.local_prompts', 'neck.local_projection.weight']
-    parts = ['message_hub', 'meta', 'optimizer', 'param_schedulers', 'state_dict']
+    parts = ['message_hub', 'meta', 'optimizer', 'param_schedulers', 'random_states']
+    parts.append('state_dict')
     assert done.stdout.strip() == f'{learned} {parts} False'
 
 
@@ -92,6 +94,8 @@ def test_resume_goes_on_where_it_stopped(config: Path, trained: Path):
     # the log goes on as well: one loss for each of the six steps
     history = resumed['message_hub']['log_scalars']['train/loss']['history_buffer']
     assert len(history['values']) == 6
+    # and the result is that of the run that was not interrupted, bit for bit
+    assert_equal(learned(work_dir / 'epoch_2.pth'), learned(trained / 'epoch_2.pth'))
 
 
 def test_resume_from_a_named_checkpoint(config: Path, trained: Path):

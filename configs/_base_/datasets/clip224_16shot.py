@@ -27,7 +27,8 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    # crops and flips by (seed, epoch, image): the same with any number of workers, and resumed
+    sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
         type='FewShotDataset',
         num_shots=16,

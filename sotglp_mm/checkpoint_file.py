@@ -1,0 +1,114 @@
+"""Reading a checkpoint whole, or saying what is wrong with the file."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+RESUMES_WITH = {'state_dict': (), 'optimizer': (), 'message_hub': (), 'meta': ('epoch', 'iter')}
+"""What a checkpoint has that a run can go on from."""
+
+
+class CheckpointMismatch(ValueError, RuntimeError):
+    """A checkpoint does not belong to the model; RuntimeError is what torch raises for that."""
+
+
+@contextmanager
+def naming_checkpoint(path: str | Path | None) -> Iterator[None]:
+    """Where a mismatch is raised inside, say which file it is about."""
+    try:
+        yield
+    except CheckpointMismatch as error:
+        raise CheckpointMismatch(f'{path}: {error}') from error
+
+
+def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
+    """A checkpoint, every byte of which was checked against its checksum.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is truncated, damaged, no file of torch's, or holds no dict.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
+    try:
+        damaged = _damaged_member(path)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own kind
+        raise ValueError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error}). It has '
+            f'{path.stat().st_size} bytes and is truncated, damaged, or was not written by '
+            'torch.save; expected a checkpoint of a run, such as epoch_50.pth. Take an earlier '
+            'one, or copy it again'
+        ) from error
+    if damaged is not None:
+        raise ValueError(
+            f'{path} cannot be read as a checkpoint: the checksum of {damaged!r} in it is wrong, '
+            'the file is damaged. Take an earlier one, or copy it again'
+        )
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'{path} cannot be read as a checkpoint: it holds a {type(checkpoint).__name__}; '
+            "expected a dict with 'state_dict', as a training writes it"
+        )
+    return checkpoint
+
+
+def _damaged_member(path: Path) -> str | None:
+    """torch reads a file with wrong checksums without a word."""
+    if not zipfile.is_zipfile(path):
+        return None  # torch's older format, or no checkpoint at all: torch.load will tell
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def check_weights(path: str | Path) -> None:
+    """Does a file hold a model's weights? An address (``https://...``) is left to MMEngine.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or has no weights.
+    """
+    if '://' in str(path):
+        return
+    content = read_checkpoint(path, map_location='meta')
+    weights = content.get('state_dict', content)
+    if not isinstance(weights, dict) or not _are_tensors(weights):
+        raise ValueError(
+            f'{path} holds no weights; found {_names(content)}, expected '
+            "'state_dict', as a training writes it"
+        )
+
+
+def check_resumable(path: str | Path) -> None:
+    """Does a file hold all that a run needs to go on?
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or lacks something.
+    """
+    if '://' in str(path):
+        return
+    content = read_checkpoint(path, map_location='meta')
+    for name, entries in RESUMES_WITH.items():
+        part = content.get(name)
+        lacking = [entry for entry in entries if not isinstance(part, dict) or entry not in part]
+        if not isinstance(part, dict) or lacking:
+            what = f'{name!r} without {lacking}' if isinstance(part, dict) else f'no {name!r}'
+            raise ValueError(
+                f'{path} cannot be resumed from: it has {what}; found {_names(content)}, expected '
+                f'{", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. (best_*.pth '
+                'keeps weights alone: use it with tools/test.py, or as load_from.)'
+            )
+
+
+def _are_tensors(weights: dict) -> bool:
+    return bool(weights) and all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def _names(content: dict, shown: int = 6) -> str:
+    names = [repr(name) for name in content]
+    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '') or 'nothing'

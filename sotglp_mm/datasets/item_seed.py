@@ -1,0 +1,52 @@
+"""Chance that belongs to an item: its augmentation depends on the run's seed, epoch and index."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+class ItemIndex(int):
+    """The index of an item, with the epoch that it is drawn in and the seed of the run.
+
+    Wherever an ``int`` will do, it is one; arithmetic gives plain ones. Travels to workers.
+    """
+
+    epoch: int
+    seed: int
+
+    def __new__(cls, index: int, epoch: int = 0, seed: int = 0) -> 'ItemIndex':
+        """An index of the run's first epoch, if nothing else is said."""
+        item = super().__new__(cls, index)
+        item.epoch, item.seed = epoch, seed
+        return item
+
+
+@contextmanager
+def item_randomness(index: int) -> Iterator[None]:
+    """Inside, Python's, NumPy's and torch's CPU generators are those of this item.
+
+    They depend on nothing but (seed, epoch, index) of an :class:`ItemIndex`: not on the number of
+    workers, on the items before, or on whether the run was resumed. Afterwards the generators are
+    as they were: without workers the model draws from them, too. A plain ``int`` changes nothing.
+
+    Args:
+        index: What the sampler gave.
+    """
+    if not isinstance(index, ItemIndex):
+        yield
+        return
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = np.random.SeedSequence((index.seed, index.epoch, int(index))).generate_state(4)
+    random.seed(words.tobytes())
+    np.random.seed(words)
+    # torch.manual_seed would seed the GPU's generators as well, which belong to the model
+    torch.default_generator.manual_seed(int.from_bytes(words.tobytes()[:8], 'little'))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

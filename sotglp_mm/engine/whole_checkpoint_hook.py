@@ -1,0 +1,77 @@
+"""Checkpoints that survive being killed while they are written."""
+
+from collections import deque
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmpretrain.registry import HOOKS
+
+from .atomic_local_backend import TEMPORARY, write_whole
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, in an order that always leaves a whole checkpoint.
+
+    MMEngine writes into the file itself, and deletes the outdated checkpoint before: a process
+    that is killed, or a disk that is full, leaves half a file, and with ``max_keep_ckpts=1``
+    nothing else. Here a checkpoint and the note ``last_checkpoint`` get their names once they are
+    on the disk, and outdated ones go last. The same holds for ``save_best``, except that MMEngine
+    deletes the previous best one before it writes the new one.
+
+    Args:
+        *args, **kwargs: As in ``CheckpointHook``. With ``backend_args`` of one's own (a storage
+            elsewhere), how files are written is that storage's affair.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.backend_args is None and self.file_client_args is None:
+            self.backend_args = dict(backend='atomic_local')
+
+    def before_train(self, runner) -> None:
+        """Settle the folder, and clear what a killed process left half written in it."""
+        super().before_train(runner)
+        if is_main_process() and isinstance(self.file_backend, LocalBackend):
+            for part in Path(self.out_dir).glob(f'*.pth{TEMPORARY}'):
+                part.unlink()
+                runner.logger.info(f'Removed {part}, which a killed process left half written')
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        """Save, say so in ``last_checkpoint``, then delete what is outdated."""
+        outdated = self._note_kept(runner, step)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_whole(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
+            self._delete(outdated)
+
+    def _note_kept(self, runner, step: int) -> list[int]:
+        """Steps whose checkpoints go; the others are noted in the checkpoint itself."""
+        if self.max_keep_ckpts <= 0:
+            return []
+        steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
+        outdated, kept = steps[: -self.max_keep_ckpts], steps[-self.max_keep_ckpts :]
+        self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+        runner.message_hub.update_info('keep_ckpt_ids', kept)
+        return outdated
+
+    def _delete(self, steps: list[int]) -> None:
+        for step in steps:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)

@@ -1,0 +1,166 @@
+"""Kill a training at random moments, resume it until it is done, and compare.
+
+    python tests/kill_runs.py --kills 20
+
+A tiny CLIP learns with crops, flips and prompt dropout. ``tools/train.py --resume`` is killed with
+SIGKILL: at any moment, while a checkpoint is written, and while the note of the latest one is.
+After every kill the folder must hold no broken checkpoint; at the end parameters, optimiser,
+schedule, random states and every logged loss must be those of a run that nothing disturbed, bit
+for bit, the repeated steps included. Exit status 0 only then.
+
+Processes are forked from this one, which has imported everything, so a start takes a second.
+"""
+
+import argparse
+import os
+import random
+import runpy
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mini_runs import REPO, write_images
+from mini_trust import assert_equal, learned, losses, trust_config
+from released import FIXTURES, Released
+
+from sotglp_mm.engine import atomic_local_backend, latest_checkpoint
+
+SLOW = 0.1
+"""Seconds that a write is made to last, so that kills can hit it."""
+
+EPOCHS = 10
+
+
+def write_slowly(file, data: bytes) -> None:
+    """Half of the bytes on the disk, and a pause."""
+    file.write(data[: len(data) // 2])
+    file.flush()
+    time.sleep(SLOW)
+    file.write(data[len(data) // 2 :])
+
+
+def start(config: Path, work_dir: Path) -> int:
+    """Fork a training; its process id. What it prints goes to ``<work dir>.txt``."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1), os.dup2(output, 2)
+        atomic_local_backend._write = write_slowly
+        sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
+        sys.path.insert(0, str(REPO / 'tools'))
+        runpy.run_path(str(REPO / 'tools' / 'train.py'), run_name='__main__')
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+
+
+def ended(pid: int, work_dir: Path) -> bool:
+    """Has the process ended by itself? An error in it ends this program."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if found and status:
+        sys.exit(f'a training failed:\n{Path(f"{work_dir}.txt").read_text()[-3000:]}')
+    return bool(found)
+
+
+def live(config: Path, work_dir: Path, seconds: float, victim: str) -> tuple[bool, bool]:
+    """Let a training live for some seconds, then until it writes ``victim``; kill it.
+
+    Args:
+        victim: A pattern of files in the work dir; '' kills at once.
+
+    Returns:
+        Was it killed, or had it ended before? Was a file being written?
+    """
+    pid, end = start(config, work_dir), time.monotonic() + seconds
+    while time.monotonic() < end or (victim and not any(work_dir.glob(victim))):
+        if ended(pid, work_dir):
+            return False, False
+        time.sleep(0.002)
+    if ended(pid, work_dir):
+        return False, False
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return True, any(work_dir.glob('*.part'))
+
+
+def undisturbed(config: Path, work_dir: Path) -> tuple[float, float]:
+    """The run to compare with; seconds to its first checkpoint, and of an epoch."""
+    began, pid = time.monotonic(), start(config, work_dir)
+    first = None
+    while not ended(pid, work_dir):
+        if first is None and any(work_dir.glob('*.part')):
+            first = time.monotonic() - began
+        time.sleep(0.002)
+    epochs = len(list(work_dir.glob('epoch_*.pth')))
+    return first, (time.monotonic() - began - first) / epochs
+
+
+def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: random.Random) -> list:
+    """Kill at most so often, then let it end; for each kill, whether a file was being written."""
+    made: list[bool] = []
+    while len(made) < kills:
+        victim = ('*.pth.part', '', 'last_checkpoint.part')[len(made) % 3]
+        earliest = 0 if victim == '' else times[0]
+        seconds = rng.uniform(earliest, times[0] + 2 * times[1])
+        killed, writing = live(config, work_dir, seconds, victim)
+        if not killed:
+            return made
+        made.append(writing)
+        found = latest_checkpoint(work_dir)
+        assert not found.skipped, found.skipped
+        whole = found.path.name if found.path else 'none'
+        print(f'kill after {seconds:.2f} s, writing: {writing}, latest: {whole}', flush=True)
+    live(config, work_dir, 1e9, '')
+    return made
+
+
+def compare(work_dir: Path, expected: Path) -> int:
+    """Assert that nothing differs; the number of losses compared."""
+    last = latest_checkpoint(expected).path.name
+    assert_equal(learned(work_dir / last), learned(expected / last))
+    assert losses(work_dir) == losses(expected), 'a logged loss differs'
+    return len(losses(expected))
+
+
+def main() -> None:
+    """Run, kill, resume, compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--kills', type=int, default=20)
+    parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument('--folder', type=Path, help='where to work (default: a temporary one)')
+    args = parser.parse_args()
+    began, rng = time.monotonic(), random.Random(args.seed)
+    torch.set_num_threads(1)
+    folder = args.folder or Path(tempfile.mkdtemp(prefix='kill_runs_'))
+    write_images(folder / 'dtd')
+    config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
+    times = undisturbed(config, folder / 'whole')
+    made: list[bool] = []
+    runs = compared = 0
+    while len(made) < args.kills:
+        work_dir = folder / f'killed_{runs}'
+        made += disturbed(config, work_dir, min(5, args.kills - len(made)), times, rng)
+        compared += compare(work_dir, folder / 'whole')
+        runs += 1
+    print(
+        f'{len(made)} kills in {runs} runs, {sum(made)} of them while a file was written: '
+        f'all parameters and {compared} losses are those of the undisturbed run, bit for bit '
+        f'({time.monotonic() - began:.0f} s)'
+    )
+
+
+if __name__ == '__main__':
+    main()

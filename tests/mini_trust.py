@@ -1,0 +1,93 @@
+"""Small trainings in this process, with everything random switched on, and how to compare them."""
+
+import json
+from pathlib import Path
+
+import torch
+from mini_runs import write_config
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.runner import Runner
+
+from sotglp_mm.engine import share_settings
+
+EPOCHS = 4
+TIMES = ('time', 'data_time', 'memory')
+"""What a log may differ in."""
+
+
+def trust_config(folder: Path, clip: dict, epochs: int = EPOCHS) -> Path:
+    """Crops, flips and prompt dropout; epochs of 3 steps on the images of ``write_images``."""
+    write_config(folder / 'mini.py', clip, image_size=48)
+    path = folder / 'trust.py'
+    path.write_text(f"""
+_base_ = './mini.py'
+crop = dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='pillow')
+flip = dict(type='RandomFlip', prob=0.5)
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(dataset=dict(
+    data_root={str(folder / 'dtd')!r},
+    pipeline=[dict(type='LoadImageStrict'), crop, flip, dict(type='PackInputs')])))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
+    data_root={str(folder / 'dtd')!r}))
+test_dataloader = val_dataloader
+model = dict(head=dict(num_global_prompts=3, prompt_dropout=0.5))
+train_cfg = dict(max_epochs={epochs}, val_interval=1)
+param_scheduler = dict(T_max={epochs})
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
+""")
+    return path
+
+
+def train(path: Path, work_dir: Path, **options) -> Path:
+    """Train in this process as ``tools/train.py`` does; the work dir.
+
+    Args:
+        options: Settings to change; ``__`` stands for a dot.
+    """
+    cfg = Config.fromfile(path)
+    cfg.work_dir = str(work_dir)
+    cfg.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        cfg[name].setdefault('collate_fn', dict(type='default_collate'))
+    cfg.experiment_name = f'{work_dir.name}_{len(MessageHub._instance_dict)}'
+    share_settings(cfg)
+    Runner.from_cfg(cfg).train()
+    return work_dir
+
+
+def losses(work_dir: Path) -> dict[int, dict]:
+    """What was logged at each training step, without times; of all runs in a work dir."""
+    rows = {}
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines(keepends=True):
+            if not line.endswith('\n'):
+                break  # its process was killed while it wrote
+            row = json.loads(line)
+            if 'loss' in row:
+                step = {key: value for key, value in row.items() if key not in TIMES}
+                assert rows.setdefault(row['step'], step) == step, 'a repeated step differs'
+    return rows
+
+
+def learned(checkpoint: Path) -> dict:
+    """All that a checkpoint holds but log, times and the text of the config."""
+    content = torch.load(checkpoint, weights_only=True)
+    parts = ('state_dict', 'optimizer', 'param_schedulers', 'random_states')
+    return {part: content[part] for part in parts}
+
+
+def assert_equal(one, other, where: str = '') -> None:
+    """Two trees of dicts, lists, tensors and numbers are the same, bit for bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f'{where}.{key}')
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for number, pair in enumerate(zip(one, other)):
+            assert_equal(*pair, f'{where}.{number}')
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where

@@ -1,0 +1,119 @@
+"""Whatever happens while a checkpoint is written, a whole one is there."""
+
+import errno
+import os
+import resource
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mini_checkpoints import write_checkpoint
+from mmengine.fileio import get_file_backend
+from mmengine.logging import MessageHub
+from mmpretrain.registry import HOOKS
+
+from sotglp_mm.engine import latest_checkpoint
+from sotglp_mm.engine.atomic_local_backend import write_whole
+
+
+class Told:
+    """A logger that remembers."""
+
+    def __init__(self):
+        self.lines = []
+        self.info = self.lines.append
+
+
+def runner_in(work_dir: Path, fail: bool = False) -> SimpleNamespace:
+    """All that the hook asks of a runner; its checkpoints are whole, or fail to be written."""
+
+    def save(out_dir: str, name: str, *args, backend_args=None, **kwargs) -> None:
+        if fail:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        whole = write_checkpoint(work_dir / 'source')
+        get_file_backend(out_dir, backend_args=backend_args).put(
+            whole.read_bytes(), f'{out_dir}/{name}'
+        )
+        whole.unlink()
+
+    hub = MessageHub(f'{work_dir.name} {len(MessageHub._instance_dict)}')
+    return SimpleNamespace(
+        work_dir=str(work_dir), logger=Told(), message_hub=hub, save_checkpoint=save, iter=0
+    )
+
+
+def save_epochs(work_dir: Path, steps: list[int], fail: bool = False, **settings) -> Told:
+    hook = HOOKS.build(dict(type='WholeCheckpointHook', interval=1, **settings))
+    runner = runner_in(work_dir, fail)
+    hook.before_train(runner)
+    for step in steps:
+        hook._save_checkpoint_with_step(runner, step, meta={})
+    return runner.logger
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_the_last_ones_are_kept(tmp_path: Path):
+    save_epochs(tmp_path, [1, 2, 3, 3], max_keep_ckpts=2)
+    assert names(tmp_path) == {'epoch_2.pth', 'epoch_3.pth', 'last_checkpoint'}
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_3.pth')
+
+
+def test_a_full_disk_leaves_the_only_checkpoint(tmp_path: Path):
+    save_epochs(tmp_path, [1], max_keep_ckpts=1)
+    with pytest.raises(OSError, match='No space left'):
+        save_epochs(tmp_path, [2], fail=True, max_keep_ckpts=1)
+    assert latest_checkpoint(tmp_path) == (tmp_path / 'epoch_1.pth', [])
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    (tmp_path / 'epoch_7.pth.part').write_bytes(b'half')
+    (tmp_path / 'own.part').write_bytes(b'not ours')
+    told = save_epochs(tmp_path, [])
+    assert names(tmp_path) == {'own.part'}
+    assert any('epoch_7.pth.part' in line for line in told.lines)
+
+
+def test_storage_of_ones_own_is_left_alone():
+    hook = HOOKS.build(dict(type='WholeCheckpointHook', backend_args=dict(backend='local')))
+    assert hook.backend_args == dict(backend='local')
+
+
+@pytest.fixture
+def small_files():
+    """The system itself refuses to write more than 1000 bytes into a file."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_write_that_fails_half_way(tmp_path: Path, small_files):
+    file = tmp_path / 'epoch_2.pth'
+    write_whole(b'before', file)
+    with pytest.raises(
+        OSError, match=r'epoch_2\.pth \(0\.002 MB\) could not be written: '
+    ) as told:
+        write_whole(b'x' * 2000, file)
+    assert told.value.errno == errno.EFBIG
+    assert 'go on with --resume' in str(told.value)
+    assert names(tmp_path) == {'epoch_2.pth'}
+    assert file.read_bytes() == b'before'
+
+
+def test_the_bytes_are_on_the_disk_before_they_get_the_name(tmp_path: Path, monkeypatch):
+    file = tmp_path / 'epoch_2.pth'
+
+    def full(descriptor: int) -> None:
+        assert not file.exists()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='could not be written: No space left on device'):
+        write_whole(b'data', file)
+    assert names(tmp_path) == set()
