@@ -11,6 +11,7 @@ FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache'}
 OWN = {
     'structures': set(),
     'settings': set(),
+    'stack_check': set(),
     'own_images': set(),
     'class_names': {'own_images'},
     'feature_cache': set(),
@@ -25,6 +26,7 @@ STACK = {'mmengine', 'mmpretrain', 'mmcv'}
 THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
+    'stack_check': set(),
     'own_images': set(),
     'class_names': {'torch'},
     'feature_cache': {'numpy'},
