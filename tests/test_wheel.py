@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 from mini_runs import REPO
-from mini_wheel import LEFT_OUT, build_wheel, unpack
+from mini_wheel import BUILD_SDIST, LEFT_OUT, build_wheel, unpack
 
 LAID_FOR_MIM = 'sotglp_mm/.mim'
 
@@ -55,6 +55,25 @@ def test_a_build_leaves_nothing_of_an_earlier_one(sdist, tmp_path):
     assert gone in names_in(build_wheel(source, tmp_path))
     (source / 'configs' / Path(gone).name).unlink()
     assert gone not in names_in(build_wheel(source, tmp_path))
+
+
+def test_editable_install_links_the_same(sdist, tmp_path):
+    source = unpack(sdist, tmp_path)
+    code = 'import setuptools.build_meta as b; b.build_editable("..")'
+    for _ in range(2):  # again: what is there is no obstacle
+        subprocess.run([sys.executable, '-c', code], cwd=source, check=True, capture_output=True)
+    laid = source / LAID_FOR_MIM
+    assert (laid / 'tools' / 'train.py').samefile(source / 'tools' / 'train.py')
+    assert (laid / 'configs').resolve() == source / 'configs'
+    # the links do not get into a wheel or an sdist built there afterwards
+    names = names_in(build_wheel(source, tmp_path / 'out'))
+    assert f'{LAID_FOR_MIM}/tools/train.py' in names
+    subprocess.run(
+        [sys.executable, '-c', BUILD_SDIST, str(tmp_path / 'again')],
+        **dict(cwd=source, check=True, capture_output=True),
+    )
+    with tarfile.open(next((tmp_path / 'again').glob('*.tar.gz'))) as archive:
+        assert not [name for name in archive.getnames() if '/.mim' in name]
 
 
 def test_mim_finds_each_config_by_its_name():
