@@ -8,7 +8,7 @@ Expected: the paper's abstract claims 85.1 % top-1 as the mean of 11 datasets. I
           weights. For comparison, GalLoP reports 90.1 % and CoOp 84.9 % (GalLoP's README).
 """
 
-_base_ = '_base_/sotglp_vitb16_16shot.py'
+_base_ = '_base_/recipe_vitb16_16shot.py'
 
 data = dict(
     type='CoOpSplitDataset',

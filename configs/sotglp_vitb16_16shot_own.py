@@ -9,7 +9,7 @@ Data:     <own_data>/<class>/<image>, or <own_data>/{train,test}/<class>/<image>
 Expected: depends on the data; the recipe is that of the smaller sets of the paper.
 """
 
-_base_ = '_base_/sotglp_vitb16_16shot.py'
+_base_ = '_base_/recipe_vitb16_16shot.py'
 
 own_data = '{{$OWN_DATA:data/own}}'
 own_data_of_parts = own_data  # see sotglp_mm/engine/share_settings.py

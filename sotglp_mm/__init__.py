@@ -6,6 +6,10 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 
 import warnings
 
+from .stack_check import check_stack
+
+check_stack()  # before the imports that would fail less clearly
+
 # mmcv-lite says so of an operation that nothing here needs
 warnings.filterwarnings(
     'ignore', message='Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops'

@@ -10,6 +10,7 @@ import sotglp_mm  # noqa: F401  registers the parts
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mini_cache import MiniCache
+from mini_wheel import build_sdist, build_wheel, install, unpack
 from released import FIXTURES, Released
 
 
@@ -29,3 +30,22 @@ def tiny(tmp_path_factory) -> Released:
 def mini_cache(tiny, tmp_path_factory) -> MiniCache:
     """A feature cache of the miniature; copy it before changing anything."""
     return MiniCache(tmp_path_factory.mktemp('mini_cache'), tiny.clip)
+
+
+@pytest.fixture(scope='session')
+def sdist(tmp_path_factory) -> Path:
+    """The source distribution of this checkout."""
+    return build_sdist(tmp_path_factory.mktemp('sdist'))
+
+
+@pytest.fixture(scope='session')
+def wheel(sdist, tmp_path_factory) -> Path:
+    """The wheel, built from the source distribution."""
+    folder = tmp_path_factory.mktemp('wheel')
+    return build_wheel(unpack(sdist, folder), folder)
+
+
+@pytest.fixture(scope='session')
+def installed(wheel, tmp_path_factory) -> Path:
+    """The wheel's files, as an install has them; a folder for PYTHONPATH."""
+    return install(wheel, tmp_path_factory.mktemp('installed'))

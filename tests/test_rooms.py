@@ -11,6 +11,7 @@ FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache',
 OWN = {
     'structures': set(),
     'settings': set(),
+    'stack_check': set(),
     'own_images': set(),
     'checkpoint_file': set(),
     'class_names': {'own_images', 'checkpoint_file'},
@@ -26,6 +27,7 @@ STACK = {'mmengine', 'mmpretrain', 'mmcv'}
 THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
+    'stack_check': set(),
     'own_images': set(),
     'checkpoint_file': {'torch'},
     'class_names': set(),

@@ -60,6 +60,7 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
                 cfg[name].pin_memory = False
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    _without_idle_persistence(cfg)
     share_settings(cfg)
     prepare_cpu_processes(cfg)
 
@@ -67,8 +68,13 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
 def _cap_workers(loader: dict) -> None:
     """No more than there are cores: torch warns of that, and it is slower."""
     loader['num_workers'] = min(loader.get('num_workers', 0), os.cpu_count() or 1)
-    if loader['num_workers'] == 0:
-        loader['persistent_workers'] = False
+
+
+def _without_idle_persistence(cfg: Config) -> None:
+    """The recipes keep workers alive, and torch refuses that once a user asks for none."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name) and cfg[name].get('num_workers', 0) == 0:
+            cfg[name].persistent_workers = False
 
 
 def _has_gpu() -> bool:

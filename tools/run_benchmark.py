@@ -24,7 +24,15 @@ from tqdm import tqdm
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
-CONFIGS = 'configs/sotglp_vitb16_16shot_{dataset}.py'
+
+
+def _from_here(path: Path) -> str:
+    """Short where it can be: a checkout's `configs/...`, or the whole path of an install's."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+THIS = Path(__file__).resolve()
+CONFIGS = _from_here(THIS.parents[1] / 'configs' / 'sotglp_vitb16_16shot_{dataset}.py')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,7 +77,7 @@ def _positive(text: str) -> int:
 
 def job_line(job: Job, args: argparse.Namespace) -> str:
     """The command that runs this one job."""
-    words = ['python', 'tools/run_benchmark.py', '--datasets', job.dataset]
+    words = ['python', _from_here(THIS), '--datasets', job.dataset]
     words += ['--shots', str(job.shots), '--seeds', str(job.seed)]
     words += ['--configs', args.configs, '--work-dir', str(args.work_dir)]
     if args.launcher != 'none':

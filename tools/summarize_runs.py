@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from _campaign_files import read_plan
@@ -18,7 +19,9 @@ from _summary_numbers import BRANCHES, COMBINED, Numbers, read_results
 from _summary_plot import plot
 from _summary_tables import as_markdown
 
-PUBLISHED = Path(__file__).parents[1] / 'sotglp_mm' / 'assets' / 'published.json'
+# not imported: that takes seconds, and this needs none of it
+PACKAGE = Path(find_spec('sotglp_mm').origin).parent
+PUBLISHED = PACKAGE / 'assets' / 'published.json'
 FIELDS = ['dataset', 'shots', 'metric', 'mean', 'std', 'n']
 
 

@@ -1,0 +1,97 @@
+"""Refuse an installation that cannot work, in a sentence that says what to do.
+
+Looks at what pip wrote down, before anything heavy is imported. What was brought without pip
+(a checkout on PYTHONPATH) is not written down, and is left alone.
+"""
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+OLDEST = {
+    'torch': '2.4',
+    'mmengine': '0.10.4',
+    'mmpretrain': '1.2.0',
+    'open_clip_torch': '3.0',
+}
+"""As in setup.cfg; a test compares. Forks count as what they stand in for."""
+
+SAME_FILES = {
+    'mmengine': ('mmengine', 'onedl-mmengine'),
+    'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
+    'mmcv': ('mmcv', 'mmcv-lite', 'onedl-mmcv', 'mmcv-full'),
+}
+"""Import names, and the distributions that write them: of each, one may be installed."""
+
+
+def check_stack() -> None:
+    """Refuse a doubled, outdated or incomplete installation.
+
+    Raises:
+        ImportError: Says what was found, and what to install instead.
+    """
+    found = {name: _installed(SAME_FILES.get(name, (name,))) for name in (*OLDEST, 'mmcv')}
+    problems = [
+        *(_doubled(name, versions) for name, versions in found.items()),
+        *(_outdated(name, found[name]) for name in OLDEST),
+        _without_mmcv(found['mmcv']),
+        _without_pkg_resources(found['mmengine']),
+    ]
+    problems = [problem for problem in problems if problem]
+    if problems:
+        raise ImportError('sotglp_mm cannot run in this environment: ' + '\n'.join(problems))
+
+
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those of the distributions that are installed."""
+    versions = {}
+    for name in names:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        if found:  # an interrupted removal leaves a distribution without a version
+            versions[name] = found
+    return versions
+
+
+def _doubled(name: str, versions: dict[str, str]) -> str | None:
+    if len(versions) < 2:
+        return None
+    keep = next(iter(versions))
+    listed = ' and '.join(f'{each} {number}' for each, number in versions.items())
+    return (
+        f'{listed} are both installed and write the same files ({name}/), so neither is whole. '
+        f'Keep one: `pip uninstall -y {" ".join(versions)}`, then `pip install {keep}`.'
+    )
+
+
+def _outdated(name: str, versions: dict[str, str]) -> str | None:
+    for distribution, number in versions.items():
+        if _numbers(number) < _numbers(OLDEST[name]):
+            return (
+                f'{distribution} {number} is too old, expected {OLDEST[name]} or newer: '
+                f"`pip install --upgrade '{distribution}>={OLDEST[name]}'`."
+            )
+    return None
+
+
+def _without_mmcv(versions: dict[str, str]) -> str | None:
+    if versions or find_spec('mmcv'):
+        return None
+    return 'MMPretrain needs mmcv, and there is none: `pip install mmcv-lite` (or mmcv).'
+
+
+def _without_pkg_resources(versions: dict[str, str]) -> str | None:
+    if 'mmengine' not in versions or find_spec('pkg_resources'):
+        return None
+    return (
+        f'mmengine {versions["mmengine"]} imports pkg_resources, which setuptools 81 dropped: '
+        "`pip install 'setuptools<81'`."
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """'2.14.1+cpu' and '2.14.1a0' are (2, 14, 1); three numbers, so that 3 is 3.0."""
+    numbers = [int(part) for part in re.match(r'\d+(\.\d+)*', text).group().split('.')]
+    return tuple([*numbers, 0, 0, 0][:3])

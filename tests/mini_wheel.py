@@ -1,0 +1,48 @@
+"""The wheel as pip makes it for a user: from the sdist, outside the checkout, offline."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+from mini_runs import REPO
+
+# what this machine or git keeps beside the project
+LEFT_OUT = shutil.ignore_patterns(
+    *('.git', '.venv*', 'build', 'dist', 'work_dirs', 'data', '*.egg-info', '.mim'),
+    *('__pycache__', '.pytest_cache', '.ruff_cache'),
+)
+BUILD_SDIST = 'import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))'
+
+
+def build_sdist(folder: Path) -> Path:
+    """Build in a copy: a build leaves folders behind."""
+    shutil.copytree(REPO, folder / 'checkout', ignore=LEFT_OUT)
+    run([sys.executable, '-c', BUILD_SDIST, str(folder)], cwd=folder / 'checkout')
+    return next(folder.glob('*.tar.gz'))
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter='data')
+    return folder / sdist.name.removesuffix('.tar.gz')
+
+
+def build_wheel(source: Path, folder: Path) -> Path:
+    pip = [sys.executable, '-m', 'pip', 'wheel', '--no-index', '--no-deps']
+    run([*pip, '--no-build-isolation', '--wheel-dir', str(folder), '.'], cwd=source)
+    return next(folder.glob('*.whl'))
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """What pip makes of a pure wheel: the files, in a folder for PYTHONPATH."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run(command: list[str], cwd: Path) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
