@@ -75,6 +75,17 @@ def ended(pid: int, work_dir: Path) -> bool:
     return bool(found)
 
 
+def writes(work_dir: Path, pattern: str, since: float) -> bool:
+    """Is such a file being written? What an earlier life left half written is older."""
+    for file in work_dir.glob(pattern):
+        try:
+            if file.stat().st_mtime > since:
+                return True
+        except FileNotFoundError:
+            pass  # it got its name just now
+    return False
+
+
 def live(config: Path, work_dir: Path, seconds: float, victim: str) -> tuple[bool, bool]:
     """Let a training live for some seconds, then until it writes ``victim``; kill it.
 
@@ -84,8 +95,9 @@ def live(config: Path, work_dir: Path, seconds: float, victim: str) -> tuple[boo
     Returns:
         Was it killed, or had it ended before? Was a file being written?
     """
-    pid, end = start(config, work_dir), time.monotonic() + seconds
-    while time.monotonic() < end or (victim and not any(work_dir.glob(victim))):
+    born, end = time.time(), time.monotonic() + seconds
+    pid = start(config, work_dir)
+    while time.monotonic() < end or (victim and not writes(work_dir, victim, born)):
         if ended(pid, work_dir):
             return False, False
         time.sleep(0.002)
@@ -93,7 +105,7 @@ def live(config: Path, work_dir: Path, seconds: float, victim: str) -> tuple[boo
         return False, False
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return True, any(work_dir.glob('*.part'))
+    return True, writes(work_dir, '*.part', born)
 
 
 def undisturbed(config: Path, work_dir: Path) -> tuple[float, float]:
