@@ -79,7 +79,7 @@ def part_information(plan: Tensor, part: Tensor) -> float:
     rows, columns = table.sum(dim=1), table.sum(dim=0)
     smaller = min(_entropy(rows), _entropy(columns))
     information = _entropy(rows) + _entropy(columns) - _entropy(table)
-    return float(information / smaller) if smaller > 0 else 0.0
+    return max(float(information / smaller), 0.0) if smaller > 0 else 0.0  # rounding
 
 
 def _entropy(mass: Tensor) -> Tensor:
