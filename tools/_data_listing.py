@@ -9,7 +9,8 @@ from typing import NamedTuple
 from _data_report import Fault, some_of
 
 from sotglp_mm.class_names import class_names_of_split
-from sotglp_mm.datasets.known_sets import COOP, KnownSet, Place
+from sotglp_mm.datasets.find_place import Place
+from sotglp_mm.datasets.known_sets import COOP, KnownSet
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 """As MMPretrain's ``CustomDataset``."""
