@@ -337,6 +337,8 @@ def alive(pid: int) -> bool:
 def test_no_command_outlives_the_campaign(how, tmp_path):
     file = tmp_path / 'pid'
     code = (
+        # a shell starts what runs in the background with SIGINT ignored
+        'import signal; signal.signal(signal.SIGINT, signal.default_int_handler);'
         'import sys; from pathlib import Path; from _campaign_process import run_command;'
         "run_command(['sh', '-c', f'echo $$ > {sys.argv[1]}; exec sleep 99'], Path(sys.argv[2]))"
     )
