@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,23 +83,27 @@ def test_storage_of_ones_own_is_left_alone():
     assert hook.backend_args == dict(backend='local')
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """The system itself refuses to write more than 1000 bytes into a file."""
+    """The system itself refuses to write more than 1000 bytes into a file.
+
+    Not a fixture: pytest's own report may go into a file, and must not be written meanwhile.
+    """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_write_that_fails_half_way(tmp_path: Path, small_files):
+def test_a_write_that_fails_half_way(tmp_path: Path):
     file = tmp_path / 'epoch_2.pth'
     write_whole(b'before', file)
-    with pytest.raises(
-        OSError, match=r'epoch_2\.pth \(0\.002 MB\) could not be written: '
-    ) as told:
+    message = r'epoch_2\.pth \(0\.002 MB\) could not be written: '
+    with pytest.raises(OSError, match=message) as told, small_files():
         write_whole(b'x' * 2000, file)
     assert told.value.errno == errno.EFBIG
     assert 'go on with --resume' in str(told.value)
