@@ -96,4 +96,5 @@ def _draw_plane(axes, rows: list[dict], dataset: str) -> None:
         ylabel='AUROC, % (GL-MCM; MCM without local branch)',
         title=f'{dataset}: accuracy and robustness',
     )
+    axes.margins(x=0.25, y=0.1)  # room for the names
     axes.grid(alpha=0.3)

@@ -4,7 +4,7 @@
 
 tunes each variant's learning rate on validation images, with the same number of tries, measures
 it with five seeds, and writes tables and plots; docs/allocation.md says what came out. It takes
-an hour or two on two cores, and goes on where it was when it is started again.
+two hours or so on two cores, and goes on where it was when it is started again.
 """
 
 import argparse
@@ -24,6 +24,7 @@ def _variant(
     reduction: str = 'sum',
     init: str = 'template',
     method: str = 'sotglp',
+    prompts: int = 4,
     **loss,
 ) -> Variant:
     """SOT-GLP with other settings; ``epsilon`` None is the uniform plan."""
@@ -35,6 +36,7 @@ def _variant(
         'model.head.selector': dict(k=k, rank=rank),
         'model.head.local_loss': loss,
         'model.head.local_init': init,
+        'model.head.num_local_prompts': prompts,
     }
     return Variant(name, method, options)
 
@@ -51,11 +53,20 @@ MAIN = [
     Variant('GalLoP', 'gallop'),
 ]
 MORE = [
+    _variant('mean 10, OT 0.1, random start', init='random'),
     _variant('mean 20, OT 0.05', k=20, epsilon=0.05),
+    _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
+    _variant('soft 40, OT 0.05', rank='logsumexp', k=40, epsilon=0.05),
     _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
     _variant('soft 20, OT 0.5 sd', **SOFT, epsilon=0.5, relative=True),
     _variant('soft 40, capped 20', rank='logsumexp', k=40, epsilon=0.05, **CAPPED),
     _variant('soft 20, OT 0.05, random start', **SOFT, epsilon=0.05, init='random'),
+    _variant('soft 20, 1 prompt', **SOFT, epsilon=0.05, prompts=1),
+    *(
+        _variant(f'soft 20, {plan}, {prompts} prompts', **SOFT, epsilon=epsilon, prompts=prompts)
+        for prompts in (2, 8)
+        for plan, epsilon in (('OT 0.05', 0.05), ('uniform', None))
+    ),
     _variant('soft 20, OT 0.05, no projection', **SOFT, epsilon=0.05, method='sotglp_noproj'),
     _variant('soft 20, uniform, no projection', **SOFT, epsilon=None, method='sotglp_noproj'),
 ]
