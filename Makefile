@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ONEDL_VENV ?= .venv-onedl
 ONEDL_BIN := $(ONEDL_VENV)/bin
 
-.PHONY: demo compare test test-onedl lint clean
+.PHONY: demo compare test test-onedl coverage docs lint clean
 
 demo: $(VENV)/.standalone
 	$(BIN)/python tools/demo.py
@@ -21,6 +21,18 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# all tests, and which lines of the package they run, those of other processes too
+coverage: $(VENV)/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# guides and API reference, in docs/_build; any warning is an error
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build
 
 $(VENV)/.standalone: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +56,4 @@ $(ONEDL_VENV)/.test: setup.cfg setup.py pyproject.toml tests/onedl_stack.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ONEDL_VENV) sotglp_mm/.mim build dist *.egg-info
+	rm -rf $(VENV) $(ONEDL_VENV) sotglp_mm/.mim docs/_build build dist *.egg-info

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .checkpoint_file import read_checkpoint
 from .own_images import read_own_images
@@ -138,7 +139,7 @@ def _checked_splits(splits: dict, path: Path) -> list[tuple[str, list]]:
     return list(splits.items())
 
 
-def _is_split_row(row) -> bool:
+def _is_split_row(row: Any) -> bool:
     return (
         isinstance(row, list)
         and len(row) == 3

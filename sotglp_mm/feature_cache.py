@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,7 +95,10 @@ def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
         ValueError: It is damaged, or not of the shape and dtype that the manifest tells.
     """
     return SplitArrays(
-        *(_open_array(folder / f'{name}.npy', *spec, mode) for name, spec in _specs(about))
+        *(
+            _open_array(folder / f'{name}.npy', shape, dtype, mode)
+            for name, (shape, dtype) in _specs(about)
+        )
     )
 
 
@@ -124,7 +127,7 @@ def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memm
     return array
 
 
-def write_json(file: Path, content) -> None:
+def write_json(file: Path, content: Any) -> None:
     """Write whole or not at all."""
     part = file.with_suffix('.part')
     part.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
@@ -164,8 +167,8 @@ def read_manifest(folder: str | Path) -> dict:
 
 
 def _is(about: dict, key: str, kind: type) -> bool:
-    value = about.get(key) if isinstance(about, dict) else None
-    return type(value) is kind and (kind is not int or value > 0)
+    value: Any = about.get(key) if isinstance(about, dict) else None
+    return type(value) is kind and (not isinstance(value, int) or value > 0)
 
 
 def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
@@ -193,7 +196,7 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
     return splits[split], samples
 
 
-def _read_json(file: Path):
+def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
@@ -205,12 +208,12 @@ def samples_digest(samples: list) -> str:
     return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
     return json.loads(json.dumps(value, default=str))
 
 
-def check_pinned(folder: str | Path, key: str, pinned, found) -> None:
+def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
     """Compare a part of the manifest with what this run has.
 
     Args:
@@ -239,7 +242,7 @@ def _made(folder: str | Path) -> str:
     return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''
 
 
-def first_difference(pinned, found, key: str = '') -> tuple[str, str, str] | None:
+def first_difference(pinned: Any, found: Any, key: str = '') -> tuple[str, str, str] | None:
     """Where two plain values differ first: key, value before, value now; None if nowhere."""
     if isinstance(pinned, dict) and isinstance(found, dict):
         for name in [*pinned, *(name for name in found if name not in pinned)]:

@@ -114,7 +114,7 @@ def _assemble(source: Path, folder: Path, rows: list[tuple[str, str, str]]) -> O
     for path, label, _ in rows:
         if seen.setdefault(path, label) != label:
             raise ValueError(f'{source}: {path} is both {seen[path]!r} and {label!r}')
-    splits = None
+    splits: dict[str, list] | None = None
     if rows[0][2]:
         splits = {split: [] for split in SPLITS}
         for path, label, split in rows:

@@ -3,9 +3,10 @@
 import difflib
 import functools
 import inspect
+from typing import Any
 
 
-def checked_settings(cls: type) -> type:
+def checked_settings(cls: Any) -> Any:
     """Class decorator: a keyword that ``cls.__init__`` does not take raises a helpful TypeError.
 
     Python's own message names the key, but neither what is expected nor the likely intention.
@@ -15,7 +16,7 @@ def checked_settings(cls: type) -> type:
     original = cls.__init__
 
     @functools.wraps(original)
-    def checked_init(self, *args, **kwargs):
+    def checked_init(self: Any, *args: Any, **kwargs: Any) -> None:
         unknown = sorted(set(kwargs) - set(known))
         if unknown and type(self) is cls:
             near = difflib.get_close_matches(unknown[0], known, n=1)
@@ -29,7 +30,7 @@ def checked_settings(cls: type) -> type:
     return cls
 
 
-def _known_settings(cls: type) -> list[str]:
+def _known_settings(cls: Any) -> list[str]:
     """Names of ``__init__``'s arguments, the parents' too where ``**kwargs`` hands them on."""
     known: dict[str, None] = {}
     for ancestor in cls.__mro__:

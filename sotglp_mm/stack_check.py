@@ -31,13 +31,13 @@ def check_stack() -> None:
         ImportError: Says what was found, and what to install instead.
     """
     found = {name: _installed(SAME_FILES.get(name, (name,))) for name in (*OLDEST, 'mmcv')}
-    problems = [
+    checks = [
         *(_doubled(name, versions) for name, versions in found.items()),
         *(_outdated(name, found[name]) for name in OLDEST),
         _without_mmcv(found['mmcv']),
         _without_pkg_resources(found['mmengine']),
     ]
-    problems = [problem for problem in problems if problem]
+    problems = [problem for problem in checks if problem]
     if problems:
         raise ImportError('sotglp_mm cannot run in this environment: ' + '\n'.join(problems))
 
@@ -93,5 +93,6 @@ def _without_pkg_resources(versions: dict[str, str]) -> str | None:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """'2.14.1+cpu' and '2.14.1a0' are (2, 14, 1); three numbers, so that 3 is 3.0."""
-    numbers = [int(part) for part in re.match(r'\d+(\.\d+)*', text).group().split('.')]
+    release = re.match(r'\d+(\.\d+)*', text)
+    numbers = [int(part) for part in release.group().split('.')] if release else []
     return tuple([*numbers, 0, 0, 0][:3])

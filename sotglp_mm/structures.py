@@ -5,7 +5,7 @@ K selected patches, N local prompts of a class, G shared global prompts.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor
 
@@ -70,11 +70,13 @@ class ImageFeatures(_ImageFeatures):
 
     __slots__ = ()
 
-    def __new__(cls, patches: Tensor | Sequence[Tensor], image: Tensor | None = None):
+    def __new__(
+        cls, patches: Tensor | Sequence[Tensor], image: Tensor | None = None
+    ) -> 'ImageFeatures':
         """Also takes both in one sequence, as MMPretrain's ``MultiTaskHead`` rebuilds a tuple."""
         if image is None:
             patches, image = patches
-        return super().__new__(cls, patches, image)
+        return super().__new__(cls, cast(Tensor, patches), image)
 
 
 class TransportPlan(NamedTuple):

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import to_tensor
@@ -113,7 +114,7 @@ class CachedFeatureDataset:
         return {**self.__dict__, '_arrays': None}
 
     def _view_of(self, index: int, views: int) -> int:
-        if self.view != 'random':
+        if isinstance(self.view, int):
             return self.view
         with item_randomness(index):
             return int(np.random.randint(views)) if views > 1 else 0
@@ -142,7 +143,7 @@ class CachedFeatureDataset:
                 f'it stopped: {command or "python tools/extract_features.py ..."}'
             )
 
-    def _checked_source(self, settings: dict):
+    def _checked_source(self, settings: dict) -> Any:
         source = DATASETS.build(deepcopy(settings))
         found, samples = describe_data(source, settings)
         key = f'splits.{self.split}'

@@ -3,7 +3,7 @@
 Used where the field's split file is absent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..class_names import resolve_class_names
@@ -50,8 +50,8 @@ def labelled_images(known: KnownSet, place: Place) -> tuple[list[tuple[str, str]
     """
     names = resolve_class_names(known.name)
     class_of = _READERS.get(known.name, _by_folder)(place, names)
-    labelled = [(path, class_of(path)) for path in image_files(place.images)]
-    labelled = [(path, name) for path, name in labelled if name is not None]
+    named = [(path, class_of(path)) for path in image_files(place.images)]
+    labelled = [(path, name) for path, name in named if name is not None]
     for path, name in labelled:
         if name not in names:
             raise ValueError(
@@ -63,7 +63,7 @@ def labelled_images(known: KnownSet, place: Place) -> tuple[list[tuple[str, str]
     return labelled, [name for name in names if name in present]
 
 
-def _by_folder(place: Place, names) -> Callable[[str], str | None]:
+def _by_folder(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     return lambda path: PurePosixPath(path).parts[0]
 
 
@@ -73,23 +73,23 @@ def _renamed(renamed: dict) -> Callable:
     )
 
 
-def _by_nested_folders(place: Place, names) -> Callable[[str], str | None]:
+def _by_nested_folders(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     # a/apartment_building/outdoor/x.jpg is 'outdoor apartment_building'
     return lambda path: ' '.join(reversed(PurePosixPath(path).parts[1:-1]))
 
 
-def _by_file_name(place: Place, names) -> Callable[[str], str | None]:
+def _by_file_name(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     # Great_Pyrenees_12.jpg
     return lambda path: PurePosixPath(path).stem.rsplit('_', 1)[0].lower()
 
 
-def _flowers(place: Place, names) -> Callable[[str], str | None]:
+def _flowers(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     labels = _matlab(place.folder / 'imagelabels.mat')['labels'][0]
     # image_00007.jpg has the 7th label; labels begin at 1
     return lambda path: names[int(labels[int(PurePosixPath(path).stem[-5:]) - 1]) - 1]
 
 
-def _cars(place: Place, names) -> Callable[[str], str | None]:
+def _cars(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     label_of = {}
     files = {'cars_train': 'devkit/cars_train_annos.mat'}
     files['cars_test'] = 'cars_test_annos_withlabels.mat'

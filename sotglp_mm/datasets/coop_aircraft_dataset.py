@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.registry import DATASETS
 
@@ -38,8 +39,8 @@ class CoOpAircraftDataset(ListedImagesDataset):
         split: str = 'train',
         data_prefix: str = 'images',
         pipeline: Sequence = (),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(
                 f'CoOpAircraftDataset: split={split!r} is not known; choose one of {SPLITS}'

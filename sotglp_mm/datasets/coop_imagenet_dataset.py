@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
@@ -38,8 +39,8 @@ class CoOpImageNetDataset(CustomDataset):
         split: str = 'train',
         class_names: str | Sequence[str] = 'imagenet',
         pipeline: Sequence = (),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         place = find_place(Path(data_root).expanduser(), 'images', split)
         folder = place.images / split
         if not folder.is_dir():

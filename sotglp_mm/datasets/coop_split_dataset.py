@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
@@ -51,8 +52,8 @@ class CoOpSplitDataset(ListedImagesDataset):
         split: str = 'train',
         data_prefix: str = 'images',
         pipeline: Sequence = (),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         self.split = split
         root = Path(data_root).expanduser()
         place = find_place(root, data_prefix)

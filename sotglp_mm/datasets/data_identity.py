@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..feature_cache import plain, samples_digest
 
@@ -10,7 +11,7 @@ from ..feature_cache import plain, samples_digest
 _PLACES = ('data_root', 'files')
 
 
-def describe_data(dataset, settings: dict) -> tuple[dict, list]:
+def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
     """Describe a dataset, without loading an image.
 
     Args:
@@ -65,7 +66,7 @@ def image_identity(info: dict, root: str) -> str | dict:
     return (path.relative_to(root) if below else path).as_posix()
 
 
-def data_root_of(dataset) -> str:
+def data_root_of(dataset: Any) -> str:
     """``data_root`` of a dataset, or of the one that it wraps; '' where there is none."""
     while dataset is not None:
         root = getattr(dataset, 'data_root', '')
@@ -81,7 +82,7 @@ def _file_size(info: dict) -> int | None:
     return path.stat().st_size if path and path.is_file() else None
 
 
-def _without_places(settings):
+def _without_places(settings: Any) -> Any:
     if isinstance(settings, Mapping):
         return {k: _without_places(v) for k, v in settings.items() if k not in _PLACES}
     if isinstance(settings, list | tuple):

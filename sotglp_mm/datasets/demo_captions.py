@@ -6,7 +6,7 @@ scene, so the contrastive loss meets no false negative.
 
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,19 +72,25 @@ def draw_single_parts(size: int, rng: np.random.Generator) -> CaptionedScenes:
     return CaptionedScenes(np.stack(images), [caption([n]) for n in names], [[n] for n in names])
 
 
-def _choose(names, count, rng):
+def _choose(names: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` different ones of `names` by their weights, in random order (Gumbel's way)."""
     keys = np.log(_WEIGHTS[names]) + rng.gumbel(size=len(names))
     return names[np.argsort(-keys)[:count]]
 
 
-def _draw_pair(rest, shown, named, rng, tries=20):
+def _draw_pair(
+    rest: np.ndarray,
+    shown: Sequence[set],
+    named: Sequence[tuple],
+    rng: np.random.Generator,
+    tries: int = 20,
+) -> tuple[set, tuple]:
     """Parts of a new scene and the two to name; nothing fits a scene drawn before, or the other
     way round.
     """
     for _ in range(tries):
-        parts = _choose(rest, rng.choice((2, 3, 4), p=(0.45, 0.35, 0.2)), rng)
-        pair, parts = tuple(parts[:2]), set(parts)
+        chosen = _choose(rest, rng.choice((2, 3, 4), p=(0.45, 0.35, 0.2)), rng)
+        pair, parts = tuple(chosen[:2]), set(chosen)
         # in small batches of few names an overlap may be unavoidable: the last try then stands
         if not any(parts.issuperset(n) for n in named) and not any(
             s.issuperset(pair) for s in shown
@@ -93,7 +99,7 @@ def _draw_pair(rest, shown, named, rng, tries=20):
     return parts, pair
 
 
-def _names(indices):
+def _names(indices: Iterable[int]) -> list[str]:
     return [PART_NAMES[i] for i in indices]
 
 
@@ -103,7 +109,7 @@ def byte_pair_merges(words: Sequence[str]) -> list:
     Each word is first reduced by the merges made for the words before it, then joined from the
     left. A later merge cannot break an earlier word, because earlier merges go first.
     """
-    merges = []
+    merges: list[tuple[str, str]] = []
     for word in words:
         pieces = [*word[:-1], word[-1] + '</w>']
         for merge in merges:
@@ -114,8 +120,8 @@ def byte_pair_merges(words: Sequence[str]) -> list:
     return merges
 
 
-def _apply_merge(pieces, merge):
-    joined = []
+def _apply_merge(pieces: list[str], merge: tuple[str, str]) -> list[str]:
+    joined: list[str] = []
     for piece in pieces:
         if joined and (joined[-1], piece) == merge:
             joined[-1] += piece

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,8 +42,8 @@ class DemoDigitsDataset(BaseDataset):
     METAINFO = {'classes': tuple('0123456789')}
 
     def __init__(
-        self, split: str = 'train', pipeline: Sequence = (), image_size: int = 64, **kwargs
-    ):
+        self, split: str = 'train', pipeline: Sequence = (), image_size: int = 64, **kwargs: Any
+    ) -> None:
         if split not in _SPLIT_STARTS:
             raise ValueError(
                 f'DemoDigitsDataset has no split {split!r}; it has {", ".join(_SPLIT_STARTS)}'

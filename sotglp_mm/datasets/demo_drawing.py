@@ -14,35 +14,41 @@ import numpy as np
 _SHIFT = 4
 
 
-def _arc(start, stop, radius=1.0, centre=(0.0, 0.0), points=24):
+def _arc(
+    start: float,
+    stop: float,
+    radius: float = 1.0,
+    centre: tuple[float, float] = (0.0, 0.0),
+    points: int = 24,
+) -> np.ndarray:
     """Points on an arc; angles in degrees, clockwise from the right. Shape (points, 2)."""
     angle = np.deg2rad(np.linspace(start, stop, points))
     return np.stack([np.cos(angle), np.sin(angle)], 1) * radius + np.asarray(centre)
 
 
-def _star(tips=5, inner=0.42):
+def _star(tips: int = 5, inner: float = 0.42) -> np.ndarray:
     angle = np.pi * np.arange(2 * tips) / tips - np.pi / 2
     radius = np.where(np.arange(2 * tips) % 2 == 0, 1.08, inner)
     return np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]
 
 
-def _heart():
+def _heart() -> np.ndarray:
     t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([x / 16, -(y + 2.5) / 15], 1)
 
 
-def _square(side):
+def _square(side: float) -> np.ndarray:
     return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * side
 
 
-def _moon():
+def _moon() -> np.ndarray:
     outer, inner = _arc(50, 310), _arc(292, 68, 0.82, (0.36, 0))
     return np.concatenate([outer, inner]) + np.array([0.12, 0])
 
 
-def _cross(arm=0.34):
+def _cross(arm: float = 0.34) -> np.ndarray:
     corners = [np.array([(1, arm), (arm, arm), (arm, 1)])]
     for _ in range(3):  # a quarter turn: (x, y) to (-y, x)
         corners.append(corners[-1] @ np.array([(0, 1), (-1, 0)]))
@@ -94,7 +100,7 @@ _STROKES = {
 }
 
 
-def _smooth(points, steps=6):
+def _smooth(points: np.ndarray, steps: int = 6) -> np.ndarray:
     """A Catmull-Rom curve through `points` (n, 2); shape ((n - 1) * steps + 1, 2)."""
     p = np.concatenate([points[:1], points, points[-1:]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
@@ -103,7 +109,7 @@ def _smooth(points, steps=6):
     return np.concatenate([curve.transpose(1, 0, 2).reshape(-1, 2), points[-1:]])
 
 
-def _parse(stroke):
+def _parse(stroke: str) -> tuple[bool, np.ndarray]:
     points = np.array(stroke.lstrip('~').split(), dtype=float).reshape(-1, 2)
     return stroke[0] == '~', (points - 0.5) * 2
 
@@ -111,11 +117,11 @@ def _parse(stroke):
 GLYPHS = {name: [_parse(stroke) for stroke in strokes] for name, strokes in _STROKES.items()}
 
 
-def _fixed(points):
+def _fixed(points: np.ndarray) -> np.ndarray:
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
-def shape_mask(name, matrix, size):
+def shape_mask(name: str, matrix: np.ndarray, size: int) -> np.ndarray:
     """Fill one shape. `matrix` (2, 3) maps outline to pixels; returns (size, size) uint8 cover."""
     contours = [outline @ matrix[:, :2].T + matrix[:, 2] for outline in OUTLINES[name]]
     mask = np.zeros((size, size), np.uint8)
@@ -123,7 +129,9 @@ def shape_mask(name, matrix, size):
     return mask
 
 
-def glyph_mask(name, matrix, size, rng, thickness):
+def glyph_mask(
+    name: str, matrix: np.ndarray, size: int, rng: np.random.Generator, thickness: float
+) -> np.ndarray:
     """Write one glyph with a pen `thickness` pixels wide and an unsteady hand.
 
     Every control point moves a little, so no two are alike. Returns (size, size) uint8 cover.
@@ -139,7 +147,7 @@ def glyph_mask(name, matrix, size, rng, thickness):
 
 
 @lru_cache(maxsize=1)
-def texture_bank(count=64, size=96):
+def texture_bank(count: int = 64, size: int = 96) -> np.ndarray:
     """Grey textures with values in [-1, 1], shape (count, size, size); drawn once, then cut up."""
     rng = np.random.default_rng(20260308)
     y, x = np.mgrid[:size, :size] / size

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -80,8 +81,12 @@ class DemoScenesDataset(BaseDataset):
     METAINFO = {'classes': CLASS_NAMES}
 
     def __init__(
-        self, split: str = 'train', pipeline: Sequence = (), num_distractors: int = 2, **kwargs
-    ):
+        self,
+        split: str = 'train',
+        pipeline: Sequence = (),
+        num_distractors: int = 2,
+        **kwargs: Any,
+    ) -> None:
         if split not in SPLIT_SIZES:
             raise ValueError(
                 f'DemoScenesDataset has no split {split!r}; it has {", ".join(SPLIT_SIZES)}'

@@ -1,6 +1,7 @@
 """The demo's out-of-distribution images: scenes of parts that no class has, and letters."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,9 @@ class DemoUnseenDataset(BaseDataset):
         ValueError: The kind is not known.
     """
 
-    def __init__(self, kind: str, pipeline: Sequence = (), num_images: int = 480, **kwargs):
+    def __init__(
+        self, kind: str, pipeline: Sequence = (), num_images: int = 480, **kwargs: Any
+    ) -> None:
         if kind not in KINDS:
             raise ValueError(
                 f'DemoUnseenDataset: kind={kind!r} is not known; choose one of {KINDS}'

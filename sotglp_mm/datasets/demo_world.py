@@ -87,12 +87,12 @@ def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) 
     return Scene(np.clip(image, 0, 255).astype(np.uint8), tuple(parts), covers)
 
 
-def _draw_grid(count, rng):
+def _draw_grid(count: int, rng: np.random.Generator) -> int:
     smallest = int(np.ceil(np.sqrt(count)))
     return int(rng.integers(smallest, 4)) if smallest < 3 else 3
 
 
-def _ground(rng):
+def _ground(rng: np.random.Generator) -> np.ndarray:
     """A dark textured ground, (IMAGE_SIZE, IMAGE_SIZE, 3) float32 in 0-255.
 
     All parts are lighter, so that a shape is the same silhouette in every colour. On grounds of
@@ -108,7 +108,14 @@ def _ground(rng):
     return texture[..., None] * contrast.astype(np.float32) + tone.astype(np.float32)
 
 
-def _draw_part(image, cover, name, centre, radius, rng):
+def _draw_part(
+    image: np.ndarray,
+    cover: np.ndarray,
+    name: str,
+    centre: np.ndarray,
+    radius: float,
+    rng: np.random.Generator,
+) -> Part:
     """Blend one part into `image`, mark it in `cover`, and return where it lies."""
     corner = np.floor(centre - radius).astype(int)
     size = int(np.ceil(2 * radius)) + 1
@@ -126,7 +133,14 @@ def _draw_part(image, cover, name, centre, radius, rng):
     return _blend(image, cover, mask, corner, tone, name)
 
 
-def _affine(centre, radius, rng, turn, shear, squeeze):
+def _affine(
+    centre: np.ndarray,
+    radius: float,
+    rng: np.random.Generator,
+    turn: float,
+    shear: float,
+    squeeze: float,
+) -> np.ndarray:
     """A random affine map (2, 3): unit square to pixels. `turn` in radians, both ways."""
     a = rng.uniform(-turn, turn)
     rotation = np.array([(np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))])
@@ -135,14 +149,21 @@ def _affine(centre, radius, rng, turn, shear, squeeze):
     return np.concatenate([radius * rotation @ slant @ stretch, centre[:, None]], 1)
 
 
-def _soften(mask, radius, rng):
+def _soften(mask: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     """Blur half of the glyphs, up to what an 8 x 8 scan blown up looks like."""
     if rng.random() < 0.5:
         return mask
     return cv2.GaussianBlur(mask, (0, 0), radius * rng.uniform(0.03, 0.16))
 
 
-def _blend(image, cover, mask, corner, tone, name):
+def _blend(
+    image: np.ndarray,
+    cover: np.ndarray,
+    mask: np.ndarray,
+    corner: np.ndarray,
+    tone: np.ndarray,
+    name: str,
+) -> Part:
     """Paint `tone` by `mask`, clipped to the image; the box bounds what is covered."""
     x, y = corner
     x0, y0 = max(-x, 0), max(-y, 0)

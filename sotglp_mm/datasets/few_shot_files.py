@@ -12,6 +12,7 @@ annotation holds beside the label.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .data_identity import data_root_of, image_identity
 KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
 
 
-def few_shot_record(few_shot) -> dict:
+def few_shot_record(few_shot: Any) -> dict:
     """The content of the file, of a built ``FewShotDataset``."""
     root = data_root_of(few_shot)
     images = plain(
@@ -69,7 +70,9 @@ def read_few_shot_files(file: str | Path) -> dict:
     return record
 
 
-def indices_of_files(record: dict, dataset, labels: np.ndarray, file: str | Path) -> np.ndarray:
+def indices_of_files(
+    record: dict, dataset: Any, labels: np.ndarray, file: str | Path
+) -> np.ndarray:
     """Where the images of a record are in a dataset, in the record's order; int (images,).
 
     Args:
@@ -94,7 +97,7 @@ def indices_of_files(record: dict, dataset, labels: np.ndarray, file: str | Path
     )
 
 
-def _places(dataset, labels: np.ndarray) -> dict[str, dict[int, int]]:
+def _places(dataset: Any, labels: np.ndarray) -> dict[str, dict[int, int]]:
     """Index by identity and label: a list of images may name one twice."""
     root = data_root_of(dataset)
     places: dict[str, dict[int, int]] = {}
@@ -104,7 +107,7 @@ def _places(dataset, labels: np.ndarray) -> dict[str, dict[int, int]]:
     return places
 
 
-def _place(identity, label: int, places: dict[str, dict[int, int]], file: str | Path) -> int:
+def _place(identity: Any, label: int, places: dict[str, dict[int, int]], file: str | Path) -> int:
     found = places.get(_key(identity))
     if found is None:
         raise ValueError(
@@ -120,11 +123,11 @@ def _place(identity, label: int, places: dict[str, dict[int, int]], file: str | 
     return found[label]
 
 
-def _key(identity) -> str:
+def _key(identity: Any) -> str:
     return json.dumps(plain(identity), sort_keys=True)
 
 
-def _check_form(record, path: Path) -> None:
+def _check_form(record: Any, path: Path) -> None:
     missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
     if missing:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.registry import DATASETS
 from timm.data import ImageNetInfo
@@ -41,8 +42,8 @@ class ImageNetShiftDataset(ListedImagesDataset):
         data_prefix: str = 'images',
         class_names: str | Sequence[str] = 'imagenet',
         pipeline: Sequence = (),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         root = Path(data_root).expanduser()
         place = find_place(root, data_prefix)
         names = resolve_class_names(class_names)
@@ -52,7 +53,7 @@ class ImageNetShiftDataset(ListedImagesDataset):
             for folder, label in labels.items()
             for path in image_files(place.images / folder)
         ]
-        competing = tuple(sorted({label for _, label, _ in rows}))
+        competing = tuple(sorted(set(labels.values())))
         metainfo = {} if len(competing) == len(names) else {'competing_labels': competing}
         kwargs.setdefault('test_mode', True)
         super().__init__(

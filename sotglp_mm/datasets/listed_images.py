@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.datasets import BaseDataset
 
@@ -30,8 +31,8 @@ class ListedImagesDataset(BaseDataset):
         folder: Path,
         source: str,
         metainfo: dict | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         self._rows, self._folder, self._source = rows, Path(folder), source
         metainfo = {'classes': tuple(classes), **(metainfo or {})}
         super().__init__(ann_file='', metainfo=metainfo, data_prefix='', **kwargs)

@@ -1,5 +1,7 @@
 """Loading an image, with an error that names the file."""
 
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
@@ -32,7 +34,7 @@ class LoadImageStrict(LoadImageFromFile):
         ValueError: It cannot be decoded.
     """
 
-    def __init__(self, imdecode_backend: str = 'pillow', **kwargs):
+    def __init__(self, imdecode_backend: str = 'pillow', **kwargs: Any) -> None:
         super().__init__(imdecode_backend=imdecode_backend, **kwargs)
 
     def transform(self, results: dict) -> dict:

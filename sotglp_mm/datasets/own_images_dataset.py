@@ -1,6 +1,7 @@
 """A user's own images: a folder for each class, or one file of paths and labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.registry import DATASETS
 
@@ -31,7 +32,9 @@ class OwnImagesDataset(ListedImagesDataset):
         ValueError: No images, a line that cannot be read, or an unknown or absent split.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', pipeline: Sequence = (), **kwargs):
+    def __init__(
+        self, data_root: str, split: str = 'train', pipeline: Sequence = (), **kwargs: Any
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(
                 f'OwnImagesDataset: split={split!r} is not known; choose one of {SPLITS}'

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
@@ -27,8 +28,8 @@ class UnlabelledImagesDataset(BaseDataset):
     """
 
     def __init__(
-        self, data_root: str, data_prefix: str = 'images', pipeline: Sequence = (), **kwargs
-    ):
+        self, data_root: str, data_prefix: str = 'images', pipeline: Sequence = (), **kwargs: Any
+    ) -> None:
         place = find_place(Path(data_root).expanduser(), data_prefix)
         self._images = place.images
         kwargs.setdefault('test_mode', True)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -37,7 +38,7 @@ def write_whole(data: bytes, path: str | Path) -> None:
         ) from error
 
 
-def _write(file, data: bytes) -> None:
+def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
 
 

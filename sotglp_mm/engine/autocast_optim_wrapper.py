@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -32,7 +33,7 @@ class AutocastOptimWrapper(OptimWrapper):
         ValueError: ``dtype`` is not known.
     """
 
-    def __init__(self, dtype: str = 'float16', **kwargs):
+    def __init__(self, dtype: str = 'float16', **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if dtype not in DTYPES:
             raise ValueError(
@@ -46,12 +47,12 @@ class AutocastOptimWrapper(OptimWrapper):
         scales = self.enabled and dtype == 'float16'
         self.loss_scaler = torch.amp.GradScaler(self.device, enabled=scales)
 
-    def backward(self, loss: Tensor, **kwargs) -> None:
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Gradients of the scaled loss."""
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
-    def step(self, **kwargs) -> None:
+    def step(self, **kwargs: Any) -> None:
         """Update the parameters, unless a gradient overflowed."""
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)

@@ -1,8 +1,10 @@
 """Do head and dataset mean the same classes?"""
 
+from typing import Any
+
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
-from torch import nn
 
 from ..class_names import class_difference
 
@@ -17,20 +19,20 @@ class ClassNamesCheckHook(Hook):
     that has ``class_names`` is meant; where several have, the dataset's classes tell nothing.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Check the training set."""
         self._check(runner, runner.train_dataloader.dataset)
 
-    def before_val(self, runner) -> None:
+    def before_val(self, runner: Runner) -> None:
         """Check the validation set."""
         self._check(runner, runner.val_dataloader.dataset)
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: Runner) -> None:
         """Check the test set."""
         self._check(runner, runner.test_dataloader.dataset)
 
     @staticmethod
-    def _check(runner, dataset) -> None:
+    def _check(runner: Runner, dataset: Any) -> None:
         head = _naming_head(runner.model)
         found = dataset.metainfo.get('classes')
         if head is None or found is None:
@@ -44,7 +46,7 @@ class ClassNamesCheckHook(Hook):
             )
 
 
-def _naming_head(model: nn.Module) -> nn.Module | None:
+def _naming_head(model: Any) -> Any:
     """The head that has ``class_names``; None if none has, or several have."""
     while hasattr(model, 'module'):  # distributed training and test-time augmentation wrap it
         model = model.module

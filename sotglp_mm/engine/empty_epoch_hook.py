@@ -1,6 +1,7 @@
 """Is there anything in an epoch?"""
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 
@@ -12,7 +13,7 @@ class EmptyEpochHook(Hook):
     to the end: the checkpoint is the prompts as they were initialised, and nothing says so.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Look at the training loader, or raise ``ValueError``."""
         loader = runner.train_dataloader
         if len(loader):

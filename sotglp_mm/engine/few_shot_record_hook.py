@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 FILE_NAME = 'few_shot_files.json'
@@ -19,7 +21,7 @@ class FewShotRecordHook(Hook):
     """
 
     @master_only
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Write, and log the path and the hash of the images."""
         few_shot = _find(runner.train_dataloader.dataset)
         if few_shot is None:
@@ -34,7 +36,7 @@ class FewShotRecordHook(Hook):
         )
 
 
-def _find(dataset):
+def _find(dataset: Any) -> Any:
     """The few-shot set in a dataset: itself, wrapped, or what cached features were made from."""
     while dataset is not None and not hasattr(dataset, 'few_shot_record'):
         dataset = getattr(dataset, 'dataset', getattr(dataset, 'source', None))

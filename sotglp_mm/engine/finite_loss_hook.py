@@ -1,7 +1,10 @@
 """A loss that is no number stops the run."""
 
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 SHOWN = 10
@@ -23,7 +26,7 @@ class FiniteLossHook(Hook):
     priority = 'HIGH'  # before anything is logged or saved
 
     def after_train_iter(
-        self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Look at all losses of the iteration.
 
@@ -46,7 +49,7 @@ class FiniteLossHook(Hook):
             f'The batch: {_images(data_batch)}. {ADVICE}'
         )
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Look at the weights.
 
         Raises:
@@ -69,7 +72,7 @@ def _values(losses: dict[str, float]) -> str:
     return ', '.join(f'{name}={value:.6g}' for name, value in losses.items())
 
 
-def _images(data_batch) -> str:
+def _images(data_batch: Any) -> str:
     """Path, or else index, of at most ``SHOWN`` images of a batch, and how many there are."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     if not samples:

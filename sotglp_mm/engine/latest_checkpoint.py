@@ -39,9 +39,9 @@ def latest_checkpoint(work_dir: str | Path) -> LatestCheckpoint:
 
 
 def _candidates(work_dir: Path, skipped: list[str]) -> list[Path]:
-    files = [file for file in work_dir.glob('*.pth') if NAME.fullmatch(file.name)]
-    files.sort(key=lambda file: (file.stat().st_mtime, int(NAME.fullmatch(file.name)[2])))
-    files.reverse()
+    found = [(file, NAME.fullmatch(file.name)) for file in work_dir.glob('*.pth')]
+    dated = [(file.stat().st_mtime, int(name[2]), file) for file, name in found if name]
+    files = [file for *_, file in sorted(dated, reverse=True)]
     pointer = work_dir / POINTER
     if not pointer.is_file():
         return files

@@ -1,6 +1,7 @@
 """What does this run learn?"""
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 
@@ -8,7 +9,7 @@ from mmpretrain.registry import HOOKS
 class LearnedParametersHook(Hook):
     """Logs the parameters that learn, and stops a run in which none does."""
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Log, or raise ``ValueError``."""
         learned = {
             name.removeprefix('module.'): parameter

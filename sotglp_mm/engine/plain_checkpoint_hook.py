@@ -1,15 +1,17 @@
 """Checkpoints that ``torch.load(..., weights_only=True)`` reads without any allow-list."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 
-def _statistic(owner: type, name: str):
+def _statistic(owner: type, name: str) -> Any:
     """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
     if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
         raise pickle.UnpicklingError(f'getattr of {owner!r} and {name!r} is not allowed')
@@ -25,6 +27,9 @@ _statistic.__module__, _statistic.__name__, _statistic.__qualname__ = (
 
 # What MMEngine puts into a checkpoint where this hook is not in use (another toolbox's run, an
 # older file). Allowing these few keeps torch's safe loading on for everything else.
+_rebuild: list[Any] = [np.ones(1).__reduce__()[0], np.float64(1).__reduce__()[0]]
+"""numpy's own functions, wherever they live."""
+
 torch.serialization.add_safe_globals(
     [
         HistoryBuffer,
@@ -33,9 +38,7 @@ torch.serialization.add_safe_globals(
         np.dtype,
         type(np.dtype(np.float64)),
         type(np.dtype(np.int64)),
-        # numpy's own rebuilding functions, wherever they live
-        np.ones(1).__reduce__()[0],
-        np.float64(1).__reduce__()[0],
+        *_rebuild,
     ]
 )
 
@@ -52,13 +55,13 @@ class PlainCheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Make everything but the weights plain."""
         for key in checkpoint:
             if key != 'state_dict':
                 checkpoint[key] = _to_plain(checkpoint[key])
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the log history."""
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
@@ -66,7 +69,7 @@ class PlainCheckpointHook(Hook):
             checkpoint['message_hub'] = {**hub, 'log_scalars': scalars}
 
 
-def _to_plain(value):
+def _to_plain(value: Any) -> Any:
     """The same, rebuilt, without numpy and MMEngine classes; the original is left alone."""
     if isinstance(value, HistoryBuffer):
         values, counts = (torch.tensor(series) for series in value.data)

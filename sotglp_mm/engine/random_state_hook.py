@@ -1,7 +1,10 @@
 """Resuming goes on with the random numbers that would have come next."""
 
+from typing import Any
+
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from .random_states import random_states, set_random_states
@@ -24,22 +27,22 @@ class RandomStateHook(Hook):
     itself begins the epoch anew there, so such a resumed run is another run.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._states: dict | None = None
         self._gathered: list[dict] | None = None
         self._loaded: dict | None = None
         self._pending = False
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember what the checkpoint holds; whether this run resumes shows later."""
         self._loaded = checkpoint.get(KEY)
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """If the run goes on from a checkpoint, take its states."""
         if runner.iter == 0:
             return  # weights alone were loaded, or nothing
         why = self._why_not(get_world_size())
-        if why is not None:
+        if why is not None or self._loaded is None:
             runner.logger.warning(
                 f'The checkpoint {why}: the run goes on, but with other random numbers than '
                 'without the interruption'
@@ -49,23 +52,23 @@ class RandomStateHook(Hook):
         self._states = self._gathered[get_rank()]
         _set_sampler_seed(runner, self._loaded['sampler_seed'])
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """The first epoch begins with the states of now."""
         if self._states is None:
             self._take()
         self._pending = True
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """At the epoch's first step: the loader's iterator has drawn its seed by now."""
-        if self._pending:
+        if self._pending and self._states is not None:
             set_random_states(self._states)
             self._pending = False
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         """Before the checkpoint is written, in all processes."""
         self._take()
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the states; this is called in the first process only."""
         if self._gathered is not None:
             checkpoint[KEY] = dict(processes=self._gathered, sampler_seed=_sampler_seed(runner))
@@ -83,17 +86,17 @@ class RandomStateHook(Hook):
         self._gathered = all_gather_object(self._states)
 
 
-def _sampler(runner):
+def _sampler(runner: Runner) -> Any:
     sampler = runner.train_dataloader.sampler
     return sampler if hasattr(sampler, 'seed') else None
 
 
-def _sampler_seed(runner) -> int | None:
+def _sampler_seed(runner: Runner) -> int | None:
     sampler = _sampler(runner)
     return None if sampler is None else int(sampler.seed)
 
 
-def _set_sampler_seed(runner, seed: int | None) -> None:
+def _set_sampler_seed(runner: Runner, seed: int | None) -> None:
     """With ``randomness.seed=None`` each start draws one; order and crops need the first."""
     sampler = _sampler(runner)
     if sampler is not None and seed is not None:

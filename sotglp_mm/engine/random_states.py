@@ -1,6 +1,7 @@
 """The states of a process's random generators, as plain values that a checkpoint can keep."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ def random_states() -> dict:
         Tensors and numbers only: ``torch.load(..., weights_only=True)`` reads them.
     """
     version, words, gauss = random.getstate()
-    name, key, position, has_gauss, cached = np.random.get_state()
+    numpy: Any = np.random.get_state()
+    name, key, position, has_gauss, cached = numpy
     states = dict(
         python=dict(version=version, words=torch.tensor(words), gauss=gauss),
         numpy=dict(

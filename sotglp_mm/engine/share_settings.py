@@ -1,6 +1,7 @@
 """One CLIP, and one place of one's own data, for all parts of a config; overridden in one line."""
 
 from copy import deepcopy
+from typing import Any
 
 from mmengine.config import Config
 
@@ -29,7 +30,7 @@ def share_settings(cfg: Config) -> None:
         cfg[f'{name}_of_parts'] = deepcopy(new)
 
 
-def _replace(node, written, new) -> None:
+def _replace(node: Any, written: Any, new: Any) -> None:
     if isinstance(node, dict):
         items = list(node.items())
     elif isinstance(node, list):

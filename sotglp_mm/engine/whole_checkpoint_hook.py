@@ -2,10 +2,12 @@
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from .atomic_local_backend import TEMPORARY, write_whole
@@ -22,16 +24,19 @@ class WholeCheckpointHook(CheckpointHook):
     deletes the previous best one before it writes the new one.
 
     Args:
-        *args, **kwargs: As in ``CheckpointHook``. With ``backend_args`` of one's own (a storage
+        *args: As in ``CheckpointHook``.
+        **kwargs: As in ``CheckpointHook``. With ``backend_args`` of one's own (a storage
             elsewhere), how files are written is that storage's affair.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.backend_args: dict | None
+        self.keep_ckpt_ids: deque[int]
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='atomic_local')
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Settle the folder, and clear what a killed process left half written in it."""
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, LocalBackend):
@@ -39,7 +44,7 @@ class WholeCheckpointHook(CheckpointHook):
                 part.unlink()
                 runner.logger.info(f'Removed {part}, which a killed process left half written')
 
-    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, say so in ``last_checkpoint``, then delete what is outdated."""
         outdated = self._note_kept(runner, step)
         name = self.filename_tmpl.format(step)
@@ -60,7 +65,7 @@ class WholeCheckpointHook(CheckpointHook):
             write_whole(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
             self._delete(outdated)
 
-    def _note_kept(self, runner, step: int) -> list[int]:
+    def _note_kept(self, runner: Runner, step: int) -> list[int]:
         """Steps whose checkpoints go; the others are noted in the checkpoint itself."""
         if self.max_keep_ckpts <= 0:
             return []

@@ -82,9 +82,9 @@ class OODMetric(BaseMetric):
         """Percent, by ``<method>_T<temperature>/<OOD set or 'mean'>/<metric>``."""
         id_set, ood_sets = self._sets()
         used = [result for result in results if result[0] in (id_set, *ood_sets)]
-        found = {}
+        found: dict[str, float] = {}
         for method in _methods(used):
-            by_set = {name: [] for name in (id_set, *ood_sets)}
+            by_set: dict[str, list[float]] = {name: [] for name in (id_set, *ood_sets)}
             for name, scores in used:
                 by_set[name].append(scores[method])
             _check_scores(method, by_set)

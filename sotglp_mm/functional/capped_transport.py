@@ -14,12 +14,12 @@ def capped_sinkhorn(
     """Fill N targets evenly from K sources of which each gives at most ``1 / capacity``.
 
     Minimises ``<T, cost> - epsilon * H(T)`` over plans with column sums 1/N and row sums of at
-    most ``1 / capacity``, by alternating Bregman projections [1]: a row is scaled down if it
-    gives too much, and left alone if not. At small ``epsilon`` about ``capacity`` sources are
-    used, those that serve the targets best; with ``capacity`` K it is balanced transport.
+    most ``1 / capacity``, by alternating Bregman projections [Benamou15]_: a row is scaled down
+    if it gives too much, and left alone if not. At small ``epsilon`` about ``capacity`` sources
+    are used, those that serve the targets best; with ``capacity`` K it is balanced transport.
 
-    .. [1] J.-D. Benamou et al., "Iterative Bregman projections for regularized transportation
-       problems", SIAM J. Sci. Comput. 2015.
+    .. [Benamou15] J.-D. Benamou et al., "Iterative Bregman projections for regularized
+       transportation problems", SIAM J. Sci. Comput. 2015.
 
     Args:
         cost: (..., K, N), finite.

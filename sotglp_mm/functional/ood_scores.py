@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def mcm(global_similarity: Tensor, tau: float = 1.0) -> Tensor:
-    """Maximum concept matching on the image embedding [1].
+    """Maximum concept matching on the image embedding [Ming22]_.
 
-    .. [1] Y. Ming et al., "Delving into out-of-distribution detection with vision-language
+    .. [Ming22] Y. Ming et al., "Delving into out-of-distribution detection with vision-language
        representations", NeurIPS 2022.
 
     Args:
@@ -38,9 +38,9 @@ def local_mcm(local_similarity: Tensor, tau: float = 1.0) -> Tensor:
 
 
 def gl_mcm(global_similarity: Tensor, local_similarity: Tensor, tau: float = 1.0) -> Tensor:
-    """Global and local maximum concept matching [2], added.
+    """Global and local maximum concept matching [Miyai23]_, added.
 
-    .. [2] A. Miyai et al., "GL-MCM: Global and local maximum concept matching for zero-shot
+    .. [Miyai23] A. Miyai et al., "GL-MCM: Global and local maximum concept matching for zero-shot
        out-of-distribution detection", IJCV 2025.
 
     Args:

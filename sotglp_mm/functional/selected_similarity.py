@@ -5,6 +5,8 @@ patches has B * C * K * D, which is no smaller. Here both are met in chunks of c
 gradients are weighted sums over what was selected.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,7 +42,7 @@ def selected_similarity(patches: Tensor, prompts: Tensor, support: Tensor) -> Te
 
 class _SelectedSimilarity(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, patches, prompts, support):
+    def forward(ctx: Any, patches: Tensor, prompts: Tensor, support: Tensor) -> Tensor:
         ctx.save_for_backward(patches, prompts, support)
         batch, num_classes, k = support.shape
         flat, width = patches.flatten(0, 1), patches.shape[-1]
@@ -59,7 +61,7 @@ class _SelectedSimilarity(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         patches, prompts, support = ctx.saved_tensors
         of_patches = of_prompts = None
         if ctx.needs_input_grad[0]:

@@ -20,11 +20,12 @@ def sinkhorn(
     """Divide K sources among N targets, each side uniform, at small cost and high entropy.
 
     Minimises ``<T, cost> - epsilon * H(T)`` over plans with row sums 1/K and column sums 1/N by
-    Sinkhorn's iteration [1] on the logarithms of the scalings, so that a small ``epsilon`` does
-    not underflow. Every problem of the batch is solved on its own: no result depends on which
-    other problems it is batched with. Runs in float32 at least, whatever autocast says.
+    Sinkhorn's iteration [Cuturi13]_ on the logarithms of the scalings, so that a small
+    ``epsilon`` does not underflow. Every problem of the batch is solved on its own: no result
+    depends on which other problems it is batched with. Runs in float32 at least, whatever
+    autocast says.
 
-    .. [1] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
+    .. [Cuturi13] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
 
     Args:
         cost: (..., K, N), finite.

@@ -2,6 +2,7 @@
 
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
+from torch import Tensor
 
 from ..feature_cache import check_pinned, read_manifest
 from ..settings import checked_settings
@@ -42,7 +43,7 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
         found = describe_image_tower(self.towers, first_block_residual)
         check_pinned(cache, 'backbone', pinned, found)
 
-    def forward(self, features: ImageFeatures) -> ImageFeatures:
+    def forward(self, features: ImageFeatures | Tensor) -> ImageFeatures:
         """Float32, as the tower gives them.
 
         Args:

@@ -1,6 +1,7 @@
 """Batches of cached features on their way to the model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
@@ -52,8 +53,8 @@ class CachedFeaturePreprocessor(ClsDataPreprocessor):
         to_onehot: bool = False,
         num_classes: int | None = None,
         batch_augments: dict | None = None,
-        **pixels,
-    ):
+        **pixels: Any,
+    ) -> None:
         super().__init__(to_onehot=to_onehot, num_classes=num_classes)
         if batch_augments:
             raise ValueError(
@@ -75,6 +76,6 @@ class CachedFeaturePreprocessor(ClsDataPreprocessor):
         return dict(done, inputs=ImageFeatures(patches=patches, image=done['inputs']))
 
 
-def _stacked(part) -> torch.Tensor:
+def _stacked(part: Any) -> torch.Tensor:
     """MMEngine's ``pseudo_collate`` leaves a list."""
     return part if isinstance(part, torch.Tensor) else torch.stack(list(part))

@@ -1,5 +1,7 @@
 """Patches that serve no prompt may stay out: transport with a capacity for each patch."""
 
+from typing import Any
+
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -28,7 +30,9 @@ class CappedAllocationLoss(AllocationLoss):
         ValueError: A setting is out of its range; later, K is less than ``capacity``.
     """
 
-    def __init__(self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs):
+    def __init__(
+        self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         for name, value in dict(capacity=capacity, epsilon=epsilon, max_iters=max_iters).items():
             if not value > 0:

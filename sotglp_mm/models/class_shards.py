@@ -1,6 +1,7 @@
 """Sharing a computation over classes out among the processes of a distributed run."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,13 +47,13 @@ class _SumOverProcesses(torch.autograd.Function):
     """The sum, in every process; its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx, part: Tensor) -> Tensor:
+    def forward(ctx: Any, part: Tensor) -> Tensor:
         total = part.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total

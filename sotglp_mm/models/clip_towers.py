@@ -12,10 +12,12 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
@@ -43,7 +45,9 @@ class ClipTowers:
         quick_gelu (bool): Which activation both towers use.
     """
 
-    def __init__(self, clip: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, quick_gelu):
+    def __init__(
+        self, clip: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, quick_gelu: bool
+    ) -> None:
         self.clip = clip.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.quick_gelu = quick_gelu
@@ -72,8 +76,8 @@ class ClipTowers:
         return self.clip.logit_scale.exp()
 
 
-class HoldsClipTowers:
-    """Mixin for an ``nn.Module``: ``self.towers`` moves with it and is never saved with it."""
+class HoldsClipTowers(BaseModule):
+    """Mixin for a module: ``self.towers`` moves with it and is never saved with it."""
 
     towers: ClipTowers
 
@@ -241,7 +245,9 @@ def _check_plain(clip: open_clip.CLIP, model_name: str) -> None:
             raise TypeError(f'{model_name}: {_PLAIN_ONLY}, and it has {oddity}')
 
 
-def _fill(clip: open_clip.CLIP, state: dict[str, Tensor], model_name: str, file: str) -> None:
+def _fill(
+    clip: open_clip.CLIP, state: dict[str, Tensor], model_name: str, file: str | None
+) -> None:
     expected = clip.state_dict()
     if 'logit_scale' in state:  # some checkpoints keep it as (1,)
         state['logit_scale'] = state['logit_scale'].reshape(expected['logit_scale'].shape)
@@ -271,7 +277,9 @@ def _tokenizer(text_config: dict, folder: Path) -> open_clip.SimpleTokenizer:
     )
 
 
-def _log(model_name, pretrained, asked, weights, activation) -> None:
+def _log(
+    model_name: str, pretrained: str | None, asked: bool | None, weights: Any, activation: bool
+) -> None:
     if weights is None:
         print_log(
             f'CLIP {model_name} has RANDOM weights (pretrained=None): for tests only',

@@ -1,18 +1,20 @@
 """Loading what was learned: all of it, of the right shape, or an error."""
 
-from torch import nn
+from typing import Any
+
+from mmengine.model import BaseModule
 
 from ..checkpoint_file import CheckpointMismatch
 
 
-class LoadsWholeState:
-    """Mixin for an ``nn.Module`` whose parameters a checkpoint must hold, shape for shape.
+class LoadsWholeState(BaseModule):
+    """Mixin for a module whose parameters a checkpoint must hold, shape for shape.
 
     MMEngine loads with ``strict=False``: it logs what is missing, misshapen or left over, and goes
     on with the initial values. For learned prompts that would be a silent change of the model.
     """
 
-    def _load_from_state_dict(self: nn.Module, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         expected = dict(self.named_parameters(prefix=prefix.removesuffix('.')))
         advice = 'Use the config (classes, prompts, projection, CLIP) that it was trained with.'
         for key, parameter in expected.items():

@@ -61,7 +61,7 @@ def ood_fields(
     found = {}
     if 'mcm' in methods or 'gl_mcm' in methods:
         found['mcm'] = mcm(global_scores[..., None], tau)
-    if 'l_mcm' in methods or 'gl_mcm' in methods:
+    if text is not None and ('l_mcm' in methods or 'gl_mcm' in methods):
         found['l_mcm'] = _local_mcm(patches, text, tau)
     if 'gl_mcm' in methods:
         found['gl_mcm'] = found['mcm'] + found['l_mcm']

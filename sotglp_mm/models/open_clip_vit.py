@@ -1,5 +1,7 @@
 """The frozen image tower with its ordinary and its value-value stream."""
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
@@ -70,7 +72,7 @@ class OpenCLIPViT(HoldsClipTowers, BaseModule):
         return ImageFeatures(patches=visual.ln_post(z), image=visual.ln_post(x[:, 0]))
 
     @staticmethod
-    def _ordinary(block, x: Tensor) -> Tensor:
+    def _ordinary(block: Any, x: Tensor) -> Tensor:
         return block.ls_1(dual_attention(block.ln_1(x), block.attn)[0])
 
     def _check_size(self, images: Tensor) -> None:

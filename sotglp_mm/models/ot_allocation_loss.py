@@ -1,5 +1,7 @@
 """Optimal transport divides the selected patches among a class's prompts."""
 
+from typing import Any
+
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -42,8 +44,8 @@ class OTAllocationLoss(AllocationLoss):
         max_iters: int = 20,
         tolerance: float | None = None,
         relative: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise ValueError(f'OTAllocationLoss: epsilon must be > 0, got {epsilon}')

@@ -5,15 +5,18 @@ sequences behind it need only its keys and values; and as one position of each i
 last block computes its queries and its MLP for that position alone.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one block: (r, h, L, d / h) each."""
 
 
-def run_prefix(clip: nn.Module, embedded: Tensor) -> list[KeysAndValues]:
+def run_prefix(clip: Any, embedded: Tensor) -> list[KeysAndValues]:
     """Keys and values of every block for the first positions of sequences.
 
     Args:
@@ -35,7 +38,7 @@ def run_prefix(clip: nn.Module, embedded: Tensor) -> list[KeysAndValues]:
     return prefix
 
 
-def run_suffix(clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues]) -> list[Tensor]:
+def run_suffix(clip: Any, groups: list[Tensor], prefix: list[KeysAndValues]) -> list[Tensor]:
     """The last positions' outputs behind a prefix, before the final LayerNorm.
 
     Sequences of one length form a group. Attention runs group by group, everything else over the
@@ -65,7 +68,7 @@ def run_suffix(clip: nn.Module, groups: list[Tensor], prefix: list[KeysAndValues
     return _read(*last, x, sizes)
 
 
-def _read(block: nn.Module, past: KeysAndValues, x: Tensor, sizes: list) -> list[Tensor]:
+def _read(block: Any, past: KeysAndValues, x: Tensor, sizes: list) -> list[Tensor]:
     """The last block, of which nothing but each sequence's last position is used."""
     normed = block.ln_1(x)
     ends, normed_ends = (
@@ -85,7 +88,7 @@ def _read(block: nn.Module, past: KeysAndValues, x: Tensor, sizes: list) -> list
     return [t.view(c, n, -1) for t, (c, n, _) in zip(_by_group(x, ones), sizes)]
 
 
-def activation_bytes(clip: nn.Module, positions: int) -> int:
+def activation_bytes(clip: Any, positions: int) -> int:
     """About what autograd keeps in float32 to go back through the tower, for so many positions."""
     width = clip.transformer.width
     hidden = clip.transformer.resblocks[0].mlp.c_fc.out_features
@@ -95,15 +98,16 @@ def activation_bytes(clip: nn.Module, positions: int) -> int:
     return 4 * positions * per_block * len(clip.transformer.resblocks)
 
 
-def _linear(block: nn.Module, x: Tensor, start: int, stop: int) -> Tensor:
+def _linear(block: Any, x: Tensor, start: int, stop: int) -> Tensor:
     """Rows ``start`` to ``stop`` of the packed input projection; heads side by side."""
     attention = block.attn
     return F.linear(x, attention.in_proj_weight[start:stop], attention.in_proj_bias[start:stop])
 
 
-def _project(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value (..., d)."""
-    return _linear(block, block.ln_1(x), 0, 3 * block.attn.embed_dim).chunk(3, dim=-1)
+    query, key, value = _linear(block, block.ln_1(x), 0, 3 * block.attn.embed_dim).chunk(3, dim=-1)
+    return query, key, value
 
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -122,13 +126,13 @@ def _by_group(x: Tensor, sizes: list) -> list[Tensor]:
     return [t.unflatten(0, (-1, length)) for t, (_, _, length) in zip(rows, sizes)]
 
 
-def _finish(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+def _finish(block: Any, x: Tensor, attended: Tensor) -> Tensor:
     """What a block adds once attention is known."""
     x = x + block.ls_1(block.attn.out_proj(attended))
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
-def _behind(prefix: Tensor, own: Tensor, size: tuple[int, int, int]) -> Tensor:
+def _behind(prefix: Tensor, own: Tensor, size: Sequence[int]) -> Tensor:
     """Keys or values of a group behind those of its prefix: (c * n, h, L + T, d / h)."""
     num_classes, num_prompts, _ = size
     old = prefix.expand(num_classes, num_prompts, *prefix.shape[1:]).flatten(0, 1)

@@ -149,7 +149,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             for c in classes
         ]
         limit = self.class_chunk
-        if limit == 'auto':
+        if isinstance(limit, str):  # 'auto'
             recompute = with_grad and sum(costs) > ACTIVATION_BYTES
             limit = None if with_grad and not recompute else max(CHUNK_BYTES // max(costs), 1)
         else:

@@ -13,6 +13,9 @@ class QuickGELUMLP(nn.Sequential):
     tensor is made and kept instead of three.
     """
 
+    c_fc: nn.Linear
+    c_proj: nn.Linear
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) to (..., d)."""
         fc, proj, slope = self.c_fc, self.c_proj, 1.702

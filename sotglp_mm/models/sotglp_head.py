@@ -1,6 +1,7 @@
 """The prompts, what they score, and what they learn from."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +113,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         """C."""
         return len(self.class_names)
 
-    def loss(self, feats: ImageFeatures, data_samples: list[DataSample], **kwargs) -> dict:
+    def loss(self, feats: ImageFeatures, data_samples: list[DataSample], **kwargs: Any) -> dict:
         """Losses of both branches.
 
         Args:
@@ -133,7 +134,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             loss_global = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
         if self.local_prompts is None:
             return dict(loss_global=loss_global)
-        text = self._text_features(self.local_prompts, self._text_caches[1])
+        text = self._local_text()
         with _no_autocast(text):
             local = self._local_scores(feats.patches, text)
             loss_local = self.local_loss(local, target, scale)
@@ -183,11 +184,10 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def _report_allocation(self, feats: ImageFeatures, samples: list[DataSample]) -> None:
         """How the class of each image, the predicted one where it has no label, is divided."""
-        labels = [s.gt_label if len(s.get('gt_label', ())) else s.pred_label for s in samples]
-        labels = torch.cat(labels).to(feats.image.device)
-        found = self.allocation(feats, labels)
-        text = self._text_features(self.local_prompts, self._text_caches[1])
-        cosines = mean_cosine(text[labels])
+        known = [s.gt_label if len(s.get('gt_label', ())) else s.pred_label for s in samples]
+        labels = torch.cat(known).to(feats.image.device)
+        found = self.allocation(feats, labels)  # refuses a head without local prompts
+        cosines = mean_cosine(self._local_text()[labels])
         set_allocation(samples, found, cosines, feats.patches.shape[1])
 
     @torch.no_grad()
@@ -195,7 +195,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         """(B,) for each DataSample field of ``ood_methods``; ``global_scores`` is Sg (B, C)."""
         text = None
         if self.local_prompts is not None and set(self.ood_methods) - {'mcm'}:
-            text = self._text_features(self.local_prompts, self._text_caches[1])
+            text = self._local_text()
         with _no_autocast(global_scores):
             return ood_fields(self.ood_methods, self.ood_tau, global_scores, feats.patches, text)
 
@@ -211,7 +211,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             global_scores = self.global_similarity(feats.image, text).mean(dim=-1)
         if self.local_prompts is None:
             return global_scores, None
-        text = self._text_features(self.local_prompts, self._text_caches[1])
+        text = self._local_text()
         with _no_autocast(text):
             return global_scores, self._local_scores(feats.patches, text)
 
@@ -226,9 +226,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         Raises:
             ValueError: There are no local prompts.
         """
-        if self.local_prompts is None:
-            raise ValueError('SOTGLPHead has no local prompts (num_local_prompts=0): no plan')
-        text = self._text_features(self.local_prompts, self._text_caches[1])[labels]
+        text = self._local_text()[labels]
         found = []
         with _no_autocast(text):
             for patches, prompts in zip(feats.patches[:, None], text[:, None]):  # one of each
@@ -262,6 +260,11 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         num_global = len(self.global_prompts)
         size = (batch_size, self.num_kept)
         return torch.randint(num_global, size, device=self.global_prompts.device)
+
+    def _local_text(self) -> Tensor:
+        if self.local_prompts is None:
+            raise ValueError('SOTGLPHead has no local prompts (num_local_prompts=0): no plan')
+        return self._text_features(self.local_prompts, self._text_caches[1])
 
     def _text_features(self, prompts: Tensor, cache: TextFeatureCache) -> Tensor:
         """Encoded anew in every step that learns these prompts, else once."""

@@ -55,7 +55,7 @@ class SparsePatchSelector(BaseModule):
         """
         patches, prompts = patches.detach(), prompts.detach()
         num_images, num_patches = patches.shape[:2]
-        if self.k == 'all':
+        if isinstance(self.k, str):  # 'all'
             every = torch.arange(num_patches, device=patches.device)
             return every.expand(num_images, len(prompts), -1)
         ranked_by = 1 if self.rank == 'mean' else prompts.shape[1]

@@ -13,7 +13,7 @@ class TextFeatureCache:
     loaded checkpoint, the swap of an EMA hook (which no version counter sees).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
@@ -26,7 +26,8 @@ class TextFeatureCache:
     def get(self, encode: Callable[[Tensor], Tensor], prompts: Tensor) -> Tensor:
         """Features of ``prompts``, encoded if anything changed; without a gradient."""
         autocast = _autocast_state(prompts.device.type)
-        if autocast != self._autocast or not _equal(self._made_from, prompts):
+        stale = autocast != self._autocast or not _equal(self._made_from, prompts)
+        if self._features is None or stale:
             self._features = encode(prompts)
             self._made_from = prompts.detach().clone()
             self._autocast = autocast

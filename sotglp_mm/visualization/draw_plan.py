@@ -1,9 +1,16 @@
 """One picture of how a class's prompts divide an image's patches; matplotlib without a screen."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .plan_picture import ClassPlan, PlanPicture
 from .score_bars import GREEN, RED, draw_scores, short_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = (
     '#0072b2',
@@ -38,11 +45,12 @@ def draw_plan(picture: PlanPicture) -> np.ndarray:
         ImportError: matplotlib is not installed.
     """
     figure = plan_figure(picture)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    canvas: Any = figure.canvas  # an Agg canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def plan_figure(picture: PlanPicture):
+def plan_figure(picture: PlanPicture) -> 'Figure':
     """The same as a ``matplotlib.figure.Figure`` on an Agg canvas, to be changed or saved."""
     most_prompts = max((plan.plan.shape[1] for plan in picture.plans), default=0)
     right = max(RIGHT, SMALL * ((most_prompts + 1) // 2))
@@ -91,7 +99,7 @@ def winner_opacity(plan: ClassPlan) -> np.ndarray:
     return (0.2 + 0.75 * beyond**0.5) * plan.fullness
 
 
-def _new_figure(size: tuple[float, float]):
+def _new_figure(size: tuple[float, float]) -> 'Figure':
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -99,13 +107,13 @@ def _new_figure(size: tuple[float, float]):
         raise ImportError(
             "Drawing needs matplotlib, which is not installed: pip install '.[plot]'"
         ) from error
-    figure = Figure(size, dpi=DPI, layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    figure = Figure(size, dpi=DPI)
+    figure.set_layout_engine('constrained', w_pad=0.08, h_pad=0.08)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _draw_title(figure, picture: PlanPicture) -> None:
+def _draw_title(figure: 'Figure', picture: PlanPicture) -> None:
     predicted, true = picture.predicted, picture.true_label
     percent = 100 * picture.scores['combined'][predicted]
     text = f'Predicted: {short_name(picture, predicted, 40)} ({percent:.0f} %)'
@@ -118,7 +126,7 @@ def _draw_title(figure, picture: PlanPicture) -> None:
     figure.suptitle(text, color=colour, fontsize='large', fontweight='bold')
 
 
-def _draw_image(axes, image: np.ndarray) -> None:
+def _draw_image(axes: 'Axes', image: np.ndarray) -> None:
     # a small image keeps its pixels: smoothed, it would claim detail that it has not
     small = max(image.shape[:2]) < 128
     axes.imshow(image, interpolation='nearest' if small else 'antialiased')
@@ -126,13 +134,13 @@ def _draw_image(axes, image: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _draw_pale(axes, image: np.ndarray) -> None:
+def _draw_pale(axes: 'Axes', image: np.ndarray) -> None:
     """In light greys, so that all colour is the prompts'."""
     grey = image.astype(float) @ (0.299, 0.587, 0.114)
     _draw_image(axes, np.repeat((160 + 0.37 * grey)[..., None], 3, axis=2).astype(np.uint8))
 
 
-def _draw_parts(axes, parts, colour: str = 'white') -> None:
+def _draw_parts(axes: 'Axes', parts: Sequence, colour: str = 'white') -> None:
     """Whole lines: parts of the true class; dotted ones: of none."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
@@ -145,7 +153,7 @@ def _draw_parts(axes, parts, colour: str = 'white') -> None:
         axes.add_patch(box)
 
 
-def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
+def _draw_division(axes: 'Axes', picture: PlanPicture, plan: ClassPlan) -> None:
     _draw_pale(axes, picture.image)
     for patch, prompt, alpha in zip(plan.support, plan.winner, winner_opacity(plan)):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
@@ -164,7 +172,7 @@ def _draw_division(axes, picture: PlanPicture, plan: ClassPlan) -> None:
     axes.set_title(f'{title}\n{count}, {shares}', fontsize=7.5)
 
 
-def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:
+def _draw_prompt(axes: 'Axes', picture: PlanPicture, plan: ClassPlan, prompt: int) -> None:
     _draw_pale(axes, picture.image)
     opacities = opacity(plan.share[:, prompt], plan.plan.shape[1]) * plan.fullness
     for patch, alpha in zip(plan.support, opacities):
@@ -175,7 +183,9 @@ def _draw_prompt(axes, picture: PlanPicture, plan: ClassPlan, prompt: int) -> No
     axes.set_title(title, fontsize='small', color=colour_of(prompt))
 
 
-def _fill_patch(axes, picture, patch: int, colour: str, alpha: float, outline: float) -> None:
+def _fill_patch(
+    axes: 'Axes', picture: PlanPicture, patch: int, colour: str, alpha: float, outline: float
+) -> None:
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
 

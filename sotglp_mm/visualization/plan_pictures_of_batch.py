@@ -1,11 +1,12 @@
 """From a batch and what a model predicted of it to what pictures show."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
 from .plan_picture import PlanPicture, class_plan, patch_grid
@@ -15,14 +16,14 @@ BRANCHES = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED
 NUM_DIMENSIONS = 3  # of an image, channels first
 
 
-def classifier_problem(model: nn.Module, inputs: Sequence) -> str | None:
+def classifier_problem(model: Any, inputs: Sequence) -> str | None:
     """Why no plan of this model, for these inputs, can be drawn; None if one can.
 
     Args:
         model: Without a wrapper.
         inputs: Of a batch, as the data loader gives them.
     """
-    head = getattr(model, 'head', None)
+    head: Any = getattr(model, 'head', None)
     if not hasattr(model, 'extract_feat') or not hasattr(head, 'allocation'):
         return f'{type(model).__name__} with {type(head).__name__} has no transport plan'
     if head.local_prompts is None:
@@ -37,7 +38,7 @@ def classifier_problem(model: nn.Module, inputs: Sequence) -> str | None:
 
 @torch.no_grad()
 def pictures_of_batch(
-    model: nn.Module,
+    model: Any,
     inputs: Sequence[Tensor],
     predictions: Sequence[DataSample],
     classes: str | Sequence[int] = 'both',
@@ -76,7 +77,7 @@ def pictures_of_batch(
     ]
 
 
-def seen_images(preprocessor: nn.Module, pixels: Tensor) -> np.ndarray:
+def seen_images(preprocessor: Any, pixels: Tensor) -> np.ndarray:
     """What a preprocessor made of images, made visible again.
 
     Args:
@@ -110,7 +111,7 @@ def _labels(sample: DataSample, classes: str | Sequence[int]) -> list[int]:
     return [true] if classes == 'true' else list(dict.fromkeys((predicted, true)))
 
 
-def _plans(head: nn.Module, feats: ImageFeatures, wanted: list[list[int]]) -> list[tuple]:
+def _plans(head: Any, feats: ImageFeatures, wanted: list[list[int]]) -> list[tuple]:
     """For each image a tuple of ClassPlans."""
     rows = [row for row, labels in enumerate(wanted) for _ in labels]
     labels = [label for labels in wanted for label in labels]

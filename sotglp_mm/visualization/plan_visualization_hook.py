@@ -6,7 +6,7 @@ from pathlib import PurePath
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
@@ -56,21 +56,27 @@ class PlanVisualizationHook(Hook):
         self._warned = False
         self._start()
 
-    def _start(self, runner=None) -> None:
+    def _start(self, runner: Runner = None) -> None:
         self._seen, self._left, self._wrong_left = 0, self.num_images, self.num_wrong
 
     before_val_epoch = before_test_epoch = _start
 
-    def after_val_iter(self, runner, batch_idx: int, data_batch: dict, outputs: Sequence) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
+    ) -> None:
         """Draw."""
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self._draw(runner, data_batch, outputs, runner.epoch if by_epoch else runner.iter)
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs: Sequence) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
+    ) -> None:
         """Draw."""
         self._draw(runner, data_batch, outputs, step=0)
 
-    def _draw(self, runner, data_batch: dict, outputs: Sequence[DataSample], step: int) -> None:
+    def _draw(
+        self, runner: Runner, data_batch: dict, outputs: Sequence[DataSample], step: int
+    ) -> None:
         names = self._choose(outputs)
         if not names or not is_main_process():
             return
@@ -98,7 +104,7 @@ class PlanVisualizationHook(Hook):
         self._seen += len(outputs)
         return names
 
-    def _warn(self, runner, problem: str) -> None:
+    def _warn(self, runner: Runner, problem: str) -> None:
         if not self._warned:
             runner.logger.warning(f'PlanVisualizationHook draws nothing: {problem}')
         self._warned = True

@@ -1,15 +1,21 @@
 """The best classes of an image as bars, one for each branch."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .plan_picture import PlanPicture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
 GREEN, RED = '#1a7f37', '#c1121f'
 BARS = {'combined': '#222222', 'global': '#8a8a8a', 'local': '#c9c9c9'}
 """Greys: colours belong to the prompts."""
 
 
-def draw_scores(axes, picture: PlanPicture, num_classes: int = 5) -> None:
+def draw_scores(axes: 'Axes', picture: PlanPicture, num_classes: int = 5) -> None:
     """Bars of the best classes of the combined prediction, and of the true one if not among them.
 
     Args:
@@ -62,14 +68,14 @@ def _label(picture: PlanPicture, label: int, true_rank: int) -> str:
     return short_name(picture, label, 44 - len(said)) + said
 
 
-def _emphasise(text, picture: PlanPicture, label: int) -> None:
+def _emphasise(text: 'Text', picture: PlanPicture, label: int) -> None:
     if label == picture.true_label:
         text.set(color=GREEN, fontweight='bold')
     elif label == picture.predicted and picture.true_label is not None:
         text.set(color=RED, fontweight='bold')
 
 
-def _dress(axes, num_shown: int) -> None:
+def _dress(axes: 'Axes', num_shown: int) -> None:
     axes.set_ylim(-0.4, num_shown - 0.3)
     axes.set_yticks([])
     axes.invert_yaxis()
