@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import sotglp_mm  # noqa: F401  registers the parts
 
@@ -12,6 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mini_cache import MiniCache
 from mini_wheel import build_sdist, build_wheel, install, unpack
 from released import FIXTURES, Released
+
+
+# the same examples every time: a failure is one that a change made
+settings.register_profile('short', max_examples=60, deadline=None, derandomize=True)
+settings.register_profile('long', max_examples=3000, deadline=None)
+settings.load_profile('short')
 
 
 @pytest.fixture(scope='session', params=FIXTURES)

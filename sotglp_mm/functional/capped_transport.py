@@ -22,7 +22,7 @@ def capped_sinkhorn(
        transportation problems", SIAM J. Sci. Comput. 2015.
 
     Args:
-        cost: (..., K, N), finite.
+        cost: (..., K, N), finite, also when divided by ``epsilon``.
         capacity: In sources; 0 < capacity <= K.
         epsilon: Weight of the entropy, in units of the cost; > 0.
         max_iters: Iterations; exactly this many are made.
@@ -46,8 +46,8 @@ def capped_sinkhorn(
         )
     with torch.autocast(cost.device.type, enabled=False):
         dtype = torch.promote_types(cost.dtype, torch.float32)
-        log_kernel = cost.to(dtype) / -epsilon
-        log_kernel = log_kernel - log_kernel.amax(dim=-2, keepdim=True)
+        cost = cost.to(dtype)
+        log_kernel = (cost - cost.amin(dim=-2, keepdim=True)) / -epsilon
         return _solve(log_kernel, -math.log(capacity), -math.log(num_targets), max_iters)
 
 
@@ -57,6 +57,7 @@ def _solve(log_kernel: Tensor, log_cap: float, log_b: float, max_iters: int) -> 
         given = torch.logsumexp(log_kernel + log_v, dim=-1, keepdim=True)
         log_u = (log_cap - given).clamp_max(0)
         log_v = log_b - torch.logsumexp(log_kernel + log_u, dim=-2, keepdim=True)
-    plan = (log_kernel + log_u + log_v).exp()
+    # a softmax is the columns' last scaling: they hold at any magnitude
+    plan = torch.softmax(log_kernel + log_u, dim=-2) * math.exp(log_b)
     error = (plan.sum(dim=-1) - math.exp(log_cap)).clamp_min(0).sum(dim=-1)
     return TransportPlan(plan, error <= 1e-2, error, max_iters)

@@ -28,7 +28,7 @@ def sinkhorn(
     .. [Cuturi13] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
 
     Args:
-        cost: (..., K, N), finite.
+        cost: (..., K, N), finite, also when divided by ``epsilon``.
         epsilon: Weight of the entropy, in units of the cost; > 0.
         max_iters: Iterations. Without ``tolerance`` exactly this many, with no look at the values
             in between (on a GPU: no synchronisation).
@@ -53,16 +53,19 @@ def sinkhorn(
 def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None) -> TransportPlan:
     k, n = cost.shape[-2:]
     dtype = torch.promote_types(cost.dtype, torch.float32)
+    cost = cost.to(dtype)
+    # the smallest cost to 0: a common offset would take the logarithms' digits
+    log_kernel = (cost - cost.amin(dim=(-2, -1), keepdim=True)) / -epsilon
     # problems last: sums over K or N then add whole vectors, many times faster than K x N blocks
-    problems = (cost.to(dtype) / -epsilon).reshape(-1, k, n).permute(1, 2, 0)
+    problems = log_kernel.reshape(-1, k, n).permute(1, 2, 0)
     chunk = max(CHUNK_NUMBERS // max(k * n, 1), 1)
     solved = [
-        _solve_chunk(log_kernel.contiguous(), max_iters, tolerance)
-        for log_kernel in problems.split(chunk, dim=-1)
+        _solve_chunk(part.contiguous(), max_iters, tolerance)
+        for part in problems.split(chunk, dim=-1)
     ]
     plan = torch.cat([s.plan for s in solved], dim=-1).permute(2, 0, 1).reshape(cost.shape)
     error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
-    converged = error <= (tolerance or 1e-2)
+    converged = error <= (1e-2 if tolerance is None else tolerance)
     return TransportPlan(plan, converged, error, max(s.n_iters for s in solved))
 
 
@@ -75,15 +78,16 @@ def _solve_chunk(log_kernel: Tensor, max_iters: int, tolerance: float | None) ->
         if tolerance is None:
             log_u, log_v = _update(log_kernel, log_v, log_a, log_b)
         else:
-            open_problems = _row_error(log_kernel, log_u, log_v, log_a) > tolerance
+            open_problems = _row_error(_plan(log_kernel, log_u)) > tolerance
             if not open_problems.any():
                 break
             new_u, new_v = _update(log_kernel, log_v, log_a, log_b)
             log_u = torch.where(open_problems, new_u, log_u)
             log_v = torch.where(open_problems, new_v, log_v)
         n_iters += 1
-    error = _row_error(log_kernel, log_u, log_v, log_a)
-    return TransportPlan((log_kernel + log_u + log_v).exp(), error, error, n_iters)
+    plan = _plan(log_kernel, log_u)
+    error = _row_error(plan)
+    return TransportPlan(plan, error, error, n_iters)
 
 
 def _update(
@@ -95,7 +99,11 @@ def _update(
     return log_u, log_v
 
 
-def _row_error(log_kernel: Tensor, log_u: Tensor, log_v: Tensor, log_a: float) -> Tensor:
+def _plan(log_kernel: Tensor, log_u: Tensor) -> Tensor:
+    """(K, N, Q): the scaling of the columns is a softmax, so that they hold at any magnitude."""
+    return torch.softmax(log_kernel + log_u, dim=0) / log_kernel.shape[1]
+
+
+def _row_error(plan: Tensor) -> Tensor:
     """(Q,)."""
-    rows = (log_kernel + log_u + log_v).exp().sum(dim=1)
-    return (rows - math.exp(log_a)).abs().sum(dim=0)
+    return (plan.sum(dim=1) - 1 / len(plan)).abs().sum(dim=0)
