@@ -1,5 +1,6 @@
 """Checkpoints that ``torch.load(..., weights_only=True)`` reads without any allow-list."""
 
+import codecs
 import pickle
 
 import numpy as np
@@ -36,6 +37,7 @@ torch.serialization.add_safe_globals(
         # numpy's own rebuilding functions, wherever they live
         np.ones(1).__reduce__()[0],
         np.float64(1).__reduce__()[0],
+        codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
     ]
 )
 
