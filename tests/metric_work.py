@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
 from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
-from process_group import join_group
+from process_group import join_group, leave_group
 
 from sotglp_mm.models.allocation_fields import set_allocation
 from sotglp_mm.structures import Allocation
@@ -81,4 +80,4 @@ def work(rank: int, world: int, folder: str, cases: dict[str, Case]) -> None:
         rows = list(DefaultSampler(case.images, shuffle=False, round_up=case.round_up))
         saved[name] = dict(rows=rows, found=evaluate(case, rows))
     Path(f'{rank}.json').write_text(json.dumps(saved))
-    dist.destroy_process_group()
+    leave_group()

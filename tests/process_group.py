@@ -33,3 +33,9 @@ def join_group(rank: int, world: int, folder: str, **settings) -> None:
     torch.set_num_threads(1)
     store = f'file://{folder}/store'
     dist.init_process_group('gloo', store, rank=rank, world_size=world, **settings)
+
+
+def leave_group() -> None:
+    """At the end of ``work``, together: torch 2.4 may wait forever for one that left before."""
+    dist.barrier()
+    dist.destroy_process_group()

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from process_group import join_group
+from process_group import join_group, leave_group
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -122,4 +122,4 @@ def work(rank: int, world: int, folder: str, clip: dict, cases: dict[str, Case])
     join_group(rank, world, folder)
     saved = {name: train_share(world, clip, case) for name, case in cases.items()}
     torch.save(saved, Path(folder) / f'{rank}.pt')
-    dist.destroy_process_group()
+    leave_group()
