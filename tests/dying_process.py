@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -24,6 +25,7 @@ class DyingProcessHook(Hook):
         """End or stop."""
         if runner.iter != 4 or get_rank() != 1 or self.way == 'live':
             return
+        Path(runner.work_dir, 'ended').write_text(str(time.time()))
         if self.way == 'raise':
             raise OSError('planted: the disk of this machine is gone')
         if self.way == 'kill':

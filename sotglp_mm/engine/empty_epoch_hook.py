@@ -1,5 +1,6 @@
-"""Is there anything in an epoch?"""
+"""Is there anything in an epoch, and as much in every process?"""
 
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
@@ -7,15 +8,23 @@ from mmpretrain.registry import HOOKS
 
 @HOOKS.register_module()
 class EmptyEpochHook(Hook):
-    """Stops a run whose epochs hold not a single batch.
+    """Stops a run whose epochs hold not a single batch, or more in one process than in another.
 
     Few shots, a large batch and ``drop_last`` leave none, and MMEngine then counts empty epochs
     to the end: the checkpoint is the prompts as they were initialised, and nothing says so.
+    Processes exchange gradients in each batch: who has one more waits for the others.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the training loader, or raise ``ValueError``."""
+        """Look at the training loaders of all processes, or raise ``ValueError``."""
         loader = runner.train_dataloader
+        of_processes = all_gather_object(len(loader))
+        if len(set(of_processes)) > 1:
+            raise ValueError(
+                f'The processes have different numbers of batches in an epoch, {of_processes}, '
+                'so that some would wait for others forever. Set '
+                "train_dataloader.sampler.round_up=True (EpochSampler's default)."
+            )
         if len(loader):
             return
         images = len(loader.dataset)

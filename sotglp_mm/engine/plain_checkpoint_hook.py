@@ -1,5 +1,6 @@
 """Checkpoints that ``torch.load(..., weights_only=True)`` reads without any allow-list."""
 
+import codecs
 import pickle
 from typing import Any
 
@@ -39,6 +40,7 @@ torch.serialization.add_safe_globals(
         type(np.dtype(np.float64)),
         type(np.dtype(np.int64)),
         *_rebuild,
+        codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
     ]
 )
 

@@ -48,7 +48,11 @@ def test_other_modes_become_three_channels(tmp_path: Path, mode: str, colour, su
 @pytest.mark.parametrize('suffix', ['png', 'tif', 'pgm'])
 def test_grey_of_16_bits_is_scaled(tmp_path: Path, suffix: str):
     levels = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
-    Image.fromarray(levels).save(tmp_path / f'deep.{suffix}')
+    if suffix == 'pgm':  # Pillow 10 reads it, but cannot write it
+        header = f'P5 {WIDTH} {HEIGHT} 65535\n'.encode()
+        (tmp_path / 'deep.pgm').write_bytes(header + levels.astype('>u2').tobytes())
+    else:
+        Image.fromarray(levels).save(tmp_path / f'deep.{suffix}')
     found = load(tmp_path / f'deep.{suffix}')['img']
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, (levels // 256)[..., None].repeat(3, axis=-1))

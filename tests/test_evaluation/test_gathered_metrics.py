@@ -1,21 +1,58 @@
-"""Two processes, with a padded share, evaluate what one process evaluates."""
+"""Several processes, however little each of them has, evaluate what one process evaluates."""
 
 import json
-from pathlib import Path
 
-import torch.multiprocessing as mp
-from metric_work import SETS, evaluate, work
+import pytest
+from metric_work import LABELS, OF_LABELS, OF_SETS, SETS, Case, evaluate, work
+from process_group import run_processes
+
+EVERY = list(range(len(SETS)))
+# the third of three processes has all unknown images, the first alone has class 3
+LOPSIDED = [0, 1, 5, 2, 3, 8, 4]
+CASES = {
+    'uneven shares': Case(EVERY, OF_SETS + OF_LABELS),
+    'uneven shares, not filled up': Case(EVERY, OF_SETS + OF_LABELS, round_up=False),
+    'unknown images in one process': Case(LOPSIDED, OF_SETS + OF_LABELS),
+    'one image': Case([3], OF_LABELS),
+    'one image, not filled up': Case([3], OF_LABELS, round_up=False),
+    'one image without a label': Case([8], OF_LABELS),
+}
 
 
-def test_two_processes_equal_one(tmp_path: Path):
-    expected = evaluate(list(range(len(SETS))))
-    assert {'ood/mcm_T0.01/far/auroc', 'accuracy/near/top1', 'accuracy/mean/mean_class'} < set(
-        expected
-    )
-    mp.spawn(work, (2, str(tmp_path)), nprocs=2)
-    rows = []
-    for rank in range(2):
-        saved = json.loads((tmp_path / f'{rank}.json').read_text())
-        assert saved['found'] == expected
-        rows += saved['rows']
-    assert len(rows) == 12 > len(SETS)  # an image was processed twice, and counted once
+@pytest.fixture(scope='module', params=[2, 3])
+def shares(request, tmp_path_factory) -> list[dict]:
+    """What each of several processes evaluated, by case."""
+    folder, world = tmp_path_factory.mktemp('gathered'), request.param
+    run_processes(work, world, str(folder), CASES)
+    return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(world)]
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_processes_equal_one(shares: list[dict], name: str):
+    case = CASES[name]
+    expected = evaluate(case, list(range(len(case.images))))
+    assert [share[name]['found'] for share in shares] == [expected] * len(shares)
+
+
+def test_an_image_that_counted_twice_would_show():
+    once = evaluate(CASES['uneven shares'], EVERY)
+    twice = evaluate(Case([*EVERY, 0], OF_SETS + OF_LABELS), [*EVERY, len(EVERY)])
+    for name in ('ood/mcm_T0.01/far/auroc', 'accuracy/known/top2', 'allocation/entropy'):
+        assert twice[name] != once[name]
+    assert evaluate(CASES['one image'], [0]).keys() >= {'accuracy/known/top1'}
+
+
+def test_shares_are_as_lopsided_as_they_are_called(shares: list[dict]):
+    world = len(shares)
+    rows = {name: [share[name]['rows'] for share in shares] for name in CASES}
+    assert sum(map(len, rows['uneven shares'])) == 12 > len(SETS)  # one image in two processes
+    assert sum(map(len, rows['uneven shares, not filled up'])) == len(SETS)
+    assert rows['one image'] == [[0]] * world
+    assert rows['one image, not filled up'] == [[0]] + [[]] * (world - 1)
+
+
+def test_unknown_images_and_a_class_are_in_one_process_of_three():
+    unknown = [SETS[image] != 'known' for image in LOPSIDED]
+    assert [any(unknown[rank::3]) for rank in range(3)] == [False, False, True]
+    labels = [LABELS[image] for image in LOPSIDED]
+    assert [3 in labels[rank::3] for rank in range(3)] == [True, False, False]

@@ -1,53 +1,74 @@
 """Text encoding shared out among processes: what one process with the whole batch computes."""
 
-from pathlib import Path
+from itertools import chain
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-from shard_work import NAMES, STEPS, build, train, work
+from process_group import run_processes
+from shard_work import STEPS, Case, build, train, work
 from small_clip import write_clip
 
 from sotglp_mm.models.class_shards import my_share
 
-FROZEN = {
-    'all learn': (),
-    'global frozen': ('head.global_prompts',),
-    'prompts frozen': ('head.global_prompts', 'head.local_prompts'),
+# in a step, a process has at most three images: classes are missing in each of them
+CASES = {
+    'all learn': Case(),
+    'global frozen': Case(frozen=('head.global_prompts',)),
+    'prompts frozen': Case(frozen=('head.global_prompts', 'head.local_prompts')),
+    'images that do not divide': Case(images=5),
+    'two images': Case(images=2),
+    'one image': Case(images=1),
+    'two classes': Case(classes=2),
+    'half precision': Case(half=True),
 }
 
 
-@pytest.mark.parametrize('frozen', FROZEN.values(), ids=FROZEN)
-@pytest.mark.parametrize('world', [2, 3])
-def test_processes_equal_one(tmp_path: Path, world: int, frozen: tuple):
-    clip = write_clip(tmp_path)
-    model = build(clip, frozen)
-    expected = train(model, dict(model.named_parameters()), slice(None))
-    mp.spawn(work, (world, str(tmp_path), clip, frozen), nprocs=world)
-    encoded = 0
-    for rank in range(world):
-        saved = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
-        assert saved['found'].keys() == expected.keys()
-        for name, value in expected.items():
-            error = (saved['found'][name] - value).norm() / value.norm()
-            assert error <= 1e-5, f'{name}: {error}'
-        encoded += sum(saved['encoded'])
-    # learned prompts: a class once a step, whoever encodes it; frozen: once in every process
-    kinds_frozen = len(frozen)
-    assert encoded == len(NAMES) * (STEPS * (2 - kinds_frozen) + world * kinds_frozen)
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory) -> dict:
+    return write_clip(tmp_path_factory.mktemp('clip'))
 
 
-def test_half_precision_is_exchanged_too(tmp_path: Path):
-    clip = write_clip(tmp_path)
-    model = build(clip, ())
-    expected = train(model, dict(model.named_parameters()), slice(None), half=True)
-    mp.spawn(work, (2, str(tmp_path), clip, (), True), nprocs=2)
-    found = torch.load(tmp_path / '0.pt', weights_only=True)['found']
-    for step in range(STEPS):
-        torch.testing.assert_close(
-            found[f'loss {step}'], expected[f'loss {step}'], rtol=0.02, atol=0
-        )
+@pytest.fixture(scope='module', params=[2, 3])
+def shares(request, clip, tmp_path_factory) -> list[dict]:
+    """What each of several processes found, by case."""
+    folder, world = tmp_path_factory.mktemp('shares'), request.param
+    run_processes(work, world, str(folder), clip, CASES)
+    return [torch.load(folder / f'{rank}.pt', weights_only=True) for rank in range(world)]
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_processes_equal_one(shares: list[dict], clip: dict, name: str):
+    case, saved = CASES[name], [share[name] for share in shares]
+    # an image that fills up the shares counts twice in a step, in several processes as in one
+    rows = [[*chain(*of_step)] for of_step in zip(*(share['rows'] for share in saved))]
+    assert all(set(of_step) == set(range(case.images)) for of_step in rows)
+    model = build(clip, case)
+    expected = train(model, dict(model.named_parameters()), rows, case)
+    tolerance = 0.02 if case.half else 1e-5
+    for share in saved:
+        assert share['found'].keys() == expected.keys()
+        for key, value in expected.items():
+            if key.startswith('loss') or not case.half:
+                error = (share['found'][key] - value).norm() / value.norm()
+                assert error <= tolerance, f'{key}: {error}'
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_a_class_is_encoded_once_a_step(shares: list[dict], name: str):
+    case, world = CASES[name], len(shares)
+    encoded = sum(sum(share[name]['encoded']) for share in shares)
+    # learned prompts: by whoever has the class, or by all where classes are too few to share out;
+    # frozen ones: once in every process
+    frozen = len(case.frozen)
+    times = 1 if case.classes >= world else world
+    assert encoded == case.classes * (STEPS * (2 - frozen) * times + world * frozen)
+
+
+def test_shares_are_filled_up_evenly(shares: list[dict]):
+    for name, case in CASES.items():
+        sizes = {len(of_step) for share in shares for of_step in share[name]['rows']}
+        assert sizes == {-(-case.images // len(shares))}
 
 
 def test_one_process_shares_nothing():
