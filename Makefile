@@ -5,8 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ONEDL_VENV ?= .venv-onedl
 ONEDL_BIN := $(ONEDL_VENV)/bin
+OLDEST_PYTHON ?= python3.10
+OLDEST_VENV ?= .venv-oldest
+OLDEST_BIN := $(OLDEST_VENV)/bin
 
-.PHONY: demo compare test test-onedl coverage docs lint clean
+.PHONY: demo compare test test-onedl test-oldest coverage docs lint clean
 
 demo: $(VENV)/.standalone
 	$(BIN)/python tools/demo.py
@@ -55,5 +58,15 @@ $(ONEDL_VENV)/.test: setup.cfg setup.py pyproject.toml tests/onedl_stack.txt
 	$(ONEDL_BIN)/python -m pip install --quiet --no-deps 'mmcv-lite>=2.2.0' --editable .
 	touch $@
 
+# The same tests on the oldest versions that setup.cfg allows, and the oldest Python.
+test-oldest: $(OLDEST_VENV)/.test
+	$(OLDEST_BIN)/python -m pytest $(TESTS)
+
+$(OLDEST_VENV)/.test: setup.cfg setup.py pyproject.toml tests/oldest_stack.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_BIN)/python -m pip install --quiet --requirement tests/oldest_stack.txt
+	$(OLDEST_BIN)/python -m pip install --quiet --constraint tests/oldest_stack.txt --editable '.[standalone,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ONEDL_VENV) sotglp_mm/.mim docs/_build build dist *.egg-info
+	rm -rf $(VENV) $(ONEDL_VENV) $(OLDEST_VENV) sotglp_mm/.mim docs/_build build dist *.egg-info

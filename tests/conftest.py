@@ -14,7 +14,6 @@ from mini_cache import MiniCache
 from mini_wheel import build_sdist, build_wheel, install, unpack
 from released import FIXTURES, Released
 
-
 # the same examples every time: a failure is one that a change made
 settings.register_profile('short', max_examples=60, deadline=None, derandomize=True)
 settings.register_profile('long', max_examples=3000, deadline=None)

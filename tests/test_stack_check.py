@@ -150,6 +150,17 @@ def test_requirements_of_the_forks_are_the_same(setup_cfg):
     assert not set(expected) & set(requirements(needs_of_mmcv.partition('\n')[2]))
 
 
+def test_the_oldest_stack_is_the_lower_bounds(setup_cfg):
+    asked = requirements(setup_cfg['options']['install_requires'])
+    asked |= requirements(setup_cfg['options.extras_require']['standalone'])
+    pinned = requirements((REPO / 'tests' / 'oldest_stack.txt').read_text())
+    assert set(asked) <= set(pinned)
+    bounds = {name: what[2:] for name, what in asked.items() if what.startswith('>=')}
+    assert set(OLDEST) < set(bounds)
+    for name, bound in bounds.items():
+        assert pinned[name] in (f'=={bound}', f'=={bound}.0')  # 2.4 is 2.4.0
+
+
 def test_import_refuses_before_torch(tmp_path):
     """As it happens to a user: two distributions, and one sentence."""
     for name in ('mmengine', 'onedl_mmengine'):

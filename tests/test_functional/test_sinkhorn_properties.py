@@ -1,4 +1,4 @@
-"""Transport on any problem: shapes, sizes, dtypes, ties; `--hypothesis-profile=long` tries more."""
+"""Transport on any problem: shapes, sizes, dtypes, ties; the profile `long` tries more of them."""
 
 import numpy as np
 import ot
