@@ -35,7 +35,7 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
     try:
-        damaged = _damaged_member(path)
+        damaged = damaged_member(path)
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch, zipfile and pickle each raise their own kind
         raise ValueError(
@@ -57,8 +57,11 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
     return checkpoint
 
 
-def _damaged_member(path: Path) -> str | None:
-    """torch reads a file with wrong checksums without a word."""
+def damaged_member(path: str | Path) -> str | None:
+    """The part of a zip archive whose checksum is wrong; None if all are right, or it is no zip.
+
+    torch reads a file with wrong checksums without a word.
+    """
     if not zipfile.is_zipfile(path):
         return None  # torch's older format, or no checkpoint at all: torch.load will tell
     with zipfile.ZipFile(path) as archive:

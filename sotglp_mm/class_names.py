@@ -1,11 +1,11 @@
 """Class names: a list that the package knows, a file, a folder of images, or given."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .checkpoint_file import read_checkpoint
+from .json_file import read_json
 from .own_images import read_own_images
 
 CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
@@ -56,10 +56,13 @@ def _read_class_names(source: str) -> tuple[str, ...]:
                 'class_names as a list, or the path of a text file with one name a line'
             )
         return names
-    text = path.read_text(encoding='utf-8')
     if path.suffix == '.json':
-        return class_names_of_split(json.loads(text), path)
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+        return class_names_of_split(read_json(path, 'split file'), path)
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'class_names: {path} is not a text file: {error}') from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
@@ -124,9 +127,9 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
                     f'{path}: label {label} is called {names[label]!r} and, in row {row_number} '
                     f'of {split!r}, {name!r}; one label has one name'
                 )
-    missing = [label for label in range(max(names, default=-1) + 1) if label not in names]
-    if missing:
-        raise ValueError(f'{path}: labels must be 0..C-1, but no row has label {missing[0]}')
+    missing = next(label for label in range(len(names) + 1) if label not in names)
+    if missing < len(names):
+        raise ValueError(f'{path}: labels must be 0..C-1, but no row has label {missing}')
     return tuple(names[label] for label in range(len(names)))
 
 

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .json_file import read_json
+
 FORMAT = 1
 """Version of this layout."""
 
@@ -114,7 +116,7 @@ def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memm
     try:
         # not np.load: this reads nothing but .npy, and no pickles
         array = np.lib.format.open_memmap(file, mode=mode)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy raises what its tokenizer raises, and more
         raise ValueError(
             f'feature cache: {file} is damaged or cut short ({error}); expected '
             f'{dtype} of shape {shape}. {advice}'
@@ -147,7 +149,7 @@ def read_manifest(folder: str | Path) -> dict:
             f'there is no feature cache in {file.parent} ({MANIFEST} is missing); make one with '
             f'python tools/extract_features.py CONFIG --out {file.parent}'
         )
-    manifest = _read_json(file)
+    manifest = read_json(file)
     missing = [key for key in PINNED if not isinstance(manifest, dict) or key not in manifest]
     if missing or not isinstance(manifest['splits'], dict):
         raise ValueError(
@@ -163,6 +165,8 @@ def read_manifest(folder: str | Path) -> dict:
         wrong = [key for key, kind in _SPLIT_KEYS.items() if not _is(about, key, kind)]
         if wrong:
             raise ValueError(f'{file} is damaged: split {split!r} has no usable {wrong[0]!r}')
+        if not all(isinstance(name, str) for name in about['classes']):
+            raise ValueError(f"{file} is damaged: split {split!r} has 'classes' that are no names")
     return manifest
 
 
@@ -187,20 +191,13 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
     file = folder / split / 'samples.json'
     if not file.is_file():
         raise FileNotFoundError(f'feature cache: {file} is missing; extract the features anew')
-    samples = _read_json(file)
+    samples = read_json(file)
     if samples_digest(samples) != splits[split]['samples_sha256']:
         raise ValueError(
             f'{file} is not the list of images that {folder / MANIFEST} pins (its sha256 '
             'differs); restore the file, or extract the features anew'
         )
     return splits[split], samples
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{file} is not JSON: {error}') from error
 
 
 def samples_digest(samples: list) -> str:

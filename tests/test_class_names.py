@@ -70,6 +70,7 @@ def test_an_unusable_name_is_pointed_at(bad):
             r"label 0 is called 'cat' and, in row 1 of 'val', 'kitten'",
         ),
         ({'train': [['a', 0, 'cat'], ['b', 2, 'cow']]}, r'no row has label 1'),
+        ({'train': [['a', 0, 'cat'], ['b', 10**12, 'cow']]}, r'no row has label 1'),  # at once
         ({'train': [['a', 0, 'cat'], ['b', '1', 'dog']]}, r"row 1 of 'train' is \['b', '1', 'dog"),
         ({'train': [['a', -1, 'cat']]}, r"row 0 of 'train' is \['a', -1, 'cat'\]"),
         ({'train': [['a', True, 'cat']]}, r"row 0 of 'train' is \['a', True, 'cat'\]"),
@@ -109,3 +110,10 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path):
         resolve_class_names(str(tmp_path / 'text.pth'))
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
         class_names_of_checkpoint(tmp_path / 'gone.pth')
+
+
+@pytest.mark.parametrize('name', ['names.txt', 'split.json'])
+def test_a_file_that_is_no_text_is_named(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(b'c\xe4t')
+    with pytest.raises(ValueError, match=rf'{name} is not (a text file|JSON)'):
+        resolve_class_names(str(tmp_path / name))

@@ -16,6 +16,8 @@ from sotglp_mm.feature_cache import (
     read_split,
 )
 
+BROKEN_HEADER = b'\x93NUMPY\x01\x00\x20\x00' + b"{'shape': (3, ".ljust(32)
+
 ABOUT = dict(views=2, num_images=3, num_patches=5, width=7)
 
 
@@ -55,7 +57,7 @@ def test_a_truncated_array_is_named(folder: Path):
         open_arrays(folder, ABOUT)
 
 
-@pytest.mark.parametrize('content', [b'', b'not an array', b'\x80\x04K\x01.'])
+@pytest.mark.parametrize('content', [b'', b'not an array', b'\x80\x04K\x01.', BROKEN_HEADER])
 def test_a_foreign_array_is_named(folder: Path, content: bytes):
     (folder / 'image.npy').write_bytes(content)
     with pytest.raises(ValueError, match=r'image\.npy is damaged'):
@@ -120,6 +122,14 @@ def test_a_negative_size_is_refused(mini_cache, tmp_path: Path):
     manifest['splits']['test']['width'] = -4
     (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"split 'test' has no usable 'width'"):
+        read_manifest(tmp_path)
+
+
+def test_classes_that_are_no_names_are_refused(mini_cache, tmp_path: Path):
+    manifest = read_manifest(mini_cache.cache)
+    manifest['splits']['test']['classes'][1] = None
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"split 'test' has 'classes' that are no names"):
         read_manifest(tmp_path)
 
 

@@ -1,6 +1,5 @@
 """The field's standard few-shot data: images, and one JSON with the train, val and test lists."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
 from ..class_names import class_names_of_split
+from ..json_file import read_json
 from ..settings import checked_settings
 from .class_of_image import labelled_images
 from .find_place import Place, find_place
@@ -85,10 +85,7 @@ def _read_splits(
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return _split_of_our_own(place, split_file)
-    try:
-        splits = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f'split file {path} is not JSON: {error}') from error
+    splits = read_json(path, 'split file')
     classes = class_names_of_split(splits, path)
     for rows in splits.values():
         check_inside(rows, f'split file {path}')

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..class_names import class_difference
 from ..feature_cache import plain, samples_digest
+from ..json_file import read_json
 from .data_identity import data_root_of, image_identity
 
 KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
@@ -56,10 +57,7 @@ def read_few_shot_files(file: str | Path) -> dict:
             '<work_dir>/few_shot_files.json. Correct files of FewShotDataset, or leave it out to '
             'draw the images by seed.'
         )
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f'few-shot file {path} is not JSON: {error}') from error
+    record = read_json(path, 'few-shot file')
     _check_form(record, path)
     digest = samples_digest(record['images'])
     if digest != record['sha256']:
@@ -139,6 +137,9 @@ def _check_form(record: Any, path: Path) -> None:
             raise ValueError(
                 f'few-shot file {path}: {key!r} is {record[key]!r}; expected a {kind.__name__}'
             )
+    for name in record['classes']:
+        if not isinstance(name, str):
+            raise ValueError(f'few-shot file {path} has the class {name!r}; expected a name')
     for row in record['images']:
         if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):
             raise ValueError(

@@ -1,6 +1,7 @@
 """What the datasets share whose images and labels stand in a list."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class ListedImagesDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: An image does not exist.
-        ValueError: A path leads out of the folder.
+        ValueError: A path leads out of the folder, or there are no images.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class ListedImagesDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """One ``dict(img_path, gt_label)`` for each row, in its order."""
         check_inside(self._rows, self._source)
+        if not self._rows:
+            raise ValueError(f'{self._source} names no image; at least one is needed')
         found = [
             dict(img_path=str(self._folder / path), gt_label=label)
             for path, label, *_ in self._rows
         ]
-        missing = [info['img_path'] for info in found if not Path(info['img_path']).is_file()]
+        missing = [info['img_path'] for info in found if not os.path.isfile(info['img_path'])]
         if missing:
             raise FileNotFoundError(
                 f'{len(missing)} of {len(found)} images of {self._source} are missing, the first '

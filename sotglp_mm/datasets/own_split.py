@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..class_names import class_names_of_split
+from ..json_file import read_json
 
 SEED = 1
 FILE_NAME = f'split_sotglp_seed{SEED}.json'
@@ -65,11 +66,9 @@ def kept_split(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequenc
 
 def _read(file: Path, classes: Sequence[str]) -> dict:
     try:
-        splits = json.loads(file.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f'split file {file} is not JSON: {error}; delete it to split anew') from (
-            error
-        )
+        splits = read_json(file, 'split file')
+    except ValueError as error:
+        raise ValueError(f'{error}; delete it to split anew') from error
     found = class_names_of_split(splits, file)
     if found != tuple(classes):
         changed = sorted(set(found) ^ set(classes))[:3] or 'in another order'

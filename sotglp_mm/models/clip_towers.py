@@ -6,7 +6,6 @@ no EMA copy, but follows its holder to another device or dtype. This file is the
 imports open_clip.
 """
 
-import json
 import logging
 import weakref
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from mmengine.model import BaseModule
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
+from ..json_file import read_json
 from .clip_weights import CLIPWeights, read_clip_weights
 from .quick_gelu_mlp import QuickGELUMLP
 
@@ -150,10 +150,11 @@ def _model_config(model_name: str) -> tuple[dict, Path]:
         return config, Path()
     if not path.is_file():
         raise FileNotFoundError(f'model_name={model_name!r}: there is no such model config')
-    config = json.loads(path.read_text(encoding='utf-8'))
-    missing = {'embed_dim', 'vision_cfg', 'text_cfg'} - set(config)
+    config = read_json(path, 'model config')
+    parts = ('embed_dim', 'vision_cfg', 'text_cfg')
+    missing = [p for p in parts if not isinstance(config, dict) or p not in config]
     if missing:
-        raise ValueError(f'{path} is no open_clip model config: it lacks {sorted(missing)}')
+        raise ValueError(f'{path} is no open_clip model config: it lacks {missing}')
     return config, path.parent
 
 

@@ -4,17 +4,17 @@ Nothing in a file is executed: state dicts are read with ``weights_only=True``, 
 TorchScript archive only the tensors are used.
 """
 
-import json
-import pickle
 import warnings
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from ..checkpoint_file import damaged_member
+from ..json_file import read_json
 
 OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
 """Entries that OpenAI's archives keep beside the weights; no other CLIP has them."""
@@ -45,15 +45,19 @@ def read_clip_weights(path: str | Path) -> CLIPWeights:
     if not path.is_file():
         raise FileNotFoundError(f'CLIP checkpoint not found: {path}')
     try:
+        damaged = damaged_member(path)
+        if damaged is not None:
+            raise RuntimeError(f'the checksum of {damaged!r} in it is wrong')
         state = _read(path)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        torchscript = _is_torchscript(path)
+    except Exception as error:  # torch, zipfile, pickle and safetensors raise their own kinds
         raise ValueError(
             f'{path} cannot be read as a CLIP checkpoint ({type(error).__name__}: '
             f'{str(error).splitlines()[0] if str(error) else "no details"}); expected a '
             "state dict (.pt, .pth, .safetensors) or OpenAI's own .pt archive"
         ) from error
     state = {key.removeprefix('module.'): value for key, value in state.items()}
-    from_openai = any(key in state for key in OPENAI_EXTRAS) or _is_torchscript(path)
+    from_openai = torchscript or any(key in state for key in OPENAI_EXTRAS)
     state = {key: value for key, value in state.items() if key not in OPENAI_EXTRAS}
     if from_openai:
         return CLIPWeights(state, True, "the file is OpenAI's")
@@ -70,8 +74,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             return dict(torch.jit.load(path, map_location='cpu').state_dict())
     loaded = torch.load(path, map_location='cpu', weights_only=True)
     state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise RuntimeError(f'it holds a {type(state).__name__}, not a dict of tensors')
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
+        raise RuntimeError(f'it holds a {type(state).__name__}, not a dict of named tensors')
     return state
 
 
@@ -87,5 +92,11 @@ def _activation_beside(path: Path) -> tuple[bool | None, str]:
     config = path.with_name('open_clip_config.json')
     if not config.is_file():
         return None, ''
-    model = json.loads(config.read_text(encoding='utf-8')).get('model_cfg', {})
-    return bool(model.get('quick_gelu', False)), f'{config} says so'
+    content = read_json(config)
+    model = content.get('model_cfg', {}) if isinstance(content, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get('quick_gelu', False), bool):
+        raise ValueError(
+            f"{config} is not open_clip's: expected a 'model_cfg' with quick_gelu true or false; "
+            'mend it, or take it away and set quick_gelu in clip=dict(...)'
+        )
+    return model.get('quick_gelu', False), f'{config} says so'

@@ -89,11 +89,34 @@ def test_missing_images_are_counted_and_the_first_is_named(root: Path):
 
 
 @pytest.mark.parametrize(
-    'content', [b'{"train": [', b'\xff\xfe\x00', b''], ids=['cut off', 'binary', 'empty']
+    ('content', 'what'),
+    [
+        (b'{"train": [', 'is not JSON'),
+        (b'\xff\xfe\x00', 'is not JSON'),
+        (b'', 'is not JSON'),
+        (b'[' * 100_000 + b']' * 100_000, 'cannot be read: its lists are nested too deeply'),
+    ],
+    ids=['cut off', 'binary', 'empty', 'deep'],
 )
-def test_broken_json_is_named(root: Path, content: bytes):
+def test_broken_json_is_named(root: Path, content: bytes, what: str):
     (root / 'split.json').write_bytes(content)
-    with pytest.raises(ValueError, match=r'split file .*split\.json is not JSON'):
+    with pytest.raises(ValueError, match=rf'split file .*split\.json {what}'):
+        build(root)
+
+
+def test_a_split_without_images(root: Path):
+    splits = json.loads((root / 'split.json').read_text())
+    splits = dict(train=[], test=splits['train'] + splits['test'])
+    (root / 'split.json').write_text(json.dumps(splits))
+    with pytest.raises(ValueError, match=r"split 'train' of .*split\.json names no image"):
+        build(root)
+
+
+def test_a_path_that_no_system_takes_is_missing(root: Path):
+    splits = json.loads((root / 'split.json').read_text())
+    splits['train'][0][0] = 'x' * 300
+    (root / 'split.json').write_text(json.dumps(splits))
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 images of split 'train'"):
         build(root)
 
 

@@ -156,6 +156,7 @@ def test_other_classes(root: Path, tmp_path: Path):
         ('{', r'is not JSON'),
         ('[1, 2]', r"has no 'num_shots'"),
         (dict(sha256=None), r"has no 'sha256'"),
+        (dict(classes=['a', 1]), r'has the class 1; expected a name'),
         (dict(images={}), r"'images' is {}; expected a list"),
         (dict(images=[['a.jpg', '1']]), r"has the image \['a.jpg', '1'\]; expected \[identity"),
         (dict(images=[]), r'has no images'),

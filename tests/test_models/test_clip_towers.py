@@ -248,6 +248,35 @@ def test_truncated_weights_are_named(state, tmp_path: Path, save):
         load_clip(write_model(tmp_path), str(file))
 
 
+def test_a_wrong_number_is_noticed(state, tmp_path: Path):
+    file = save_bare(state, tmp_path)
+    data = bytearray(file.read_bytes())
+    data[data.index(state['visual.proj'].numpy().tobytes()) + 2] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r'the checksum of .* in it is wrong'):
+        load_clip(write_model(tmp_path), str(file))
+
+
+@pytest.mark.parametrize(
+    'content', ['[1]', '{"model_cfg": 3}', '{"model_cfg": {"quick_gelu": 1}}']
+)
+def test_a_config_beside_the_file_of_another_form_is_named(state, tmp_path: Path, content: str):
+    (tmp_path / 'open_clip_config.json').write_text(content)
+    with pytest.raises(ValueError, match=r"open_clip_config\.json is not open_clip's"):
+        load_clip(write_model(tmp_path), str(save_bare(state, tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [('{', 'is not JSON'), ('[]', 'is no open_clip model config: it lacks'), ('{}', 'is no open')],
+)
+def test_a_model_config_of_another_form_is_named(tmp_path: Path, content: str, message: str):
+    file = tmp_path / 'model.json'
+    file.write_text(content)
+    with pytest.raises(ValueError, match=rf'model\.json {message}'):
+        load_clip(str(file))
+
+
 class Anything:
     """An object that only a full unpickling, which may run code, would bring back."""
 
