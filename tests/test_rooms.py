@@ -7,15 +7,24 @@ import pytest
 from mini_runs import REPO
 
 PACKAGE = REPO / 'sotglp_mm'
-FLOOR = {'structures', 'settings', 'own_images', 'class_names', 'feature_cache', 'checkpoint_file'}
+FLOOR = {
+    'structures',
+    'settings',
+    'own_images',
+    'class_names',
+    'feature_cache',
+    'checkpoint_file',
+    'json_file',
+}
 OWN = {
     'structures': set(),
     'settings': set(),
     'stack_check': set(),
+    'json_file': set(),
     'own_images': set(),
     'checkpoint_file': set(),
-    'class_names': {'own_images', 'checkpoint_file'},
-    'feature_cache': set(),
+    'class_names': {'own_images', 'checkpoint_file', 'json_file'},
+    'feature_cache': {'json_file'},
     'functional': {'structures'},
     'models': FLOOR | {'functional'},
     'datasets': FLOOR,
@@ -28,6 +37,7 @@ THIRD_PARTY = {
     'structures': {'torch'},
     'settings': set(),
     'stack_check': set(),
+    'json_file': set(),
     'own_images': set(),
     'checkpoint_file': {'torch'},
     'class_names': set(),
