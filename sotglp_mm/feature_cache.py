@@ -197,7 +197,21 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
             f'{file} is not the list of images that {folder / MANIFEST} pins (its sha256 '
             'differs); restore the file, or extract the features anew'
         )
+    _check_samples(samples, splits[split], file)
     return splits[split], samples
+
+
+def _check_samples(samples: Any, about: dict, file: Path) -> None:
+    images, classes = about['num_images'], len(about['classes'])
+    if not isinstance(samples, list) or len(samples) != images:
+        raise ValueError(f'{file} is not a list of {images} images, as the manifest says')
+    for row in samples:
+        known = isinstance(row, list) and len(row) == 3 and type(row[1]) is int
+        if not known or not 0 <= row[1] < classes:
+            raise ValueError(
+                f'{file} has the row {row!r}; expected [identity, label, bytes] with a label of '
+                f'the {classes} classes of the manifest. Extract the features anew'
+            )
 
 
 def samples_digest(samples: list) -> str:

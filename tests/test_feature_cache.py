@@ -133,6 +133,22 @@ def test_classes_that_are_no_names_are_refused(mini_cache, tmp_path: Path):
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(classes=['banded']), r'has the row .* a label of the 1 classes of the manifest'),
+        (dict(num_images=3), r'is not a list of 3 images'),
+    ],
+)
+def test_images_that_the_manifest_does_not_fit(mini_cache, tmp_path: Path, change, message: str):
+    copied = mini_cache.copy(tmp_path)
+    manifest = read_manifest(copied)
+    manifest['splits']['test'].update(change)
+    (copied / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=rf'samples\.json {message}'):
+        read_split(copied, 'test')
+
+
 def test_an_absent_split_is_named(mini_cache):
     with pytest.raises(ValueError, match=r"has no split 'val'; it has train, test"):
         read_split(mini_cache.cache, 'val')
