@@ -12,7 +12,7 @@ from mini_runs import REPO
 # what this machine or git keeps beside the project
 LEFT_OUT = shutil.ignore_patterns(
     *('.git', '.venv*', 'build', 'dist', 'work_dirs', 'data', '*.egg-info', '.mim'),
-    *('__pycache__', '.pytest_cache', '.ruff_cache'),
+    *('__pycache__', '.pytest_cache', '.ruff_cache', '.mypy_cache', '.hypothesis', '_build'),
 )
 BUILD_SDIST = 'import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))'
 

@@ -1,6 +1,9 @@
 """Every config reads, says what it is, resolves its types and builds its model."""
 
 import ast
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -76,7 +79,26 @@ def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):
 
 
 def test_model_index_lists_every_config():
-    index = yaml.safe_load((REPO / 'model-index.yml').read_text())
+    index = yaml.safe_load((REPO / 'configs' / 'metafile.yml').read_text())
     assert sorted(model['Config'] for model in index['Models']) == sorted(
         name_of(path) for path in [*CONFIGS, *MIXING]
     )
+
+
+def test_mmpretrain_finds_models_by_name(tmp_path):
+    """``ModelHub`` reads the index as MIM does, and MMPretrain builds what it finds."""
+    code = f"""
+from mmpretrain.apis import ModelHub, get_model, list_models
+ModelHub.register_model_index({str(REPO / 'model-index.yml')!r}, config_prefix={str(REPO)!r})
+head = get_model('sotglp_demo_16shot_digits').head
+print(*list_models('sotglp*'))
+print(type(head).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        **dict(cwd=tmp_path, capture_output=True, text=True, check=True),
+        env={**os.environ, 'PYTHONPATH': str(REPO)},
+    )
+    *_, names, head = done.stdout.splitlines()
+    assert names.split() == sorted(path.stem for path in CONFIGS if path.stem.startswith('sotglp'))
+    assert head == 'SOTGLPHead'

@@ -78,7 +78,7 @@ def test_editable_install_links_the_same(sdist, tmp_path):
 
 def test_mim_finds_each_config_by_its_name():
     """MIM searches by file name alone, and refuses a name that it finds twice."""
-    index = yaml.safe_load((REPO / 'model-index.yml').read_text())
+    index = yaml.safe_load((REPO / 'configs' / 'metafile.yml').read_text())
     count = Counter(PurePosixPath(name).name for name in files_below('configs', 'sotglp_mm'))
     names = [PurePosixPath(model['Config']).name for model in index['Models']]
     assert {name: count[name] for name in names if count[name] != 1} == {}
