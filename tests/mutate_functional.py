@@ -25,6 +25,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from hypothesis import Phase, settings
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -213,6 +214,7 @@ def killed(mutants: list[Mutant], processes: int) -> list[bool]:
     verdicts: dict[int, bool] = {}
     running: dict[int, tuple[int, float]] = {}
     waiting = list(enumerate(mutants))
+    bar = tqdm(total=len(mutants), unit='mutant')
     while waiting or running:
         while waiting and len(running) < processes:
             number, mutant = waiting.pop(0)
@@ -225,7 +227,9 @@ def killed(mutants: list[Mutant], processes: int) -> list[bool]:
             if ended:
                 verdicts[number] = status != 0
                 del running[pid]
+                bar.update()
         time.sleep(0.02)
+    bar.close()
     return [verdicts[number] for number in range(len(mutants))]
 
 
