@@ -47,3 +47,13 @@ def test_every_room_is_listed():
     listed = set(re.findall(r'^\| `sotglp_mm/(\w+)/`', section(TEXT, 'Rooms'), re.MULTILINE))
     rooms = {path.parent.name for path in (REPO / 'sotglp_mm').glob('*/__init__.py')}
     assert listed == rooms
+
+
+def test_commands_of_reliability_are_listed():
+    """What ``docs/reliability.md`` was made with is found here, word for word."""
+    measured = (REPO / 'docs' / 'reliability.md').read_text()
+    commands = [line for block in blocks_of(measured) for line in block.text.splitlines()]
+    assert len(commands) > 8
+    assert [
+        command for command in commands if f'`{command}`' not in section(TEXT, 'Reliability')
+    ] == []
