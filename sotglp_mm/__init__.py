@@ -14,8 +14,15 @@ check_stack()  # before the imports that would fail less clearly
 warnings.filterwarnings(
     'ignore', message='Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops'
 )
+# torch 2.4 says so of itself, when MMEngine imports its optimisers
+warnings.filterwarnings(
+    'ignore', message='`TorchScript` support for functional optimizers is deprecated'
+)
 
 from . import datasets, engine, evaluation, models, visualization  # noqa: E402
+from .checkpoint_file import load_weights_only  # noqa: E402
 from .version import __version__  # noqa: E402
+
+load_weights_only()
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']

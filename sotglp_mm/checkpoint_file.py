@@ -1,5 +1,6 @@
 """Reading a checkpoint whole, or saying what is wrong with the file."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,15 @@ import torch
 
 RESUMES_WITH = {'state_dict': (), 'optimizer': (), 'message_hub': (), 'meta': ('epoch', 'iter')}
 """What a checkpoint has that a run can go on from."""
+
+
+def load_weights_only() -> None:
+    """Let MMEngine's ``torch.load`` run no code of a checkpoint, with torch before 2.6 too.
+
+    Later versions do so by themselves. An environment variable that is set already stands.
+    """
+    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
+        os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 
 class CheckpointMismatch(ValueError, RuntimeError):

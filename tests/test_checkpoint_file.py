@@ -1,10 +1,13 @@
 """A checkpoint is read whole, or the message says what is wrong with the file."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from fuzz_targets import Payload
 from mini_checkpoints import flip_a_bit, truncate, write_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from sotglp_mm.checkpoint_file import (
     CheckpointMismatch,
@@ -77,3 +80,12 @@ def test_a_mismatch_names_the_file_and_other_errors_are_left_alone():
         raise CheckpointMismatch('no prompts')
     with pytest.raises(RuntimeError, match=r'^out of memory'), naming_checkpoint('some.pth'):
         raise RuntimeError('out of memory')
+
+
+def test_mmengine_runs_no_code_either(tmp_path: Path):
+    """With torch before 2.6, because importing the package asks for it."""
+    canary = tmp_path / 'canary'
+    torch.save({'state_dict': Payload(canary)}, tmp_path / 'bad.pth')
+    with pytest.raises(pickle.UnpicklingError, match='[Ww]eights.only'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'bad.pth'), map_location='cpu')
+    assert not canary.exists()
