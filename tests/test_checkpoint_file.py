@@ -86,6 +86,6 @@ def test_mmengine_runs_no_code_either(tmp_path: Path):
     """With torch before 2.6, because importing the package asks for it."""
     canary = tmp_path / 'canary'
     torch.save({'state_dict': Payload(canary)}, tmp_path / 'bad.pth')
-    with pytest.raises(pickle.UnpicklingError, match='[Ww]eights.only'):
+    with pytest.raises(pickle.UnpicklingError, match=r'[Ww]eights.only'):
         CheckpointLoader.load_checkpoint(str(tmp_path / 'bad.pth'), map_location='cpu')
     assert not canary.exists()
