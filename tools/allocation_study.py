@@ -48,20 +48,23 @@ MAIN = [
     _variant('paper, uniform plan', epsilon=None, reduction='mean', init='random'),
     _variant('mean 10, OT 0.1'),
     _variant('mean 10, uniform', epsilon=None),
+    # the same two plans behind either ranking, all else equal
+    _variant('mean 20, OT 0.05', k=20, epsilon=0.05),
+    _variant('mean 20, uniform', k=20, epsilon=None),
     _variant('soft 20, OT 0.05', **SOFT, epsilon=0.05),
     _variant('soft 20, uniform', **SOFT, epsilon=None),
     Variant('GalLoP', 'gallop'),
 ]
 MORE = [
     _variant('mean 10, OT 0.1, random start', init='random'),
-    _variant('mean 20, OT 0.05', k=20, epsilon=0.05),
+    _variant('max 20, OT 0.05', rank='max', k=20, epsilon=0.05),
     _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
     _variant('soft 40, OT 0.05', rank='logsumexp', k=40, epsilon=0.05),
     _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
+    _variant('soft 20, OT 0.1', **SOFT),
     _variant('soft 20, OT 0.5 sd', **SOFT, epsilon=0.5, relative=True),
-    _variant('soft 40, capped 20', rank='logsumexp', k=40, epsilon=0.05, **CAPPED),
+    _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
     _variant('soft 20, OT 0.05, random start', **SOFT, epsilon=0.05, init='random'),
-    _variant('soft 20, 1 prompt', **SOFT, epsilon=0.05, prompts=1),
     *(
         _variant(f'soft 20, {plan}, {prompts} prompts', **SOFT, epsilon=epsilon, prompts=prompts)
         for prompts in (2, 8)
