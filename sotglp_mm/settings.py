@@ -22,7 +22,8 @@ def checked_settings(cls: Any) -> Any:
             near = difflib.get_close_matches(unknown[0], known, n=1)
             hint = f'did you mean {near[0]!r}? ' if near else ''
             raise TypeError(
-                f'{cls.__name__} has no setting {unknown[0]!r}; {hint}It takes: {", ".join(known)}'
+                f'{cls.__name__} has no setting {unknown[0]!r}; {hint}It takes: '
+                f'{", ".join(known) or "no settings"}'
             )
         original(self, *args, **kwargs)
 

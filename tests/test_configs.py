@@ -54,7 +54,7 @@ def test_types_resolve(path):
     assert all(DATASETS.get(dataset.type) for dataset in loaders)
     assert all(TRANSFORMS.get(t.type) for t in cfg.val_dataloader.dataset.pipeline)
     assert all(TRANSFORMS.get(t.type) for t in cfg.train_dataloader.dataset.dataset.pipeline)
-    assert all(HOOKS.get(h.type) for h in [*cfg.default_hooks.values(), *cfg.custom_hooks])
+    assert all(HOOKS.get(h.type) for h in cfg.default_hooks.values())
     assert all(METRICS.get(m.type) for m in [*cfg.val_evaluator, *cfg.test_evaluator])
     assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type)
     assert PARAM_SCHEDULERS.get(cfg.param_scheduler.type)

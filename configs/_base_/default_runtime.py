@@ -10,16 +10,16 @@ default_hooks = dict(
     checkpoint=dict(type='WholeCheckpointHook', interval=10, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
+    # not custom_hooks: a derived config's list would replace these without a word
+    class_names=dict(type='ClassNamesCheckHook'),
+    one_clip=dict(type='OneClipHook'),
+    empty_epoch=dict(type='EmptyEpochHook'),
+    learned_parameters=dict(type='LearnedParametersHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    random_state=dict(type='RandomStateHook'),
+    plain_checkpoint=dict(type='PlainCheckpointHook'),
+    few_shot_record=dict(type='FewShotRecordHook'),
 )
-custom_hooks = [
-    dict(type='ClassNamesCheckHook'),
-    dict(type='EmptyEpochHook'),
-    dict(type='LearnedParametersHook'),
-    dict(type='FiniteLossHook'),
-    dict(type='RandomStateHook'),
-    dict(type='PlainCheckpointHook'),
-    dict(type='FewShotRecordHook'),
-]
 
 env_cfg = dict(
     cudnn_benchmark=False,

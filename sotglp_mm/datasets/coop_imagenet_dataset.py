@@ -6,6 +6,7 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
+from timm.data import ImageNetInfo
 
 from ..class_names import resolve_class_names
 from ..settings import checked_settings
@@ -30,7 +31,8 @@ class CoOpImageNetDataset(CustomDataset):
 
     Raises:
         FileNotFoundError: The folder of the split does not exist.
-        ValueError: There are not as many folders as class names.
+        ValueError: There are not as many folders as class names, or, with 'imagenet', other
+            folders than ImageNet-1k's.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class CoOpImageNetDataset(CustomDataset):
                 f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '
                 'class name'
             )
+        if class_names == 'imagenet':
+            _check_wnids(folder, wnids)
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
         kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
@@ -63,4 +67,16 @@ class CoOpImageNetDataset(CustomDataset):
             metainfo=metainfo,
             pipeline=pipeline,
             **kwargs,
+        )
+
+
+def _check_wnids(folder: Path, wnids: list[str]) -> None:
+    """One folder with another name would move the labels of all behind it."""
+    expected = ImageNetInfo().label_names()
+    strange = sorted(set(wnids) - set(expected))
+    if strange:
+        missing = sorted(set(expected) - set(wnids))
+        raise ValueError(
+            f'{folder / strange[0]} is no class of ImageNet-1k; expected a folder {missing[0]}. '
+            'Rename or remove it, or give class_names of your own'
         )

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from mmengine.dataset import DefaultSampler
 from mmpretrain.registry import DATA_SAMPLERS
 
+from ..settings import checked_settings
 from .item_seed import ItemIndex
 
 
 @DATA_SAMPLERS.register_module()
+@checked_settings
 class EpochSampler(DefaultSampler):
     """MMEngine's ``DefaultSampler``, giving :class:`ItemIndex` instead of ``int``.
 

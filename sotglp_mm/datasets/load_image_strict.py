@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..settings import checked_settings
 
@@ -52,8 +52,10 @@ class LoadImageStrict(LoadImageFromFile):
                 f'image {path} does not exist; check data_root, or what moved it since the start'
             ) from error
         except Exception as error:  # decoders raise whatever they like
+            # Pillow's "cannot identify" names a buffer in memory, which tells nobody anything
+            told = '' if isinstance(error, UnidentifiedImageError) else f': {error}'
             raise ValueError(
-                f'image {path} cannot be decoded ({type(error).__name__}: {error}); expected a '
+                f'image {path} cannot be decoded ({type(error).__name__}{told}); expected a '
                 'JPEG, PNG or other picture. Replace the file, or take it out of the split.'
             ) from error
 

@@ -7,9 +7,11 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..class_names import class_difference
+from ..settings import checked_settings
 
 
 @HOOKS.register_module()
+@checked_settings
 class ClassNamesCheckHook(Hook):
     """Compares the head's class names with the dataset's before the first step.
 
@@ -20,8 +22,10 @@ class ClassNamesCheckHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the training set."""
+        """Check the training set, and now already what validation will look at."""
         self._check(runner, runner.train_dataloader.dataset)
+        if runner.val_loop is not None:
+            self._check(runner, runner.val_loop.dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
         """Check the validation set."""

@@ -5,8 +5,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
+
 
 @HOOKS.register_module()
+@checked_settings
 class EmptyEpochHook(Hook):
     """Stops a run whose epochs hold not a single batch, or more in one process than in another.
 

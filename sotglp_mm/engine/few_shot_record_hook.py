@@ -9,10 +9,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
+
 FILE_NAME = 'few_shot_files.json'
 
 
 @HOOKS.register_module()
+@checked_settings
 class FewShotRecordHook(Hook):
     """Writes the images of the few-shot training set to ``<work_dir>/few_shot_files.json``.
 

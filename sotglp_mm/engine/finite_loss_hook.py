@@ -7,6 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
+
 SHOWN = 10
 ADVICE = (
     'Earlier checkpoints are as they were. Lower optim_wrapper.optimizer.lr; if --amp was given, '
@@ -15,6 +17,7 @@ ADVICE = (
 
 
 @HOOKS.register_module()
+@checked_settings
 class FiniteLossHook(Hook):
     """Stops a run at the first loss that is NaN or infinite, before it is saved anywhere.
 

@@ -4,8 +4,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
+
 
 @HOOKS.register_module()
+@checked_settings
 class LearnedParametersHook(Hook):
     """Logs the parameters that learn, and stops a run in which none does."""
 

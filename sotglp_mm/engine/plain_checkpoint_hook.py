@@ -11,6 +11,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
+
 
 def _statistic(owner: type, name: str) -> Any:
     """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
@@ -49,6 +51,7 @@ _BUFFER = 'history_buffer'
 
 
 @HOOKS.register_module()
+@checked_settings
 class PlainCheckpointHook(Hook):
     """Writes MMEngine's log history and numpy scalars as tensors and plain numbers.
 

@@ -7,12 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
 from .random_states import random_states, set_random_states
 
 KEY = 'random_states'
 
 
 @HOOKS.register_module()
+@checked_settings
 class RandomStateHook(Hook):
     """Keeps the random generators of every process in the checkpoint, and restores them.
 

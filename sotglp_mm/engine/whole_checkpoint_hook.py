@@ -10,10 +10,12 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..settings import checked_settings
 from .atomic_local_backend import TEMPORARY, write_whole
 
 
 @HOOKS.register_module()
+@checked_settings
 class WholeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, in an order that always leaves a whole checkpoint.
 

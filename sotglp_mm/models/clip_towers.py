@@ -188,11 +188,13 @@ def _fetch(model_name: str, pretrained: str, tag: dict) -> str:
             f'{hub}open_clip_model.safetensors on the Hugging Face hub' if hub else '',
             url.rsplit('/', 1)[-1] + ' (original release)' if url else '',
         ]
+        # the file itself may not tell, and with the wrong one everything is a little worse
+        activation = ', quick_gelu=True' if tag.get('quick_gelu') else ''
         raise FileNotFoundError(
             f'The weights {pretrained!r} of {model_name!r} could not be fetched '
             f'({type(error).__name__}). On a machine without internet, bring one of these '
             f'files: {"; ".join(filter(None, offers))}; and set in the config: '
-            f"clip = dict(model_name={model_name!r}, pretrained='/path/to/that/file')"
+            f"clip = dict(model_name={model_name!r}, pretrained='/path/to/that/file'{activation})"
         ) from error
 
 
@@ -289,9 +291,19 @@ def _log(
         )
         return
     told_by = 'the config says so' if asked is not None else weights.told_by
+    level = logging.INFO if told_by or not _either_activation(model_name) else logging.WARNING
     told_by = told_by or (
         f"{pretrained} does not tell, so as in {model_name}'s model config; set quick_gelu in "
         'clip=dict(...) if these weights were trained otherwise'
     )
     name = 'QuickGELU' if activation else 'GELU'
-    print_log(f'CLIP {model_name} from {pretrained}; {name} ({told_by})', logger='current')
+    message = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
+    print_log(message, logger='current', level=level)
+
+
+def _either_activation(model_name: str) -> bool:
+    """Were some of the weights that open_clip knows for a model trained with each activation?"""
+    name = model_name.replace('/', '-')
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    known = (open_clip.get_pretrained_cfg(name, tag) for tag in tags)
+    return len({bool(each.get('quick_gelu', False)) for each in known}) > 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mmpretrain.registry import DATASETS
 from PIL import Image
+from timm.data import ImageNetInfo
 
 # made in another order than the sorted one that labels follow; the first and last share a name
 FILES = {'n03': ['a.JPEG'], 'n01': ['b.JPEG', 'c.JPEG'], 'n02': ['d.JPEG']}
@@ -69,3 +70,11 @@ def test_as_many_folders_as_names(root: Path):
 def test_missing_split_folder_is_named(root: Path):
     with pytest.raises(FileNotFoundError, match=r'images/test does not exist.*<WordNet id>'):
         build(root, split='test')
+
+
+def test_a_folder_that_is_no_class_of_imagenet_is_named(tmp_path: Path):
+    wnids = ImageNetInfo().label_names()
+    for wnid in ['n99999999', *wnids[1:]]:
+        (tmp_path / 'images' / 'val' / wnid).mkdir(parents=True)
+    with pytest.raises(ValueError, match=rf'n99999999 is no class of .*{wnids[0]}'):
+        build(tmp_path, split='val', class_names='imagenet')

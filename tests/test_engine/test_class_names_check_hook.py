@@ -22,7 +22,7 @@ def make_runner(head_names, dataset_names, stage: str = 'train', wrap=lambda mod
     metainfo = {} if dataset_names is None else {'classes': dataset_names}
     # the other stages' loaders are absent: a hook that looks at the wrong one fails
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=metainfo))
-    return SimpleNamespace(model=wrap(model), **{f'{stage}_dataloader': loader})
+    return SimpleNamespace(model=wrap(model), val_loop=None, **{f'{stage}_dataloader': loader})
 
 
 def check(runner, stage: str = 'train') -> None:
@@ -113,3 +113,16 @@ def test_a_model_that_averages_views_is_looked_into():
 
     with pytest.raises(ValueError, match='differ in their classes'):
         check(make_runner(('cat', 'cow'), ('cat', 'dog'), 'test', averaging), 'test')
+
+
+def test_what_validation_will_look_at_is_checked_before_the_first_step():
+    runner = make_runner(('cat', 'dog'), ['cat', 'dog'])
+    later = make_runner(('cat', 'dog'), ['dog', 'cat'], 'val')
+    runner.val_loop = SimpleNamespace(dataloader=later.val_dataloader)
+    with pytest.raises(ValueError, match=r"label 0 is 'cat' for the head and 'dog'"):
+        check(runner)
+
+
+def test_a_mistyped_setting_is_named():
+    with pytest.raises(TypeError, match=r"CheckHook has no setting 'stage'.*no settings"):
+        HOOKS.build(dict(type='ClassNamesCheckHook', stage='val'))

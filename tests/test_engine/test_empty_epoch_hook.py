@@ -40,4 +40,4 @@ def test_no_image_at_all_is_another_message():
 
 def test_every_recipe_has_it():
     cfg = Config.fromfile(REPO / 'configs' / '_base_' / 'default_runtime.py')
-    assert 'EmptyEpochHook' in [hook.type for hook in cfg.custom_hooks]
+    assert 'EmptyEpochHook' in [hook.type for hook in cfg.default_hooks.values()]

@@ -89,4 +89,4 @@ def test_a_planted_nan_stops_a_run(tiny, tmp_path: Path, monkeypatch):
 
 def test_every_recipe_has_it():
     cfg = Config.fromfile(REPO / 'configs' / '_base_' / 'default_runtime.py')
-    assert 'FiniteLossHook' in [hook.type for hook in cfg.custom_hooks]
+    assert 'FiniteLossHook' in [hook.type for hook in cfg.default_hooks.values()]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 from collections import OrderedDict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.models.clip_towers import build_towers, load_clip
+from sotglp_mm.models.clip_towers import _either_activation, build_towers, load_clip
 from sotglp_mm.models.quick_gelu_mlp import QuickGELUMLP
 
 
@@ -354,7 +355,29 @@ def test_a_tag_that_cannot_be_fetched_names_a_file_to_bring(monkeypatch):
     message = str(caught.value)
     assert "'openai' of 'ViT-B-32' could not be fetched (OSError)" in message
     assert 'ViT-B-32.pt (original release)' in message
-    assert "clip = dict(model_name='ViT-B-32', pretrained='/path/to/that/file')" in message
+    line = "clip = dict(model_name='ViT-B-32', pretrained='/path/to/that/file', quick_gelu=True)"
+    assert line in message, 'the file alone would not tell the activation'
+
+
+@pytest.mark.parametrize(
+    ('model_name', 'either'),
+    [('ViT-B-16', True), ('ViT-B/16', True), ('ViT-B-32-256', False), ('/some/where.json', False)],
+)
+def test_models_whose_weights_may_have_either_activation(model_name: str, either: bool):
+    assert _either_activation(model_name) is either
+
+
+def test_weights_that_may_have_either_activation_are_warned_of(clip: dict, monkeypatch):
+    told = []
+    monkeypatch.setattr('sotglp_mm.models.clip_towers._either_activation', lambda name: True)
+    monkeypatch.setattr(
+        'sotglp_mm.models.clip_towers.print_log',
+        lambda message, logger, level: told.append((level, message)),
+    )
+    towers = [load_clip(**clip), load_clip(**clip, quick_gelu=False)]
+    assert [level for level, _ in told] == [logging.WARNING, logging.INFO]
+    assert 'set quick_gelu in clip=dict(...)' in told[0][1]
+    assert not any(each.quick_gelu for each in towers)
 
 
 def test_the_mlp_is_open_clip_s_and_keeps_one_hidden_tensor():

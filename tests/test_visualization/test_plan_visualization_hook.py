@@ -130,7 +130,7 @@ def test_in_a_real_test_run(tmp_path: Path):
     cfg.load_from = str(write_checkpoint(demo_model(), tmp_path))
     cfg.test_dataloader.update(batch_size=3)
     cfg.test_dataloader.dataset.indices = 7
-    cfg.custom_hooks.append(dict(type='PlanVisualizationHook', num_images=2, num_wrong=1))
+    cfg.custom_hooks = [dict(type='PlanVisualizationHook', num_images=2, num_wrong=1)]
     cfg.log_level = 'WARNING'
     cfg.experiment_name = f'pictures_{tmp_path.name}'
     Runner.from_cfg(cfg).test()
