@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torchvision
 from mini_data import PER_CLASS, write_all, write_image, write_set
+from mini_layouts import PLACES
 from mini_runs import REPO
 
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
@@ -341,6 +342,14 @@ def test_other_places_are_recognised(tmp_path, whole, capsys, name, number):
     assert Path(checked.sets[name]['place']) == tmp_path / 'data' / folder / images
     assert checked.sets[name]['other_place'] is True
     assert 'this other place is recognised' in checked.out
+
+
+@pytest.mark.parametrize(('name', 'images'), PLACES)
+def test_layouts_in_circulation_are_recognised(tmp_path, whole, capsys, name, images):
+    write_set(tmp_path / 'data', name, images_in=images)
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', name)
+    assert checked.exit_status == 0, checked.out
+    assert Path(checked.sets[name]['place']) == tmp_path / 'data' / images
 
 
 def test_a_split_file_beside_images_in_another_place_is_found(tmp_path, whole, capsys):
