@@ -49,7 +49,8 @@ class CoOpImageNetDataset(CustomDataset):
                 f'{folder}/<WordNet id>/<image>. Set data_root in the config.'
             )
         names = resolve_class_names(class_names)
-        wnids = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        wnids = [entry.name for entry in sorted(folder.iterdir()) if entry.is_dir()]
+        wnids = [name for name in wnids if not name.startswith('.')]  # as CustomDataset
         if len(wnids) != len(names):
             raise ValueError(
                 f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '

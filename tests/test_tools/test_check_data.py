@@ -372,6 +372,33 @@ def test_an_absent_set_is_said_with_where_to_get_it(tmp_path, whole, capsys):
     assert checked.out.splitlines()[-1].endswith('with --sets.')
 
 
+def test_folders_that_are_links_are_counted(tmp_path, whole, capsys):
+    shutil.copytree(whole[0], tmp_path / 'data')
+    for number, folder in enumerate(('SUN/images', 'imagenet-sketch/images/n01440764')):
+        (tmp_path / 'data' / folder).rename(tmp_path / f'moved{number}')
+        (tmp_path / 'data' / folder).symlink_to(tmp_path / f'moved{number}')
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', 'sun', 'imagenet_sketch')
+    assert checked.exit_status == 0, checked.out
+
+
+def test_counts_what_the_dataset_would_read(tmp_path, whole, capsys):
+    shutil.copytree(whole[0] / 'SUN', tmp_path / 'data' / 'SUN')
+    images = tmp_path / 'data' / 'SUN' / 'images'
+    (images / '._sun_0.jpg').write_bytes(b'what a Mac leaves behind')
+    Image.open(images / 'sun_0.jpg').save(images / 'sun_0.webp')
+    (images / 'sun_0.jpg').unlink()
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', 'sun')
+    assert checked.exit_status == 0, checked.out
+
+
+def test_of_two_split_files_it_reads_the_one_that_the_dataset_does(tmp_path, whole, capsys):
+    data, file = tmp_path / 'data', KNOWN_SETS['eurosat'].split_file
+    write_set(data, 'eurosat', other_place=0)
+    shutil.copy(data / 'eurosat' / file, data / 'EuroSAT_RGB' / file)
+    (data / 'eurosat' / file).write_text('{"train": []}')
+    assert Checked(data, whole[1], capsys, '--sets', 'eurosat').exit_status == 0
+
+
 @pytest.mark.parametrize(
     'numbers',
     ['no json', '[1]', '{"dtt": {}}', '{"dtd": {"num_classes": 3}}', '{"dtd": {"counts": 3}}'],
