@@ -74,8 +74,11 @@ def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, P
         )
     folder = all_data / known.folder
     moves = [(images, folder / known.images)]
+    lists = ['*.mat']  # of flowers: without a split file, they alone tell the classes
     if known.name == 'fgvc_aircraft':  # its lists are part of the archive
-        moves += [(file, folder / file.name) for file in sorted(images.parent.glob('*.txt'))]
+        lists.append('*.txt')
+    for pattern in lists:
+        moves += [(file, folder / file.name) for file in sorted(images.parent.glob(pattern))]
     return moves
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torchvision
 from mini_data import PER_CLASS, write_all, write_image, write_set
@@ -452,6 +453,10 @@ def fake_torchvision(whole, monkeypatch):
             shutil.copytree(whole[0] / known.folder / known.images, target)
             for file in (whole[0] / known.folder).glob('*.txt'):
                 shutil.copy(file, target.parent)
+            if name == 'oxford_flowers':  # image_00001.jpg and so on; labels begin at 1
+                labels = np.repeat([1, 2, 3], sum(PER_CLASS.values()))
+                savemat(target.parent / 'imagelabels.mat', dict(labels=[labels]))
+                savemat(target.parent / 'setid.mat', dict(trnid=[[1]]))
 
         monkeypatch.setattr(torchvision.datasets, known.torchvision, fetch)
 
@@ -477,6 +482,15 @@ def test_a_download_comes_into_the_layout(tmp_path, whole, fake_torchvision, cap
     checked = Checked(data, whole[1], capsys, '--sets', name)
     assert checked.exit_status == 0, checked.out
     assert checked.sets[name]['other_place'] is False
+
+
+def test_downloaded_flowers_can_be_used_without_a_split_file(tmp_path, fake_torchvision):
+    assert check_data.main([str(tmp_path), '--download', 'oxford_flowers']) == 0
+    folder = tmp_path / 'oxford_flowers'
+    assert sorted(file.name for file in folder.glob('*.mat')) == ['imagelabels.mat', 'setid.mat']
+    split_file = KNOWN_SETS['oxford_flowers'].split_file
+    settings = dict(data_root=str(folder), data_prefix='jpg', split_file=split_file)
+    assert len(DATASETS.build(dict(type='CoOpSplitDataset', **settings))) == 12
 
 
 def test_a_download_overwrites_nothing(tmp_path, fake_torchvision, capsys):
