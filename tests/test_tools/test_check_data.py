@@ -12,6 +12,9 @@ import torchvision
 from mini_data import PER_CLASS, write_all, write_image, write_set
 from mini_layouts import PLACES
 from mini_runs import REPO
+from mmpretrain.registry import DATASETS
+from PIL import Image
+from scipy.io import savemat
 
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
@@ -518,6 +521,12 @@ def test_a_set_that_is_not_hosted_is_said_with_where_to_get_it(tmp_path, capsys)
     err = capsys.readouterr().err
     assert 'torchvision does not host ucf101' in err
     assert KNOWN_SETS['ucf101'].source in err
+
+
+def test_textures_are_fetched_as_dtd(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        check_data.main([str(tmp_path), '--download', 'textures'])
+    assert 'textures is the images of dtd: use --download dtd' in capsys.readouterr().err
 
 
 def test_a_failed_download_says_so(tmp_path, monkeypatch, capsys):
