@@ -56,6 +56,7 @@ class CoOpImageNetDataset(CustomDataset):
                 f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '
                 'class name'
             )
+        self.images_root = str(place.images)
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
         kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
