@@ -9,6 +9,7 @@ from mini_data import WNIDS, write_image, write_set
 from mini_runs import REPO
 from mmengine.config import Config
 from mmengine.runner import Runner
+from text_blocks import blocks_of, section
 
 from sotglp_mm.class_names import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
@@ -66,6 +67,7 @@ def test_domain_shifts(tmp_path: Path, tiny):
     metrics = train_and_test(cfg)
     keys = {f'{branch}/{name}/top1' for branch in BRANCHES for name in (*SHIFTS, 'mean')}
     assert keys <= set(metrics)
+    assert {f'accuracy/{name}/mean_class' for name in SHIFTS} <= set(metrics)
     values = [metrics[f'accuracy/{name}/top1'] for name in SHIFTS]
     assert metrics['accuracy/mean/top1'] == pytest.approx(np.mean(values))
 
