@@ -39,7 +39,7 @@ test_dataloader = dict(
     )
 )
 test_evaluator = [
-    dict(type='BranchAccuracy', branch='combined'),
+    dict(type='BranchAccuracy', branch='combined', items=('top1', 'mean_class')),
     dict(type='BranchAccuracy', branch='global'),
     dict(type='BranchAccuracy', branch='local'),
     dict(type='OODMetric', id_set='imagenet'),

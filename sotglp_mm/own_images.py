@@ -1,6 +1,7 @@
 """Reading a user's own images: which there are, and which class each belongs to."""
 
 import csv
+import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -55,14 +56,31 @@ def read_own_images(source: str | Path) -> OwnImages:
 
 
 def image_files(folder: Path) -> list[str]:
-    """Paths of the images below a folder, relative to it, sorted; hidden ones are left out."""
-    found = (path.relative_to(folder) for path in folder.rglob('*'))
-    return sorted(
-        path.as_posix()
-        for path in found
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith('.') for part in path.parts)
-    )
+    """Paths of the images below a folder, relative to it, sorted; hidden ones are left out.
+
+    Links to folders are followed, but for those that lead back to a folder they lie in.
+    """
+    found = []
+    for inner, folders, files in os.walk(folder, followlinks=True):
+        here = Path(inner)
+        folders[:] = [name for name in folders if _is_to_be_read(folder, here / name)]
+        found += [
+            (here / name).relative_to(folder).as_posix()
+            for name in files
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+        ]
+    return sorted(found)
+
+
+def _is_to_be_read(top: Path, folder: Path) -> bool:
+    if folder.name.startswith('.'):
+        return False
+    if not folder.is_symlink():
+        return True
+    target = folder.resolve()
+    above = (parent for parent in folder.parents if parent.is_relative_to(top))
+    # as they were come by, other links included: two may lead to each other's folder
+    return not any(parent.resolve().is_relative_to(target) for parent in above)
 
 
 def _read_folder(source: Path) -> OwnImages:

@@ -41,8 +41,10 @@ def write_all(all_data: Path) -> dict[str, dict]:
     }
 
 
-def write_set(all_data: Path, name: str, other_place: int | None = None) -> MiniSet:
-    """One set, in CoOp's place or in ``KNOWN_SETS[name].other_places[other_place]``.
+def write_set(
+    all_data: Path, name: str, other_place: int | None = None, images_in: str = ''
+) -> MiniSet:
+    """One set, in CoOp's place, in ``KNOWN_SETS[name].other_places[other_place]``, or in a folder.
 
     CoOp's split file stays in CoOp's folder of the set; FGVCAircraft's own lists go with the
     images, as in its archive.
@@ -52,6 +54,9 @@ def write_set(all_data: Path, name: str, other_place: int | None = None) -> Mini
     if other_place is not None:
         place = known.other_places[other_place]
     images = all_data / place[0] / place[1]
+    if images_in:
+        images = all_data / images_in
+        place = (str(images.parent.relative_to(all_data)), images.name)
     if name == 'imagenet':
         return _write_imagenet(images)
     if name == 'fgvc_aircraft':

@@ -31,10 +31,12 @@ def write_images(root: Path) -> None:
     (root / 'split_zhou_DescribableTextures.json').write_text(json.dumps(splits))
 
 
-def write_config(path: Path, clip: dict, image_size: int) -> Path:
-    """The DTD config, on a tiny CLIP, the three classes and two epochs."""
+def write_config(
+    path: Path, clip: dict, image_size: int, dataset: str = 'dtd', classes: tuple = CLASSES
+) -> Path:
+    """The config of a dataset, on a tiny CLIP, three classes and two epochs."""
     path.write_text(f"""
-_base_ = {str(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py')!r}
+_base_ = {str(REPO / 'configs' / f'sotglp_vitb16_16shot_{dataset}.py')!r}
 clip = dict(_delete_=True, **{clip!r})
 load = dict(type='LoadImageStrict')
 resize = dict(type='Resize', scale={image_size}, backend='pillow')
@@ -51,7 +53,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='BranchAccuracy', branch='global'),
                  dict(type='BranchAccuracy', branch='local')]
 test_evaluator = val_evaluator
-model = dict(head=dict(class_names={list(CLASSES)!r}, num_local_prompts=2))
+model = dict(head=dict(class_names={list(classes)!r}, num_local_prompts=2))
 train_cfg = dict(max_epochs=2, val_interval=1)
 param_scheduler = dict(T_max=2)
 default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))

@@ -9,6 +9,7 @@ from mini_data import WNIDS, write_image, write_set
 from mini_runs import REPO
 from mmengine.config import Config
 from mmengine.runner import Runner
+from text_blocks import blocks_of, section
 
 from sotglp_mm.class_names import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
@@ -66,8 +67,22 @@ def test_domain_shifts(tmp_path: Path, tiny):
     metrics = train_and_test(cfg)
     keys = {f'{branch}/{name}/top1' for branch in BRANCHES for name in (*SHIFTS, 'mean')}
     assert keys <= set(metrics)
+    assert {f'accuracy/{name}/mean_class' for name in SHIFTS} <= set(metrics)
     values = [metrics[f'accuracy/{name}/top1'] for name in SHIFTS]
     assert metrics['accuracy/mean/top1'] == pytest.approx(np.mean(values))
+
+
+def test_another_known_side(tmp_path: Path, tiny):
+    """The README's own config."""
+    text = section((REPO / 'README.md').read_text(), 'Out of distribution, and under domain shift')
+    (config,) = (block.text for block in blocks_of(text) if block.language == 'python')
+    (tmp_path / 'pets.py').write_text(config.replace("'configs/", f"'{CONFIGS}/"))
+    mini = write_set(tmp_path / 'data', 'oxford_pets')
+    write_set(tmp_path / 'data', 'sun')
+    cfg = small_config(tmp_path / 'pets.py', tmp_path / 'data', tmp_path / 'run', tiny.clip)
+    cfg.model.head.class_names = list(mini.classes)
+    metrics = train_and_test(cfg)
+    assert {'ood/gl_mcm_T1/sun/auroc', 'accuracy/pets/mean_class'} <= set(metrics)
 
 
 def test_ood(tmp_path: Path, tiny):
@@ -81,4 +96,4 @@ def test_ood(tmp_path: Path, tiny):
         for name in (*OOD, 'mean'):
             for figure in ('auroc', 'fpr95', 'aupr'):
                 assert 0 <= metrics[f'ood/{method}_T1/{name}/{figure}'] <= 100
-    assert 'accuracy/imagenet/top1' in metrics
+    assert {'accuracy/imagenet/top1', 'accuracy/imagenet/mean_class'} <= set(metrics)

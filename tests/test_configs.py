@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import open_clip
 import pytest
 import yaml
 from mini_runs import REPO
@@ -20,34 +21,57 @@ from mmpretrain.registry import (
 )
 
 from sotglp_mm.engine import share_settings
+from sotglp_mm.models.clip_towers import EMBEDDED
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
 MIXING = sorted((REPO / 'configs' / 'mixing').glob('*.py'))
+METHODS = sorted(path for name in ('demo', 'vitb16') for path in REPO.glob(f'configs/{name}/*.py'))
+BASE = REPO / 'configs' / '_base_'
+TOWERS = ('sotglp_vitb16', 'sotglp_vitb16_laion', 'sotglp_vitb32', 'sotglp_vitl14', 'sotglp_demo')
 
 
 def name_of(path) -> str:
     return path.relative_to(REPO).as_posix()
 
 
-@pytest.fixture(params=[*CONFIGS, *MIXING], ids=lambda path: path.stem)
+@pytest.fixture(params=[*CONFIGS, *MIXING, *METHODS], ids=name_of)
 def path(request):
     return request.param
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
+@pytest.fixture(params=[*CONFIGS, *METHODS], ids=name_of)
 def path_with_our_head(request):
     return request.param
 
 
+@pytest.fixture(params=TOWERS)
+def tower_config(request, tmp_path) -> Config:
+    """A base model put together with data, schedule and runtime, as its users do."""
+    bases = [f'models/{request.param}', 'datasets/clip224_16shot', 'schedules/sgd_cosine_200e']
+    bases = [str(BASE / f'{name}.py') for name in (*bases, 'default_runtime')]
+    data = "dict(type='OwnImagesDataset', data_root='photos')"
+    (tmp_path / 'tower.py').write_text(f"""
+_base_ = {bases!r}
+train_dataloader = dict(dataset=dict(dataset={data}))
+val_dataloader = test_dataloader = dict(dataset={data})
+model = dict(head=dict(class_names=['cat', 'dog']))
+""")
+    return Config.fromfile(tmp_path / 'tower.py')
+
+
 def test_docstring_names_paper_and_command(path):
     docstring = ast.get_docstring(ast.parse(path.read_text()))
+    tool = 'test' if path.stem == 'zero_shot' else 'train'  # it learns nothing
     assert '2603.08347' in docstring
-    assert f'python tools/train.py {name_of(path)}' in docstring
+    assert f'python tools/{tool}.py {name_of(path)}' in docstring
     assert 'Expected:' in docstring
 
 
 def test_types_resolve(path):
-    cfg = Config.fromfile(path)
+    check_types(Config.fromfile(path))
+
+
+def check_types(cfg: Config) -> None:
     loaders = [cfg.train_dataloader.dataset, cfg.train_dataloader.dataset.dataset]
     loaders += [cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
     loaders += cfg.test_dataloader.dataset.get('sets', {}).values()
@@ -66,16 +90,49 @@ def test_schedule_ends_at_zero(path):
 
 
 def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):
-    cfg = Config.fromfile(path_with_our_head)
-    cfg.merge_from_dict({'clip': dict(_delete_=True, **tiny.clip)})
+    check_builds(Config.fromfile(path_with_our_head), tiny.clip)
+
+
+def check_builds(cfg: Config, clip: dict) -> None:
+    cfg.merge_from_dict({'clip': dict(_delete_=True, **clip)})
     share_settings(cfg)
     if 'own_data' in cfg:
         cfg.model.head.class_names = ['cat', 'dog']
     model = MODELS.build(cfg.model)
     assert model.backbone.towers is model.neck.towers is model.head.towers
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
-    projection = {'neck.local_projection.weight'} if cfg.model.neck.learn else set()
-    assert learned == {'head.global_prompts', 'head.local_prompts'} | projection
+    expected = {'head.global_prompts'}
+    if cfg.model.head.num_local_prompts:
+        expected.add('head.local_prompts')
+    if cfg.model.neck.learn:
+        expected.add('neck.local_projection.weight')
+    assert learned == expected
+
+
+def test_base_towers_resolve_and_build(tower_config, tiny):
+    check_types(tower_config)
+    check_builds(tower_config, tiny.clip)
+
+
+def test_base_towers_are_named_once_and_can_be_had(tower_config):
+    clip = tower_config.clip
+    for part in ('backbone', 'neck', 'head'):
+        assert tower_config.model[part].clip == clip
+    if clip.model_name != EMBEDDED:
+        assert open_clip.get_pretrained_cfg(clip.model_name, clip.pretrained)
+        layers = open_clip.get_model_config(clip.model_name)['vision_cfg']['layers']
+        assert isinstance(layers, int), 'a ViT'
+
+
+def test_another_tower_by_options():
+    """As the README has it; all parts follow."""
+    line = '--cfg-options clip.model_name=ViT-L-14 clip.pretrained=openai'
+    assert line in (REPO / 'README.md').read_text()
+    cfg = Config.fromfile(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py')
+    cfg.merge_from_dict(dict(word.split('=') for word in line.split()[1:]))
+    share_settings(cfg)
+    wanted = dict(model_name='ViT-L-14', pretrained='openai')
+    assert [cfg.model[part].clip for part in ('backbone', 'neck', 'head')] == 3 * [wanted]
 
 
 def test_model_index_lists_every_config():

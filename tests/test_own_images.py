@@ -8,7 +8,7 @@ from mmpretrain.registry import DATASETS
 
 from sotglp_mm.class_names import resolve_class_names
 from sotglp_mm.datasets.own_split import FILE_NAME
-from sotglp_mm.own_images import read_own_images
+from sotglp_mm.own_images import image_files, read_own_images
 
 
 def build(source: Path, **settings):
@@ -131,3 +131,23 @@ def test_an_image_in_no_class(folder: Path):
     write_image(folder / 'stray.jpg', 0)
     with pytest.raises(ValueError, match=r'1 images lie in no class, the first is stray\.jpg'):
         read_own_images(folder)
+
+
+def test_a_class_folder_that_is_a_link(folder: Path, tmp_path: Path):
+    (folder / 'sea dog').rename(tmp_path / 'elsewhere')
+    (folder / 'sea dog').symlink_to(tmp_path / 'elsewhere')
+    own = read_own_images(folder)
+    assert own.classes == ('cat', 'sea dog')
+    assert ('sea dog/s4.jpg', 'sea dog') in own.labelled and len(own.labelled) == 15
+    assert len(build(folder, split='train')) == 5 + 2
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path: Path):
+    for name in ('a', 'b'):
+        write_image(tmp_path / 'top' / name / 'x.jpg', 0)
+        (tmp_path / 'top' / name / 'up').symlink_to(tmp_path / 'top')
+        (tmp_path / 'top' / name / 'itself').symlink_to(tmp_path / 'top' / name)
+    (tmp_path / 'top/a/to_b').symlink_to(tmp_path / 'top/b')
+    (tmp_path / 'top/b/to_a').symlink_to(tmp_path / 'top/a')
+    found = image_files(tmp_path / 'top')
+    assert found == ['a/to_b/x.jpg', 'a/x.jpg', 'b/to_a/x.jpg', 'b/x.jpg']

@@ -12,6 +12,7 @@ from _campaign_settings import flat_settings
 from mmengine.config import Config, DictAction
 
 from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.engine import share_settings
 
 FOLLOW_FROM_FLAGS = {
     'train_dataloader.dataset.num_shots': '--shots',
@@ -89,6 +90,7 @@ def plan(args: argparse.Namespace) -> list[Job]:
         path = find_config(args.configs, dataset)
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(parse_options(args.cfg_options))
+        share_settings(cfg)  # own_data: class names are counted below
         _check_draws_shots(cfg, path)
         jobs += [
             make_job(cfg, path, dataset, *each, args) for each in product(args.shots, args.seeds)

@@ -42,6 +42,9 @@ def download(all_data: Path, name: str) -> str:
     """
     known = KNOWN_SETS[name]
     if not known.torchvision:
+        twin = _same_images(known)
+        if twin:
+            raise NotHostedError(f'{name} is the images of {twin}: use --download {twin}')
         hosted = ', '.join(each.name for each in KNOWN_SETS.values() if each.torchvision)
         text = f'torchvision does not host {name}; it is to be had at {known.source}'
         raise NotHostedError(f'{text}. Hosted are: {hosted}')
@@ -52,6 +55,13 @@ def download(all_data: Path, name: str) -> str:
     _fetch(known, fetched)
     _move(_moves(all_data, known, fetched))
     return _what_is_left(all_data, known, fetched)
+
+
+def _same_images(known: KnownSet) -> str:
+    """The set that is hosted and lies in the same place; '' where there is none."""
+    place = known.folder, known.images
+    hosted = (each for each in KNOWN_SETS.values() if each.torchvision)
+    return next((each.name for each in hosted if (each.folder, each.images) == place), '')
 
 
 def _fetch(known: KnownSet, folder: Path) -> None:
@@ -74,8 +84,11 @@ def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, P
         )
     folder = all_data / known.folder
     moves = [(images, folder / known.images)]
+    lists = ['*.mat']  # of flowers: without a split file, they alone tell the classes
     if known.name == 'fgvc_aircraft':  # its lists are part of the archive
-        moves += [(file, folder / file.name) for file in sorted(images.parent.glob('*.txt'))]
+        lists.append('*.txt')
+    for pattern in lists:
+        moves += [(file, folder / file.name) for file in sorted(images.parent.glob(pattern))]
     return moves
 
 

@@ -1,8 +1,6 @@
 """The images that a set lists, by split, and its classes; what cannot be listed is a fault."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +9,7 @@ from _data_report import Fault, some_of
 from sotglp_mm.class_names import class_names_of_split
 from sotglp_mm.datasets.find_place import Place
 from sotglp_mm.datasets.known_sets import COOP, KnownSet
-
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
-"""As MMPretrain's ``CustomDataset``."""
+from sotglp_mm.own_images import image_files
 
 UNLISTED = 'unlisted'
 """Name of the split that holds all images of a set whose lists are missing."""
@@ -44,26 +40,26 @@ def read_listing(all_data: Path, known: KnownSet, place: Place) -> Listing:
     if known.name == 'fgvc_aircraft':
         return _read_aircraft(known, place)
     if known.kind == 'ood':
-        return Listing({'test': list(images_below(place.images))})
+        return Listing({'test': images_below(place.images)})
     if known.kind == 'shift':
         return _read_class_folders({'test': place.images}, known)
     return _read_class_folders({split: place.images / split for split in known.counts}, known)
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """All images at any depth, in a fixed order."""
-    for inner, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (
-            Path(inner, file) for file in sorted(files) if file.lower().endswith(EXTENSIONS)
-        )
+def images_below(folder: Path) -> list[Path]:
+    """All images at any depth that a dataset would read, in a fixed order."""
+    return [folder / path for path in image_files(folder)]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Their names; hidden ones are no classes to the datasets."""
+    return sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != '.')
 
 
 def find_split_file(all_data: Path, known: KnownSet, place: Place) -> Path:
-    """Beside CoOp's folder of images, or where the images were found."""
-    expected = all_data / known.folder / known.split_file
+    """Beside the images that were found, or else in CoOp's folder; as the dataset does."""
     beside = place.folder / known.split_file
-    return beside if beside.is_file() and not expected.is_file() else expected
+    return beside if beside.is_file() else all_data / known.folder / known.split_file
 
 
 def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
@@ -84,7 +80,7 @@ def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
 
 
 def _unlisted(place: Place, *faults: Fault) -> Listing:
-    return Listing({UNLISTED: list(images_below(place.images))}, (), faults)
+    return Listing({UNLISTED: images_below(place.images)}, (), faults)
 
 
 def _read_aircraft(known: KnownSet, place: Place) -> Listing:
@@ -119,7 +115,7 @@ def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
             text = f'folder {folder} does not exist; it is to be had at {known.source}'
             faults.append(Fault('incomplete', text))
             continue
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        names = class_folders(folder)
         classes[split] = names
         images[split] = [image for name in names for image in images_below(folder / name)]
     every = sorted(set().union(*classes.values()), key=_label_order)

@@ -9,9 +9,13 @@ from _campaign_files import RESULT, read_result
 
 COMBINED = 'accuracy/top1'
 BRANCHES = {'accuracy_global/top1': 'global', 'accuracy_local/top1': 'local'}
+MEAN_CLASS = 'accuracy/mean_class'
 AVERAGE = 'average'
 SHIFT = re.compile(r'accuracy/([^/]+)/top1')
-OOD = re.compile(r'ood/([^/]+)/([^/]+)/(auroc|fpr95)')
+OOD = re.compile(r'ood/([^/]+)/([^/]+)/(auroc|fpr95|aupr)')
+
+EVALUATIONS = ('ood', 'domains')
+"""The package's configs that are tested on several sets at once, known before they are done."""
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -42,6 +46,11 @@ def read_results(work_dir: Path) -> dict[Key, dict]:
     return results
 
 
+def is_evaluation(metric: str) -> bool:
+    """Of one of several sets that a run was tested on."""
+    return bool(SHIFT.fullmatch(metric) or OOD.fullmatch(metric))
+
+
 def mean_std(values: list[float]) -> dict:
     """Mean, sample standard deviation (None for one value) and their number."""
     std = statistics.stdev(values) if len(values) > 1 else None
@@ -55,20 +64,36 @@ class Numbers:
         results: By (dataset, shots, seed).
         planned: What was asked for; what has no result is reported as missing.
         order: Datasets in the order to show them; others follow by name.
+        metric: Of the first table and the figure.
+
+    Attributes:
+        everything (list[str]): All datasets.
+        datasets (list[str]): Those of tables by shots, average and figure: a run that was tested
+            for OOD detection or domain shift alone has no accuracy to stand there.
     """
 
-    def __init__(self, results: dict[Key, dict], planned: Iterable[Key], order: list[str]):
+    def __init__(
+        self, results: dict[Key, dict], planned: Iterable[Key], order: list[str], metric: str
+    ):
         self.results = results
         asked = {*results, *planned}
         rank = {name: number for number, name in enumerate(order)}
-        self.datasets = sorted(
+        self.everything = sorted(
             {key[0] for key in asked}, key=lambda n: (rank.get(n, len(rank)), n)
         )
+        self.datasets = [name for name in self.everything if not self._stands_apart(name, metric)]
         self.shots = sorted({key[1] for key in asked})
         self.missing = sorted(
-            asked - set(results), key=lambda key: (self.datasets.index(key[0]), key[1:])
+            asked - set(results), key=lambda key: (self.everything.index(key[0]), key[1:])
         )
         self.samplings = sorted({r.get('sampling', 'not recorded') for r in results.values()})
+
+    def _stands_apart(self, dataset: str, metric: str) -> bool:
+        found = [r['metrics'] for key, r in self.results.items() if key[0] == dataset]
+        names = set().union(*found)
+        if metric in names:
+            return False
+        return any(map(is_evaluation, names)) if found else dataset in EVALUATIONS
 
     def by_seed(self, dataset: str, shots: int, metric: str) -> dict[int, float]:
         """A metric of each seed that has it."""
@@ -91,9 +116,8 @@ class Numbers:
 
     def common_seeds(self, shots: int, metric: str) -> list[int]:
         """Seeds that all datasets have: an average mixes none that some lack."""
-        return sorted(
-            set.intersection(*(set(self.by_seed(d, shots, metric)) for d in self.datasets))
-        )
+        each = [set(self.by_seed(name, shots, metric)) for name in self.datasets]
+        return sorted(set.intersection(*each)) if each else []
 
     def _average(self, shots: int, metric: str) -> dict | None:
         seeds = self.common_seeds(shots, metric)
@@ -112,7 +136,7 @@ class Numbers:
         extra = [m for m in self.metrics_like(SHIFT) + self.metrics_like(OOD) if m not in metrics]
         rows = list(self.rows([*metrics, *extra]))
         return {
-            'datasets': self.datasets,
+            'datasets': self.everything,
             'shots': self.shots,
             'sampling': self.samplings,
             'missing': [list(key) for key in self.missing],
@@ -122,7 +146,7 @@ class Numbers:
     def rows(self, metrics: list[str]) -> Iterable[dict]:
         """One for each number that is there; the average last."""
         for metric in metrics:
-            for dataset in [*self.datasets, AVERAGE]:
+            for dataset in [*self.everything, AVERAGE]:
                 for shots in self.shots:
                     cell = self.cell(dataset, shots, metric)
                     if cell:

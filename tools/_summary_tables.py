@@ -1,11 +1,19 @@
 """The summary of a campaign as Markdown."""
 
-from _summary_numbers import AVERAGE, BRANCHES, COMBINED, OOD, SHIFT, Numbers, mean_std
+from _summary_numbers import (
+    AVERAGE,
+    BRANCHES,
+    COMBINED,
+    MEAN_CLASS,
+    OOD,
+    Numbers,
+    mean_std,
+)
 
 HEAD = """\
 # Summary
 
-{count} results. Top-1 in percent: mean ± sample standard deviation over seeds (n: number of
+{count} results. All in percent: mean ± sample standard deviation over seeds (n: number of
 seeds; with one seed there is no deviation). Each result is that of the last epoch's checkpoint;
 nothing was selected on test data.
 
@@ -26,14 +34,20 @@ def as_markdown(numbers: Numbers, metric: str, published: dict) -> str:
     """All tables."""
     parts = [HEAD.format(count=len(numbers.results), sampling=_samplings(numbers))]
     parts += _missing(numbers)
-    titles = {metric: 'combined' if metric == COMBINED else metric, **BRANCHES}
-    for name, title in titles.items():
+    for name in dict.fromkeys([metric, *BRANCHES, MEAN_CLASS]):
         if any(name in result['metrics'] for result in numbers.results.values()):
-            parts.append(_by_shots(numbers, name, title))
-    parts.append(_beside_published(numbers, metric, published))
-    parts += _domain_shift(numbers, metric, published['domain_shift_top1'])
+            parts.append(_by_shots(numbers, name, _title(name)))
+    if numbers.datasets and metric.endswith('/top1'):  # as all published numbers are
+        parts.append(_beside_published(numbers, metric, published))
+    parts += _domain_shift(numbers, published['domain_shift_top1'])
     parts += _out_of_distribution(numbers, published['ood_imagenet_fpr95_auroc'])
     return '\n'.join(parts)
+
+
+def _title(metric: str) -> str:
+    known = {COMBINED: 'Top-1, combined', MEAN_CLASS: 'Mean per-class accuracy, combined'}
+    known.update({name: f'Top-1, {branch}' for name, branch in BRANCHES.items()})
+    return known.get(metric, f'Top-1, {metric}' if metric.endswith('/top1') else metric)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -77,7 +91,7 @@ def _by_shots(numbers: Numbers, metric: str, title: str) -> str:
     ]
     head = ['dataset', *map(_shots, numbers.shots)]
     notes = [_average_note(numbers, shots, metric) for shots in numbers.shots]
-    text = f'## Top-1, {title} (`{metric}`)\n\n{table(head, rows)}'
+    text = f'## {title} (`{metric}`)\n\n{table(head, rows)}'
     return text + ''.join(f'\n{note}\n' for note in notes if note)
 
 
@@ -120,30 +134,30 @@ def _sources(rows: list[dict]) -> str:
     return 'Sources: ' + '; '.join(f'{", ".join(m)}: {s}' for s, m in by_source.items()) + '.\n'
 
 
-def _plain(value: float | None) -> str:
-    return '' if value is None else f'{value:.1f}'
+def _plain(value: str | float | None) -> str:
+    """A published number, as it was published."""
+    return '' if value is None else str(value)
 
 
 def _runs_with(numbers: Numbers, names: list[str]) -> list[tuple[str, int]]:
     """(dataset, shots) of results that hold one of these metrics."""
     found = {key[:2] for key, r in numbers.results.items() if set(names) & set(r['metrics'])}
-    return sorted(found, key=lambda key: (numbers.datasets.index(key[0]), key[1]))
+    return sorted(found, key=lambda key: (numbers.everything.index(key[0]), key[1]))
 
 
 def _label(dataset: str, shots: int, what: str = '') -> str:
     return f'this package, {dataset}, {_shots(shots)}{what}'
 
 
-def _domain_shift(numbers: Numbers, metric: str, published: dict) -> list[str]:
-    names = numbers.metrics_like(SHIFT)
-    if not names:
-        return []
+def _domain_shift(numbers: Numbers, published: dict) -> list[str]:
     source, *shifts, mean = published['sets']
     columns = [f'accuracy/{name}/top1' for name in shifts]
+    runs = _runs_with(numbers, columns)
+    if not runs:
+        return []
     rows = [[method, *map(_plain, values)] for method, values in published['rows'].items()]
-    for run in _runs_with(numbers, names):
-        own = f'accuracy/{source}/top1'
-        first = numbers.cell(*run, own if own in names else metric)
+    for run in runs:
+        first = numbers.cell(*run, f'accuracy/{source}/top1') or numbers.cell(*run, COMBINED)
         cells = [numbers.cell(*run, column) for column in columns]
         rows.append([_label(*run), *map(number, [first, *cells, _mean_of(numbers, run, columns)])])
     head = ['method', source, *shifts, mean]
@@ -165,25 +179,39 @@ def _out_of_distribution(numbers: Numbers, published: dict) -> list[str]:
     names = numbers.metrics_like(OOD)
     if not names:
         return []
-    sets = published['sets'][:-1]  # the last is their mean
+    *sets, _ = published['sets']  # the last is their mean
     rows = [
         [method, *(' / '.join(_plain(v) or '-' for v in pair) if pair else '' for pair in values)]
         for method, values in published['rows'].items()
     ]
-    for score in sorted({OOD.fullmatch(name)[1] for name in names}):
-        for run in _runs_with(numbers, [n for n in names if OOD.fullmatch(n)[1] == score]):
-            rows.append([_label(*run, f', {score}'), *_ood_cells(numbers, run, score, sets)])
+    ours = [
+        (_label(*run, f', {score}'), run, score)
+        for score in sorted({OOD.fullmatch(name)[1] for name in names})
+        for run in _runs_with(numbers, [n for n in names if OOD.fullmatch(n)[1] == score])
+    ]
+    head = ['method', *published['sets']]
+    rows += [[label, *_ood_cells(numbers, *each, sets)] for label, *each in ours]
+    aupr = [[label, *_ood_cells(numbers, *each, sets, ('aupr',))] for label, *each in ours]
+    aupr = [row for row in aupr if any(row[1:])]
+    beside = f'## Out-of-distribution detection, AUPR\n\n{table(head, aupr)}'
     return [
         f'## Out-of-distribution detection, FPR95 (lower is better) / AUROC\n\n'
-        f'{table(["method", *published["sets"]], rows)}\nPublished: ImageNet, 16 shots; '
-        f'{published["source"]}.\n\n{PROTOCOLS}'
+        f'{table(head, rows)}\nPublished: ImageNet, 16 shots; {published["source"]}.\n\n'
+        f'{PROTOCOLS}',
+        *([beside] if aupr else []),
     ]
 
 
-def _ood_cells(numbers: Numbers, run: tuple[str, int], score: str, sets: list[str]) -> list[str]:
+def _ood_cells(
+    numbers: Numbers,
+    run: tuple[str, int],
+    score: str,
+    sets: list[str],
+    figures: tuple[str, ...] = ('fpr95', 'auroc'),
+) -> list[str]:
     pairs = []
     for name in sets:
-        pairs.append([numbers.cell(*run, f'ood/{score}/{name}/{m}') for m in ('fpr95', 'auroc')])
-    means = [[f'ood/{score}/{name}/{m}' for name in sets] for m in ('fpr95', 'auroc')]
+        pairs.append([numbers.cell(*run, f'ood/{score}/{name}/{m}') for m in figures])
+    means = [[f'ood/{score}/{name}/{m}' for name in sets] for m in figures]
     pairs.append([_mean_of(numbers, run, columns) for columns in means])
     return [' / '.join(number(c) or '-' for c in pair) if any(pair) else '' for pair in pairs]

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from _campaign_files import read_plan
-from _summary_numbers import BRANCHES, COMBINED, Numbers, read_results
+from _summary_numbers import BRANCHES, COMBINED, MEAN_CLASS, Numbers, is_evaluation, read_results
 from _summary_plot import plot
 from _summary_tables import as_markdown
 
@@ -61,16 +61,17 @@ def read_numbers(args: argparse.Namespace, order: list[str]) -> Numbers:
     """
     results = read_results(args.work_dir)
     known = {name for result in results.values() for name in result['metrics']}
-    if args.metric not in known:
+    others_only = args.metric == COMBINED and any(map(is_evaluation, known))
+    if args.metric not in known and not others_only:
         raise ValueError(
             f'no result in {args.work_dir} has --metric {args.metric}; there are {sorted(known)}'
         )
-    return Numbers(results, read_plan(args.work_dir), order)
+    return Numbers(results, read_plan(args.work_dir), order, args.metric)
 
 
 def write(numbers: Numbers, published: dict, args: argparse.Namespace) -> None:
-    """All four files."""
-    summary = numbers.as_dict([args.metric, *(m for m in BRANCHES if m != args.metric)])
+    """All files; without matplotlib, or a number to draw, there is no figure."""
+    summary = numbers.as_dict(list(dict.fromkeys([args.metric, *BRANCHES, MEAN_CLASS])))
     texts = {
         'summary.md': as_markdown(numbers, args.metric, published),
         'summary.csv': as_csv(summary['rows']),
@@ -81,6 +82,9 @@ def write(numbers: Numbers, published: dict, args: argparse.Namespace) -> None:
         (args.out / name).write_text(text, encoding='utf-8')
         print(args.out / name)
     figure = args.out / 'accuracy_vs_shots.png'
+    if not numbers.datasets:
+        print(f'{figure} is left out: no result has {args.metric}')
+        return
     try:
         plot(numbers, args.metric, figure)
     except ImportError:
@@ -93,7 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Summarize."""
     args = parse_args(arguments)
     try:
-        published = json.loads(args.published.read_text(encoding='utf-8'))
+        # numbers stay text: 72.60 is shown as it was printed
+        published = json.loads(args.published.read_text(encoding='utf-8'), parse_float=str)
         numbers = read_numbers(args, published['datasets'])
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f'summarize_runs: {error}')

@@ -51,7 +51,8 @@ class CoOpImageNetDataset(CustomDataset):
                 f'{folder}/<WordNet id>/<image>. Set data_root in the config.'
             )
         names = resolve_class_names(class_names)
-        wnids = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        wnids = [entry.name for entry in sorted(folder.iterdir()) if entry.is_dir()]
+        wnids = [name for name in wnids if not name.startswith('.')]  # as CustomDataset
         if len(wnids) != len(names):
             raise ValueError(
                 f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '
@@ -59,6 +60,7 @@ class CoOpImageNetDataset(CustomDataset):
             )
         if class_names == 'imagenet':
             _check_wnids(folder, wnids)
+        self.images_root = str(place.images)
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
         kwargs.setdefault('test_mode', split != 'train')
         super().__init__(

@@ -22,7 +22,8 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
         tuple: Of the manifest, ``dataset`` (the settings but for places), ``classes``,
         ``num_images`` and ``samples_sha256``; and the samples
         ``[[identity, label, bytes of the file or None], ...]``. The identity of an image is its
-        path below ``data_root``, or else whatever its annotation holds beside the label.
+        path below the folder of the images, or else whatever its annotation holds beside the
+        label.
 
     Raises:
         TypeError: The dataset cannot tell its classes or annotations.
@@ -35,7 +36,7 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
             )
     if 'classes' not in dataset.metainfo:
         raise TypeError(f"{type(dataset).__name__} has no class names: no metainfo['classes']")
-    root = data_root_of(dataset)
+    root = images_root_of(dataset)
     samples = []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
@@ -56,7 +57,7 @@ def image_identity(info: dict, root: str) -> str | dict:
 
     Args:
         info: The image's annotation, of ``get_data_info``.
-        root: What :func:`data_root_of` its dataset says. A file elsewhere keeps its whole path.
+        root: What :func:`images_root_of` its dataset says. A file elsewhere keeps its whole path.
     """
     if 'img_path' not in info:
         skipped = ('gt_label', 'sample_idx')
@@ -66,10 +67,14 @@ def image_identity(info: dict, root: str) -> str | dict:
     return (path.relative_to(root) if below else path).as_posix()
 
 
-def data_root_of(dataset: Any) -> str:
-    """``data_root`` of a dataset, or of the one that it wraps; '' where there is none."""
+def images_root_of(dataset: Any) -> str:
+    """Folder of the images of a dataset, or of the one that it wraps; '' where there is none.
+
+    Below it a set is the same in every layout (``2750/AnnualCrop`` here, ``AnnualCrop`` there), so
+    it goes before ``data_root``, which other packages' datasets have alone.
+    """
     while dataset is not None:
-        root = getattr(dataset, 'data_root', '')
+        root = getattr(dataset, 'images_root', '') or getattr(dataset, 'data_root', '')
         if root:
             return root
         dataset = getattr(dataset, 'dataset', None)

@@ -6,8 +6,8 @@
      "images": [[identity, label], ...],
      "sha256": "... of the images"}
 
-The identity of an image is its path below ``data_root``, or, where it is not a file, what its
-annotation holds beside the label.
+The identity of an image is its path below the folder of the images, which is the same in every
+layout, or, where it is not a file, what its annotation holds beside the label.
 """
 
 import json
@@ -19,14 +19,14 @@ import numpy as np
 from ..class_names import class_difference
 from ..feature_cache import plain, samples_digest
 from ..json_file import read_json
-from .data_identity import data_root_of, image_identity
+from .data_identity import image_identity, images_root_of
 
 KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
 
 
 def few_shot_record(few_shot: Any) -> dict:
     """The content of the file, of a built ``FewShotDataset``."""
-    root = data_root_of(few_shot)
+    root = images_root_of(few_shot)
     images = plain(
         [
             [image_identity(few_shot.get_data_info(i), root), few_shot.get_cat_ids(i)[0]]
@@ -97,7 +97,7 @@ def indices_of_files(
 
 def _places(dataset: Any, labels: np.ndarray) -> dict[str, dict[int, int]]:
     """Index by identity and label: a list of images may name one twice."""
-    root = data_root_of(dataset)
+    root = images_root_of(dataset)
     places: dict[str, dict[int, int]] = {}
     for index, label in enumerate(labels.tolist()):
         key = _key(image_identity(dataset.get_data_info(index), root))

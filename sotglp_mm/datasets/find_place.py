@@ -38,7 +38,7 @@ def find_place(data_root: Path, images: str, subfolder: str = '') -> Place:
         if known.images != images or data_root.parts[-len(folder.parts) :] != folder.parts:
             continue
         all_data = Path(*data_root.parts[: -len(folder.parts)])
-        for other_folder, other_images in known.other_places:
+        for other_folder, other_images in known.places:
             found = Place(all_data / other_folder, all_data / other_folder / other_images)
             if _holds_data(found.images / subfolder):
                 print_log(f'{asked.images} does not exist; using {found.images}', logger='current')

@@ -40,6 +40,17 @@ class KnownSet(NamedTuple):
     torchvision: str = ''
     """Name of the class of ``torchvision.datasets`` that downloads it."""
 
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Every (folder, images) to look at, below the folder of all data; CoOp's first."""
+        here = [(self.folder, self.images), *self.other_places]
+        gathered = GATHERED_IN[self.kind]
+        return [*here, *((f'{gathered}/{folder}', images) for folder, images in here)]
+
+
+GATHERED_IN = {'few_shot': 'dataset_suite', 'shift': 'domains', 'ood': 'ood_data'}
+"""A folder that some keep all sets of one kind in; within it, all places are looked at again."""
+
 
 COOP = 'https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md'
 """Where the split files, and CoOp's own instructions, are to be had."""
@@ -103,7 +114,7 @@ _SETS = (
         102,
         dict(train=4093, val=1633, test=2463),
         'https://www.robots.ox.ac.uk/~vgg/data/flowers/102/',
-        (('flowers-102', 'jpg'), ('Flower102', 'jpg')),
+        (('flowers-102', 'jpg'), ('Flower102', 'jpg'), ('flowers102', 'jpg'), ('flowers102', '.')),
         'Flowers102',
     ),
     KnownSet(

@@ -35,6 +35,7 @@ class ListedImagesDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         self._rows, self._folder, self._source = rows, Path(folder), source
+        self.images_root = str(folder)
         metainfo = {'classes': tuple(classes), **(metainfo or {})}
         super().__init__(ann_file='', metainfo=metainfo, data_prefix='', **kwargs)
 

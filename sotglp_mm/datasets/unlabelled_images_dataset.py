@@ -32,6 +32,7 @@ class UnlabelledImagesDataset(BaseDataset):
     ) -> None:
         place = find_place(Path(data_root).expanduser(), data_prefix)
         self._images = place.images
+        self.images_root = str(place.images)
         kwargs.setdefault('test_mode', True)
         super().__init__(
             ann_file='', data_root=str(place.folder), data_prefix='', pipeline=pipeline, **kwargs

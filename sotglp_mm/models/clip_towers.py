@@ -124,6 +124,7 @@ def load_clip(
     towers = _loaded.get(key)
     if towers is None:
         config, folder = _model_config(model_name)
+        _check_kind(model_name, config)  # before anything is fetched
         weights = _weights(model_name, pretrained, config)
         activation = _activation(quick_gelu, weights, config)
         clip = _build(model_name, {**config, 'quick_gelu': activation})
@@ -206,18 +207,28 @@ def _activation(asked: bool | None, weights: CLIPWeights | None, config: dict) -
     return config.get('quick_gelu', False)
 
 
-def _build(model_name: str, config: dict) -> open_clip.CLIP:
-    if config.pop('custom_text', False) or 'multimodal_cfg' in config:
-        raise TypeError(f'{model_name}: {_PLAIN_ONLY}, and its text tower is a custom one')
+def _check_kind(model_name: str, config: dict) -> None:
+    """Refuse towers of another kind, which the model config tells."""
     vision, text = config['vision_cfg'], config['text_cfg']
+    if isinstance(vision.get('layers'), list):
+        raise TypeError(
+            f'{model_name}: ResNet towers are not supported yet; {_PLAIN_ONLY}. Take a ViT, e.g. '
+            "clip = dict(model_name='ViT-B-16', pretrained='openai')"
+        )
+    if config.get('custom_text', False) or 'multimodal_cfg' in config:
+        raise TypeError(f'{model_name}: {_PLAIN_ONLY}, and its text tower is a custom one')
     foreign = {
-        'image tower': vision.get('timm_model_name') or isinstance(vision.get('layers'), list),
+        'image tower': vision.get('timm_model_name'),
         'text tower': text.get('hf_model_name'),
         'tokenizer': text.get('hf_tokenizer_name'),
     }
     for part, is_foreign in foreign.items():
         if is_foreign:
             raise TypeError(f"{model_name}: {_PLAIN_ONLY}, and its {part} is not CLIP's ViT kind")
+
+
+def _build(model_name: str, config: dict) -> open_clip.CLIP:
+    config.pop('custom_text', None)
     # what is drawn next (prompts) must not depend on whether the towers were loaded before
     with torch.random.fork_rng(devices=[]):
         clip = open_clip.CLIP(**config)

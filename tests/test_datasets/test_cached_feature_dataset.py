@@ -66,7 +66,7 @@ def test_the_path_of_the_image_is_known(dataset, mini_cache):
     without = build(mini_cache.dataset(source=None))
     assert (
         without.get_data_info(0)['img_path']
-        == path.relative_to(mini_cache.folder / 'dtd').as_posix()
+        == path.relative_to(mini_cache.folder / 'dtd' / 'images').as_posix()
     )
 
 
@@ -218,7 +218,7 @@ def test_a_changed_list_of_images_is_named(mini_cache, tmp_path: Path):
         old.rename(old.with_name(f'renamed_{number}.jpg'))
     rename = ('banded/banded_train_', 'banded/renamed_')
     rewrite_rows(root, lambda row: row.__setitem__(0, row[0].replace(*rename)))
-    with pytest.raises(ValueError, match=r"samples\.json\[0\]\[0\] was 'images/banded/banded_tr"):
+    with pytest.raises(ValueError, match=r"samples\.json\[0\]\[0\] was 'banded/banded_tr"):
         build(config)
 
 

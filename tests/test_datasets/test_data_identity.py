@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mini_data import WNIDS, write_set
 from mini_runs import write_images
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm.datasets.data_identity import describe_data
+from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 
 def settings(root: Path) -> dict:
@@ -42,14 +44,31 @@ def test_what_is_told(root: Path):
     assert about['dataset']['num_shots'] == 2
     assert about['dataset']['dataset']['pipeline'] == [dict(type='LoadImageStrict')]
     identity, label, size = samples[-1]
-    assert identity.startswith('images/braided/braided_train_')
+    assert identity.startswith('braided/braided_train_')
     assert label == 2
-    assert size == (root / identity).stat().st_size
+    assert size == (root / 'images' / identity).stat().st_size
 
 
 def test_the_place_does_not_count(root: Path, tmp_path: Path):
     shutil.copytree(root, tmp_path / 'moved')
     assert describe(settings(root)) == describe(settings(tmp_path / 'moved'))
+
+
+@pytest.mark.parametrize('name, images', [('eurosat', 'EuroSAT_RGB'), ('imagenet', 'Imagenet')])
+def test_the_layout_does_not_count(tmp_path: Path, name: str, images: str):
+    write_set(tmp_path / 'coop', name)
+    known = KNOWN_SETS[name]
+    shutil.copytree(tmp_path / 'coop', tmp_path / 'other')
+    shutil.move(tmp_path / 'other' / known.folder / known.images, tmp_path / 'other' / images)
+    config = dict(type='CoOpSplitDataset', split_file=known.split_file, data_prefix=known.images)
+    if name == 'imagenet':
+        classes = [f'class {label}' for label in range(len(WNIDS))]
+        config = dict(type='CoOpImageNetDataset', class_names=classes)
+    here, there = (
+        describe(dict(config, data_root=str(tmp_path / data / known.folder)))
+        for data in ('coop', 'other')
+    )
+    assert here == there
 
 
 def test_the_place_of_a_few_shot_file_does_not_count(root: Path, tmp_path: Path):
@@ -64,7 +83,7 @@ def test_the_place_of_a_few_shot_file_does_not_count(root: Path, tmp_path: Path)
 
 def test_a_replaced_image_counts(root: Path):
     before, samples = describe(settings(root))
-    file = root / samples[0][0]
+    file = root / 'images' / samples[0][0]
     file.write_bytes(file.read_bytes() + b'\0')
     assert describe(settings(root))[0]['samples_sha256'] != before['samples_sha256']
 

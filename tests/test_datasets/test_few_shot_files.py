@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from mini_data import write_set
 from mini_runs import CLASSES, write_images
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm.datasets import few_shot_dataset
+from sotglp_mm.datasets.known_sets import KNOWN_SETS
 from sotglp_mm.feature_cache import samples_digest
 
 SPLIT_FILE = 'split_zhou_DescribableTextures.json'
@@ -27,7 +29,7 @@ def build(root: Path, **settings):
 
 def images(few_shot, root: Path) -> list[tuple[str, int]]:
     infos = [few_shot.get_data_info(i) for i in range(len(few_shot))]
-    return [(info['img_path'].removeprefix(f'{root}/'), info['gt_label']) for info in infos]
+    return [(info['img_path'].removeprefix(f'{root}/images/'), info['gt_label']) for info in infos]
 
 
 def write(record: dict, path: Path, **changes) -> str:
@@ -54,7 +56,7 @@ def test_what_is_recorded(root: Path):
     assert (record['num_shots'], record['seed'], record['sampling']) == (2, 7, 'per_class')
     assert record['classes'] == list(CLASSES)
     assert [tuple(row) for row in record['images']] == images(few_shot, root)
-    assert re.fullmatch(r'images/banded/banded_train_\d.jpg', record['images'][0][0])
+    assert re.fullmatch(r'banded/banded_train_\d.jpg', record['images'][0][0])
     assert re.fullmatch(r'[0-9a-f]{64}', record['sha256'])
     assert json.loads(json.dumps(record)) == record
 
@@ -72,6 +74,23 @@ def test_the_same_images_again_elsewhere_and_in_another_order(root: Path, tmp_pa
     assert images(again, moved) == [tuple(row) for row in record['images']]
     assert again.few_shot_record() == record  # settings too, though others were the default
     assert [again.get_cat_ids(i)[0] for i in range(len(again))] == [r[1] for r in record['images']]
+
+
+def test_the_same_images_again_in_another_layout(tmp_path: Path):
+    write_set(tmp_path / 'coop', 'eurosat')
+    write_set(tmp_path / 'other', 'eurosat', images_in='EuroSAT_RGB')
+    known = KNOWN_SETS['eurosat']
+    settings = dict(split_file=known.split_file, data_prefix=known.images)
+
+    def draw(data: str, **few_shot):
+        dataset = dict(type='CoOpSplitDataset', data_root=str(tmp_path / data / known.folder))
+        dataset.update(settings)
+        return DATASETS.build(dict(type='FewShotDataset', dataset=dataset, **few_shot))
+
+    record = draw('coop', num_shots=2, seed=7).few_shot_record()
+    again = draw('other', files=write(record, tmp_path / 'files.json'))
+    assert again.few_shot_record() == record
+    assert 'EuroSAT_RGB/' in again.get_data_info(0)['img_path']
 
 
 def test_exactly_those_images_whatever_their_number(root: Path, tmp_path: Path):

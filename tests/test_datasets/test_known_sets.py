@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mini_data import PER_CLASS, WNIDS, write_set
+from mini_layouts import PLACES
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 from scipy.io import savemat
@@ -61,6 +62,26 @@ def test_other_places_are_recognised(tmp_path: Path, name: str, number: int):
         found = Path(here.get_data_info(i)['img_path'])
         assert found.is_relative_to(tmp_path / 'other' / folder / images)
         assert here.get_cat_ids(i) == there.get_cat_ids(i)
+
+
+@pytest.mark.parametrize('name, images', PLACES)
+def test_layouts_in_circulation_are_recognised(tmp_path: Path, name: str, images: str):
+    write_set(tmp_path / 'coop', name)
+    write_set(tmp_path / 'other', name, images_in=images)
+    there, here = build(tmp_path / 'coop', name), build(tmp_path / 'other', name)
+    assert len(here) == len(there) > 0
+    for i in range(len(here)):
+        found = Path(here.get_data_info(i)['img_path'])
+        assert found.is_relative_to(tmp_path / 'other' / images)
+        assert here.get_cat_ids(i) == there.get_cat_ids(i)
+
+
+def test_a_split_file_beside_a_set_of_the_suite(tmp_path: Path):
+    write_set(tmp_path, 'eurosat', images_in='dataset_suite/eurosat/2750')
+    file = f'eurosat/{KNOWN_SETS["eurosat"].split_file}'
+    shutil.move(tmp_path / file, tmp_path / 'dataset_suite' / file)
+    assert len(build(tmp_path, 'eurosat', split='test')) == 6
+    assert not (tmp_path / 'dataset_suite' / 'eurosat' / FILE_NAME).exists()
 
 
 def test_coop_place_goes_first(tmp_path: Path):

@@ -24,6 +24,13 @@ def test_all_images_at_any_depth_and_nothing_else(tmp_path: Path):
     assert 'gt_label' not in dataset[0]['data_samples']
 
 
+def test_a_folder_that_is_a_link(tmp_path: Path):
+    write_image(tmp_path / 'elsewhere' / 'a.jpg', 0)
+    (tmp_path / 'pics').mkdir()
+    (tmp_path / 'pics' / 'link').symlink_to(tmp_path / 'elsewhere')
+    assert build(tmp_path).get_data_info(0)['img_path'] == str(tmp_path / 'pics/link/a.jpg')
+
+
 def test_nothing_there(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r'pics does not exist, or has no images'):
         build(tmp_path)

@@ -323,10 +323,24 @@ def test_clip_of_another_form(clip):
         build_towers(clip)
 
 
-@pytest.mark.parametrize('model_name', ['RN50', 'ViT-B-16-SigLIP', 'coca_ViT-B-32'])
-def test_other_kinds_of_models_are_refused(model_name: str):
-    with pytest.raises(TypeError, match=rf'{model_name}: only plain open_clip ViTs'):
-        load_clip(model_name)
+@pytest.mark.parametrize(
+    ('model_name', 'pretrained', 'why'),
+    [
+        ('RN50', 'openai', 'ResNet towers are not supported yet; only plain open_clip ViTs'),
+        ('RN50', None, 'ResNet towers are not supported yet'),
+        ('ViT-B-16-SigLIP', 'webli', 'only plain open_clip ViTs'),
+        ('coca_ViT-B-32', 'laion2b_s13b_b90k', 'only plain open_clip ViTs'),
+    ],
+)
+def test_other_kinds_are_refused_before_anything_is_fetched(
+    model_name: str, pretrained: str | None, why: str, monkeypatch
+):
+    def fetch(*args, **kwargs):
+        pytest.fail('weights were fetched')
+
+    monkeypatch.setattr('open_clip.download_pretrained', fetch)
+    with pytest.raises(TypeError, match=rf'{model_name}: {why}'):
+        load_clip(model_name, pretrained)
 
 
 @pytest.mark.parametrize(

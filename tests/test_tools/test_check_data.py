@@ -6,10 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torchvision
 from mini_data import PER_CLASS, write_all, write_image, write_set
+from mini_layouts import PLACES
 from mini_runs import REPO
+from mmpretrain.registry import DATASETS
+from PIL import Image
+from scipy.io import savemat
 
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
@@ -343,6 +348,14 @@ def test_other_places_are_recognised(tmp_path, whole, capsys, name, number):
     assert 'this other place is recognised' in checked.out
 
 
+@pytest.mark.parametrize(('name', 'images'), PLACES)
+def test_layouts_in_circulation_are_recognised(tmp_path, whole, capsys, name, images):
+    write_set(tmp_path / 'data', name, images_in=images)
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', name)
+    assert checked.exit_status == 0, checked.out
+    assert Path(checked.sets[name]['place']) == tmp_path / 'data' / images
+
+
 def test_a_split_file_beside_images_in_another_place_is_found(tmp_path, whole, capsys):
     data, file = tmp_path / 'data', KNOWN_SETS['eurosat'].split_file
     write_set(data, 'eurosat', other_place=0)
@@ -361,6 +374,33 @@ def test_an_absent_set_is_said_with_where_to_get_it(tmp_path, whole, capsys):
     assert KNOWN_SETS['food101'].source in checked.out
     assert checked.out.splitlines()[-1].startswith('1 of 19 sets ok; absent: imagenet, ')
     assert checked.out.splitlines()[-1].endswith('with --sets.')
+
+
+def test_folders_that_are_links_are_counted(tmp_path, whole, capsys):
+    shutil.copytree(whole[0], tmp_path / 'data')
+    for number, folder in enumerate(('SUN/images', 'imagenet-sketch/images/n01440764')):
+        (tmp_path / 'data' / folder).rename(tmp_path / f'moved{number}')
+        (tmp_path / 'data' / folder).symlink_to(tmp_path / f'moved{number}')
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', 'sun', 'imagenet_sketch')
+    assert checked.exit_status == 0, checked.out
+
+
+def test_counts_what_the_dataset_would_read(tmp_path, whole, capsys):
+    shutil.copytree(whole[0] / 'SUN', tmp_path / 'data' / 'SUN')
+    images = tmp_path / 'data' / 'SUN' / 'images'
+    (images / '._sun_0.jpg').write_bytes(b'what a Mac leaves behind')
+    Image.open(images / 'sun_0.jpg').save(images / 'sun_0.webp')
+    (images / 'sun_0.jpg').unlink()
+    checked = Checked(tmp_path / 'data', whole[1], capsys, '--sets', 'sun')
+    assert checked.exit_status == 0, checked.out
+
+
+def test_of_two_split_files_it_reads_the_one_that_the_dataset_does(tmp_path, whole, capsys):
+    data, file = tmp_path / 'data', KNOWN_SETS['eurosat'].split_file
+    write_set(data, 'eurosat', other_place=0)
+    shutil.copy(data / 'eurosat' / file, data / 'EuroSAT_RGB' / file)
+    (data / 'eurosat' / file).write_text('{"train": []}')
+    assert Checked(data, whole[1], capsys, '--sets', 'eurosat').exit_status == 0
 
 
 @pytest.mark.parametrize(
@@ -416,6 +456,10 @@ def fake_torchvision(whole, monkeypatch):
             shutil.copytree(whole[0] / known.folder / known.images, target)
             for file in (whole[0] / known.folder).glob('*.txt'):
                 shutil.copy(file, target.parent)
+            if name == 'oxford_flowers':  # image_00001.jpg and so on; labels begin at 1
+                labels = np.repeat([1, 2, 3], sum(PER_CLASS.values()))
+                savemat(target.parent / 'imagelabels.mat', dict(labels=[labels]))
+                savemat(target.parent / 'setid.mat', dict(trnid=[[1]]))
 
         monkeypatch.setattr(torchvision.datasets, known.torchvision, fetch)
 
@@ -443,6 +487,15 @@ def test_a_download_comes_into_the_layout(tmp_path, whole, fake_torchvision, cap
     assert checked.sets[name]['other_place'] is False
 
 
+def test_downloaded_flowers_can_be_used_without_a_split_file(tmp_path, fake_torchvision):
+    assert check_data.main([str(tmp_path), '--download', 'oxford_flowers']) == 0
+    folder = tmp_path / 'oxford_flowers'
+    assert sorted(file.name for file in folder.glob('*.mat')) == ['imagelabels.mat', 'setid.mat']
+    split_file = KNOWN_SETS['oxford_flowers'].split_file
+    settings = dict(data_root=str(folder), data_prefix='jpg', split_file=split_file)
+    assert len(DATASETS.build(dict(type='CoOpSplitDataset', **settings))) == 12
+
+
 def test_a_download_overwrites_nothing(tmp_path, fake_torchvision, capsys):
     data = tmp_path / 'data'
     write_set(data, 'dtd')
@@ -468,6 +521,12 @@ def test_a_set_that_is_not_hosted_is_said_with_where_to_get_it(tmp_path, capsys)
     err = capsys.readouterr().err
     assert 'torchvision does not host ucf101' in err
     assert KNOWN_SETS['ucf101'].source in err
+
+
+def test_textures_are_fetched_as_dtd(tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        check_data.main([str(tmp_path), '--download', 'textures'])
+    assert 'textures is the images of dtd: use --download dtd' in capsys.readouterr().err
 
 
 def test_a_failed_download_says_so(tmp_path, monkeypatch, capsys):

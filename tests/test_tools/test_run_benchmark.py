@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mini_campaign import EXACT, flags, write_campaign
+from mini_campaign import OPTIONS, flags, write_campaign
+from mini_data import write_image
 from mini_runs import CLASSES, REPO
 from mmengine.logging import MMLogger
 
@@ -84,7 +85,7 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
     train, test = pretender.commands[-2:]
     config = f'{minis}/mini_beta.py'
     given = [
-        *EXACT,
+        *OPTIONS,
         'train_dataloader.dataset.num_shots=2',
         'train_dataloader.dataset.seed=1',
         'randomness.seed=1',
@@ -97,7 +98,7 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
     assert test == [*begin, '--work-dir', *out, '--cfg-options', *given]
     result = json.loads((job / 'result.json').read_text())
     assert result['metrics'] == METRICS
-    expected = dict(dataset='beta', shots=2, seed=1, config=config, cfg_options=EXACT)
+    expected = dict(dataset='beta', shots=2, seed=1, config=config, cfg_options=OPTIONS)
     expected |= dict(epochs=EPOCHS, sampling='per_class', batch_size=4, batch_size_note='')
     assert {key: result[key] for key in expected} == expected
     assert f'$ {shlex.join(test)}' in (job / 'log.txt').read_text()
@@ -117,6 +118,16 @@ def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys)
     assert note in (job / 'log.txt').read_text()
     result = json.loads((job / 'result.json').read_text())
     assert (result['batch_size'], result['batch_size_note']) == (3, note)
+
+
+def test_images_of_ones_own_by_an_option(tmp_path, pretender):
+    for name in ('cat', 'cow', 'dog'):
+        write_image(tmp_path / 'photos' / name / '0.jpg', 0)
+    words = ['--datasets', 'own', '--shots', '1', '--seeds', '1', '--work-dir', str(tmp_path)]
+    words += ['--configs', str(REPO / 'configs' / 'sotglp_vitb16_16shot_{dataset}.py')]
+    words += ['--cfg-options', f'own_data={tmp_path / "photos"}', 'train_cfg.max_epochs=6']
+    assert run_benchmark.main(words) == 0
+    assert pretender.commands[0][-1] == 'train_dataloader.batch_size=3', 'one image of each class'
 
 
 def test_cap_counts_the_classes_that_options_leave(minis, tmp_path, pretender):
@@ -174,11 +185,11 @@ def test_other_settings_are_refused(left, minis, tmp_path, pretender, capsys):
     if left == 'checkpoint':  # killed before its result
         (tmp_path / 'alpha' / '1shot' / 'seed1' / 'result.json').unlink()
     pretender.commands.clear()
-    options = [*EXACT, 'optim_wrapper.optimizer.lr=0.125']
+    options = [*OPTIONS, 'optim_wrapper.optimizer.lr=0.125']
     assert campaign(minis, tmp_path, options=options) == 2
     said = capsys.readouterr().err
     assert f'{tmp_path}/alpha/1shot/seed1 was made with other settings' in said
-    assert f'there: config {minis}/mini_alpha.py, --cfg-options {" ".join(EXACT)}, ' in said
+    assert f'there: config {minis}/mini_alpha.py, --cfg-options {" ".join(OPTIONS)}, ' in said
     assert f'now:   config {minis}/mini_alpha.py, --cfg-options {" ".join(options)}, ' in said
     assert 'optim_wrapper.optimizer.lr is 0.002 there and 0.125 now' in said
     assert pretender.commands == []
@@ -221,7 +232,7 @@ def test_a_failing_job_does_not_stop_the_others(minis, tmp_path, pretender, caps
     # once the reason is mended, with other settings if need be, it alone is run
     pretender.fails = lambda command: False
     pretender.commands.clear()
-    options = [*EXACT, 'model.neck.learn=False']
+    options = [*OPTIONS, 'model.neck.learn=False']
     more = ['--shots', '2']
     assert campaign(minis, tmp_path, *more, datasets=['alpha'], options=options) == 0
     assert pretender.tools() == ['train.py', 'test.py']
@@ -299,7 +310,7 @@ def test_the_default_is_the_benchmark():
 @pytest.mark.parametrize(
     ('datasets', 'options', 'message'),
     [
-        (['delta'], EXACT, "no config for dataset 'delta'"),
+        (['delta'], OPTIONS, "no config for dataset 'delta'"),
         (['alpha'], ['randomness.seed=3'], 'a campaign sets it by --seeds'),
     ],
 )
@@ -353,15 +364,17 @@ def test_no_command_outlives_the_campaign(how, tmp_path):
 
 
 def test_killed_and_started_again_equals_undisturbed(minis, tmp_path):
+    """With all that is drawn by chance; tests/kill_campaign.py has more jobs."""
     undisturbed, killed = tmp_path / 'undisturbed', tmp_path / 'killed'
     arguments = ['--shots', '2', '--seeds', '1']
-    assert run_benchmark.main([*arguments, *flags(minis, undisturbed, ['alpha', 'beta'])]) == 0
+    both = ['alpha', 'beta']
+    assert run_benchmark.main([*arguments, *flags(minis, undisturbed, both, options=[])]) == 0
 
-    arguments += flags(minis, killed, ['alpha', 'beta'])
+    arguments += flags(minis, killed, both, options=[])
     command = [sys.executable, str(REPO / 'tools' / 'run_benchmark.py'), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     job = killed / 'beta' / '2shot' / 'seed1'
-    wait_for(lambda: (job / 'last_checkpoint').exists() or process.poll() is not None)
+    wait_for(lambda: (job / 'last_checkpoint').exists() or process.poll() is not None, 600)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done = killed / 'alpha' / '2shot' / 'seed1' / 'result.json'

@@ -18,8 +18,12 @@ from _campaign_files import add_to_plan
 FILES = ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png')
 
 
-def write_result(work_dir: Path, dataset: str, shots: int, seed: int, top1: float, **more) -> Path:
-    metrics = {'accuracy/top1': top1, 'accuracy_global/top1': top1 - 7, **more}
+def write_result(
+    work_dir: Path, dataset: str, shots: int, seed: int, top1: float | None, **more
+) -> Path:
+    metrics = {'accuracy/top1': top1, 'accuracy_global/top1': (top1 or 0) - 7, **more}
+    if top1 is None:  # tested on several sets
+        metrics = more
     result = dict(dataset=dataset, shots=shots, seed=seed, config='c.py', cfg_options=[])
     result |= dict(epochs=200, sampling='per_class', metrics=metrics)
     file = work_dir / dataset / f'{shots}shot' / f'seed{seed}' / 'result.json'
@@ -166,6 +170,61 @@ def test_out_of_distribution(tmp_path):
     assert second == '| this package, imagenet, 16 shots, mcm_T1 |  | - / 81.0 (n=1) |  |  |  |'
     projection_free = lines_of(text, 'Out-of-distribution', '| SOT-GLP')[0]
     assert projection_free == '| SOT-GLP projection-free |  |  |  |  | - / 94.2 |'
+
+
+OOD = {
+    'accuracy/imagenet/top1': 72.5,
+    'ood/mcm_T1/sun/auroc': 91.0,
+    'ood/mcm_T1/sun/aupr': 97.5,
+}
+DOMAINS = {'accuracy/imagenetv2/top1': 60.0, 'accuracy/mean/top1': 55.0}
+
+
+def test_only_sets_that_a_run_was_tested_on(tmp_path, capsys):
+    write_result(tmp_path, 'ood', 16, 1, None, **OOD)
+    write_result(tmp_path, 'domains', 16, 1, None, **DOMAINS)
+    text = summarize(tmp_path)
+    assert lines_of(text, 'Domain shift', '| this package') == [
+        '| this package, domains, 16 shots |  | 60.0 (n=1) |  |  |  |  |'
+    ], 'the known side of OOD detection is no shift'
+    assert '| this package, ood, 16 shots, mcm_T1 |  | - / 91.0 (n=1) ' in text
+    assert 'Top-1' not in text and 'beside published' not in text and 'average' not in text
+    assert 'ood,16,ood/mcm_T1/sun/auroc,91.0,,1' in (tmp_path / 'summary.csv').read_text()
+    assert 'accuracy_vs_shots.png is left out' in capsys.readouterr().out
+
+
+def test_they_do_not_spoil_the_average_and_the_plot(tmp_path):
+    names = json.loads(summarize_runs.PUBLISHED.read_text())['datasets']
+    for folder in ('alone', 'beside'):
+        for name in names:
+            write_result(tmp_path / folder, name, 16, 1, 80.0)
+    write_result(tmp_path / 'beside', 'ood', 16, 1, None, **OOD)
+    add_to_plan(tmp_path / 'beside', [('domains', 16, 1)])  # not done yet
+    text = summarize(tmp_path / 'beside')
+    assert lines_of(text, 'Top-1, combined', '| average') == ['| average | 80.0 (n=1) |']
+    assert lines_of(text, '16 shots', '| this')[0].endswith('| 80.0 (n=1) | 80.0 (n=1) |')
+    assert '- domains, 16 shots, seed 1' in text and '| domains' not in text
+    summarize(tmp_path / 'alone')
+    figures = [(tmp_path / each / FILES[-1]).read_bytes() for each in ('alone', 'beside')]
+    assert figures[0] == figures[1]
+
+
+def test_aupr_and_mean_per_class(tmp_path):
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **OOD, **{'accuracy/mean_class': 70.25})
+    text = summarize(tmp_path)
+    title = 'Mean per-class accuracy, combined (`accuracy/mean_class`)'
+    assert lines_of(text, title, '| imagenet') == ['| imagenet | 70.2 (n=1) |']
+    assert lines_of(text, 'Out-of-distribution detection, AUPR', '| this') == [
+        '| this package, imagenet, 16 shots, mcm_T1 |  | 97.5 (n=1) |  |  |  |'
+    ]
+    text = summarize(tmp_path, '--metric', 'accuracy/mean_class')
+    assert 'Top-1, accuracy/mean_class' not in text and text.count(title) == 1
+    assert 'beside published' not in text, 'those are top-1'
+
+
+def test_published_numbers_are_shown_as_they_were_published(runs):
+    row = lines_of(summarize(runs), '16 shots, beside published', '| PLOT++')[0]
+    assert row.startswith('| PLOT++ | 72.60 | 96.04 | 93.59 | 84.55 ')
 
 
 def test_no_such_metrics_no_such_tables(runs):
