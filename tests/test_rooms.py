@@ -14,6 +14,7 @@ FLOOR = {
     'class_names',
     'feature_cache',
     'checkpoint_file',
+    'resumable_parts',
     'json_file',
 }
 OWN = {
@@ -22,7 +23,8 @@ OWN = {
     'stack_check': set(),
     'json_file': set(),
     'own_images': set(),
-    'checkpoint_file': set(),
+    'resumable_parts': set(),
+    'checkpoint_file': {'resumable_parts'},
     'class_names': {'own_images', 'checkpoint_file', 'json_file'},
     'feature_cache': {'json_file'},
     'functional': {'structures'},
@@ -39,6 +41,7 @@ THIRD_PARTY = {
     'stack_check': set(),
     'json_file': set(),
     'own_images': set(),
+    'resumable_parts': {'torch'},
     'checkpoint_file': {'torch'},
     'class_names': set(),
     'feature_cache': {'numpy'},

@@ -20,17 +20,21 @@ class LatestCheckpoint(NamedTuple):
     """What is wrong with those that would have come before it, a sentence each."""
 
 
-def latest_checkpoint(work_dir: str | Path) -> LatestCheckpoint:
+def latest_checkpoint(work_dir: str | Path, schedulers: int | None = None) -> LatestCheckpoint:
     """The newest checkpoint of a work dir that is whole.
 
     First comes the one that MMEngine's note ``last_checkpoint`` names, also if the folder has
     been moved since; then the folder's others, the latest first.
+
+    Args:
+        work_dir: Of a run.
+        schedulers: As in :func:`check_resumable`.
     """
     work_dir = Path(work_dir)
     skipped: list[str] = []
     for path in _candidates(work_dir, skipped):
         try:
-            check_resumable(path)
+            check_resumable(path, schedulers)
         except (ValueError, OSError) as error:
             skipped.append(str(error))
         else:

@@ -11,6 +11,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..checkpoint_file import refusing_checkpoint
+from ..resumable_parts import HISTORY
+
 
 def _statistic(owner: type, name: str) -> Any:
     """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
@@ -45,9 +48,6 @@ torch.serialization.add_safe_globals(
 )
 
 
-_BUFFER = 'history_buffer'
-
-
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
     """Writes MMEngine's log history and numpy scalars as tensors and plain numbers.
@@ -67,7 +67,8 @@ class PlainCheckpointHook(Hook):
         """Restore the log history."""
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
-            scalars = {name: _to_buffer(plain) for name, plain in hub['log_scalars'].items()}
+            with refusing_checkpoint('The log'):
+                scalars = {name: _to_buffer(plain) for name, plain in hub['log_scalars'].items()}
             checkpoint['message_hub'] = {**hub, 'log_scalars': scalars}
 
 
@@ -75,7 +76,7 @@ def _to_plain(value: Any) -> Any:
     """The same, rebuilt, without numpy and MMEngine classes; the original is left alone."""
     if isinstance(value, HistoryBuffer):
         values, counts = (torch.tensor(series) for series in value.data)
-        return {_BUFFER: dict(values=values, counts=counts, max_length=value.max_length)}
+        return {HISTORY: dict(values=values, counts=counts, max_length=value.max_length)}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -88,6 +89,6 @@ def _to_plain(value: Any) -> Any:
 def _to_buffer(plain: dict | HistoryBuffer) -> HistoryBuffer:
     if isinstance(plain, HistoryBuffer):
         return plain
-    saved = plain[_BUFFER]
+    saved = plain[HISTORY]
     values, counts = saved['values'].cpu().numpy(), saved['counts'].cpu().numpy()
     return HistoryBuffer(values, counts, saved['max_length'])
