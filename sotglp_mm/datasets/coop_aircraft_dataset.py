@@ -7,6 +7,7 @@ from typing import Any
 from mmpretrain.registry import DATASETS
 
 from ..settings import checked_settings
+from ..text_file import read_lines
 from .find_place import find_place
 from .listed_images import ListedImagesDataset
 
@@ -84,8 +85,4 @@ def _lines(file: Path) -> list[str]:
             f'{file} does not exist; expected the layout of CoOp: images/, variants.txt and '
             'images_variant_{train,val,test}.txt in data_root. Set data_root in the config.'
         )
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{file} is not a text file: {error}') from error
-    return [line.strip() for line in lines if line.strip()]
+    return read_lines(file)
