@@ -1,5 +1,6 @@
 """Which checkpoint does a run go on from?"""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -50,8 +51,9 @@ def _candidates(work_dir: Path, skipped: list[str]) -> list[Path]:
     if not pointer.is_file():
         return files
     written = pointer.read_text(encoding='utf-8', errors='replace').strip()
-    named = [file for file in (work_dir / Path(written).name, Path(written)) if file.is_file()]
+    named = [work_dir / Path(written).name, Path(written)]
+    named = [file for file in named if os.path.isfile(file)]  # False for what can be no name
     if not named:
-        skipped.append(f'{pointer} names {written!r}, and there is no such file')
+        skipped.append(f'{pointer} names {written[:200]!r}, and there is no such file')
         return files
     return [named[0], *(file for file in files if file != named[0])]
