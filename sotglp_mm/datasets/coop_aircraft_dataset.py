@@ -31,7 +31,7 @@ class CoOpAircraftDataset(ListedImagesDataset):
 
     Raises:
         FileNotFoundError: A list or an image does not exist.
-        ValueError: Unknown split, or a line that is not ``<image> <variant>``.
+        ValueError: Unknown split, a line that is not ``<image> <variant>``, or a variant twice.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CoOpAircraftDataset(ListedImagesDataset):
                 f'CoOpAircraftDataset: split={split!r} is not known; choose one of {SPLITS}'
             )
         place = find_place(Path(data_root).expanduser(), data_prefix)
-        variants = _lines(place.folder / 'variants.txt')
+        variants = _variants(place.folder / 'variants.txt')
         files = [place.folder / f'images_variant_{part}.txt' for part in _parts(split)]
         kwargs.setdefault('test_mode', 'train' not in split)
         super().__init__(
@@ -63,6 +63,14 @@ class CoOpAircraftDataset(ListedImagesDataset):
 
 def _parts(split: str) -> tuple[str, ...]:
     return ('train', 'val') if split == 'trainval' else (split,)
+
+
+def _variants(file: Path) -> list[str]:
+    names = _lines(file)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f'{file} names {twice!r} twice; a label is the rank of a variant in it')
+    return names
 
 
 def _rows(file: Path, variants: list[str]) -> list[list]:

@@ -52,8 +52,9 @@ def _candidates(work_dir: Path, skipped: list[str]) -> list[Path]:
         return files
     written = pointer.read_text(encoding='utf-8', errors='replace').strip()
     named = [work_dir / Path(written).name, Path(written)]
-    named = [file for file in named if os.path.isfile(file)]  # False for what can be no name
+    # a name that can be none is no error for os.path
+    named = [file for file in named if file.suffix == '.pth' and os.path.isfile(file)]
     if not named:
-        skipped.append(f'{pointer} names {written[:200]!r}, and there is no such file')
+        skipped.append(f'{pointer} names {written[:200]!r}, and there is no such checkpoint')
         return files
     return [named[0], *(file for file in files if file != named[0])]

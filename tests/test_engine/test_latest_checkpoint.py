@@ -29,7 +29,9 @@ def test_the_note_of_a_folder_that_was_moved(work_dir: Path):
     assert latest_checkpoint(work_dir) == (work_dir / 'epoch_10.pth', [])
 
 
-@pytest.mark.parametrize('note', ['', '/elsewhere/epoch_12.pth', '\0\0\0', 'x' * 5000])
+@pytest.mark.parametrize(
+    'note', ['', '/elsewhere/epoch_12.pth', '\0\0\0', 'x' * 5000, '/etc/passwd']
+)
 def test_a_useless_note(work_dir: Path, note: str):
     (work_dir / 'last_checkpoint').write_text(note)
     path, skipped = latest_checkpoint(work_dir)
