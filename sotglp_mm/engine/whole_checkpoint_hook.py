@@ -13,6 +13,21 @@ from mmpretrain.registry import HOOKS
 from .atomic_local_backend import TEMPORARY, write_whole
 
 
+class _RemovesLater:
+    """A file backend that only remembers what it is asked to remove."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.outdated: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        """Not now."""
+        self.outdated.append(path)
+
+
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, in an order that always leaves a whole checkpoint.
@@ -20,8 +35,7 @@ class WholeCheckpointHook(CheckpointHook):
     MMEngine writes into the file itself, and deletes the outdated checkpoint before: a process
     that is killed, or a disk that is full, leaves half a file, and with ``max_keep_ckpts=1``
     nothing else. Here a checkpoint and the note ``last_checkpoint`` get their names once they are
-    on the disk, and outdated ones go last. The same holds for ``save_best``, except that MMEngine
-    deletes the previous best one before it writes the new one.
+    on the disk, and outdated ones go last. The same holds for the best one of ``save_best``.
 
     Args:
         *args: As in ``CheckpointHook``.
@@ -64,6 +78,19 @@ class WholeCheckpointHook(CheckpointHook):
         if is_main_process():
             write_whole(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
             self._delete(outdated)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """MMEngine deletes the previous best one first; here it goes once the new one is there."""
+        backend = self.file_backend
+        self.file_backend = later = _RemovesLater(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        best = {self.best_ckpt_path, *self.best_ckpt_path_dict.values()}
+        for path in later.outdated:
+            if path not in best and backend.isfile(path):
+                backend.remove(path)
 
     def _note_kept(self, runner: Runner, step: int) -> list[int]:
         """Steps whose checkpoints go; the others are noted in the checkpoint itself."""
