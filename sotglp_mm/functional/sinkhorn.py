@@ -28,8 +28,8 @@ def sinkhorn(
     .. [Cuturi13] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
 
     Args:
-        cost: (..., K, N), finite. What is more than a quarter of the largest number of the dtype over
-            the smallest cost, in units of ``epsilon``, counts as that much.
+        cost: (..., K, N), finite. What lies above the smallest cost by more ``epsilon`` than a
+            quarter of the dtype's largest number counts as that many.
         epsilon: Weight of the entropy, in units of the cost; > 0.
         max_iters: Iterations. Without ``tolerance`` exactly this many, with no look at the values
             in between (on a GPU: no synchronisation).

@@ -79,10 +79,15 @@ def test_any_capped_problem_has_a_plan_that_tells_its_error(cost, epsilon, itera
 
 
 @given(
-    problems(st.just(torch.float64), st.sampled_from([1e-2, 1.0]), batches=(1,)),
-    st.sampled_from([0.05, 0.1, 1.0, 10.0]),
+    problems(st.just(torch.float64), st.just(1.0), batches=(1,)),
+    # the range of the costs, and epsilon: at more than some hundred epsilons, neither converges
+    st.sampled_from(
+        [(0.01, 1e-3), (0.1, 1e-3), (0.1, 3e-3), (0.1, 0.01), (1, 0.05), (1, 0.1), (1, 1), (1, 10)]
+    ),
 )
-def test_agrees_with_pot(cost, epsilon):
+def test_agrees_with_pot(cost, settings):
+    scale, epsilon = settings
+    cost = cost * scale
     found = sinkhorn(cost, epsilon, 20000, 1e-11)
     assume(found.converged.all())  # few problems need more iterations, of POT as well
     rows, columns = (np.full(size, 1 / size) for size in cost.shape[1:])
