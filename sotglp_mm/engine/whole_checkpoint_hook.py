@@ -47,6 +47,7 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         self.backend_args: dict | None
         self.keep_ckpt_ids: deque[int]
+        self.file_backend: Any
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='atomic_local')
 
@@ -81,13 +82,17 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """MMEngine deletes the previous best one first; here it goes once the new one is there."""
+        if not self.save_best:
+            return
         backend = self.file_backend
         self.file_backend = later = _RemovesLater(backend)
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-        best = {self.best_ckpt_path, *self.best_ckpt_path_dict.values()}
+        # MMEngine has the one or the other, by the number of metrics
+        several = getattr(self, 'best_ckpt_path_dict', {})
+        best = {getattr(self, 'best_ckpt_path', None), *several.values()}
         for path in later.outdated:
             if path not in best and backend.isfile(path):
                 backend.remove(path)

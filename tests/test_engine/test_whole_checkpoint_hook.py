@@ -29,12 +29,12 @@ class Told:
 def runner_in(work_dir: Path, fail: bool = False) -> SimpleNamespace:
     """All that the hook asks of a runner; its checkpoints are whole, or fail to be written."""
 
-    def save(out_dir: str, name: str, *args, backend_args=None, **kwargs) -> None:
+    def save(out_dir: str, filename: str, *args, backend_args=None, **kwargs) -> None:
         if fail:
             raise OSError(errno.ENOSPC, 'No space left on device')
         whole = write_checkpoint(work_dir / 'source')
         get_file_backend(out_dir, backend_args=backend_args).put(
-            whole.read_bytes(), f'{out_dir}/{name}'
+            whole.read_bytes(), f'{out_dir}/{filename}'
         )
         whole.unlink()
 
