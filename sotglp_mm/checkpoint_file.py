@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-RESUMES_WITH = {'state_dict': (), 'optimizer': (), 'message_hub': (), 'meta': ('epoch', 'iter')}
-"""What a checkpoint has that a run can go on from."""
+from .resumable_parts import RESUMES_WITH, lacking_part
 
 
 def load_weights_only() -> None:
@@ -32,6 +31,21 @@ def naming_checkpoint(path: str | Path | None) -> Iterator[None]:
         yield
     except CheckpointMismatch as error:
         raise CheckpointMismatch(f'{path}: {error}') from error
+
+
+@contextmanager
+def refusing_checkpoint(what: str) -> Iterator[None]:
+    """Whatever a foreign checkpoint makes fail inside is a mismatch; say of what."""
+    try:
+        yield
+    except CheckpointMismatch:
+        raise
+    except Exception as error:  # optimisers, schedulers and generators each raise their own kind
+        raise CheckpointMismatch(
+            f'{what} cannot be restored from it ({type(error).__name__}: {error}): it is not a '
+            'checkpoint of this config, or is damaged. Nothing was trained. Use the config that '
+            'it was written with'
+        ) from error
 
 
 def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
@@ -96,8 +110,12 @@ def check_weights(path: str | Path) -> None:
         )
 
 
-def check_resumable(path: str | Path) -> None:
+def check_resumable(path: str | Path, schedulers: int | None = None) -> None:
     """Does a file hold all that a run needs to go on?
+
+    Args:
+        path: Of the file.
+        schedulers: How many schedules (``param_scheduler``) the run's config has, if it is known.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -106,16 +124,14 @@ def check_resumable(path: str | Path) -> None:
     if '://' in str(path):
         return
     content = read_checkpoint(path, map_location='meta')
-    for name, entries in RESUMES_WITH.items():
-        part = content.get(name)
-        lacking = [entry for entry in entries if not isinstance(part, dict) or entry not in part]
-        if not isinstance(part, dict) or lacking:
-            what = f'{name!r} without {lacking}' if isinstance(part, dict) else f'no {name!r}'
-            raise ValueError(
-                f'{path} cannot be resumed from: it has {what}; found {_names(content)}, expected '
-                f'{", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. (best_*.pth '
-                'keeps weights alone: use it with tools/test.py, or as load_from.)'
-            )
+    lacking = lacking_part(content, schedulers)
+    if lacking:
+        expected = ', '.join([*RESUMES_WITH, *(['param_schedulers'] if schedulers else [])])
+        raise ValueError(
+            f'{path} cannot be resumed from: it has {lacking}; found {_names(content)}, expected '
+            f'{expected}, as in epoch_<number>.pth of a training. (best_*.pth '
+            'keeps weights alone: use it with tools/test.py, or as load_from.)'
+        )
 
 
 def _are_tensors(weights: dict) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from .checkpoint_file import read_checkpoint
 from .json_file import read_json
 from .own_images import read_own_images
+from .text_file import read_lines
 
 CLASS_LISTS = Path(__file__).parent / 'assets' / 'class_names'
 
@@ -58,11 +59,7 @@ def _read_class_names(source: str) -> tuple[str, ...]:
         return names
     if path.suffix == '.json':
         return class_names_of_split(read_json(path, 'split file'), path)
-    try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'class_names: {path} is not a text file: {error}') from error
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(read_lines(path))
 
 
 def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
@@ -70,11 +67,16 @@ def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint.
+        ValueError: It is no checkpoint, or what it keeps are no names.
     """
-    meta = read_checkpoint(path, map_location='meta').get('meta')
-    names = ((meta or {}).get('dataset_meta') or {}).get('classes')
-    return tuple(names) if names else None
+    kept: Any = read_checkpoint(path, map_location='meta')
+    for key in ('meta', 'dataset_meta', 'classes'):
+        kept = kept.get(key) if isinstance(kept, dict) else None
+    if kept is None or kept == [] or kept == ():
+        return None
+    if not isinstance(kept, (list, tuple)) or not all(isinstance(name, str) for name in kept):
+        raise ValueError(f'{path} keeps class names that are none: {repr(kept)[:60]}')
+    return tuple(kept)
 
 
 def class_difference(

@@ -16,6 +16,19 @@ OLDEST = {
 }
 """As in setup.cfg; a test compares. Forks count as what they stand in for."""
 
+TOO_NEW = {
+    'torch': '3',
+    'mmengine': '0.11',
+    'mmpretrain': '1.3',
+    'onedl-mmengine': '0.11',
+    'onedl-mmpretrain': '1.4',
+    'open_clip_torch': '4',
+}
+"""The first version that is not supported, as in setup.cfg; forks count on their own."""
+
+OLDEST_MMCV = '2.0.0'
+"""MMPretrain's own bound."""
+
 SAME_FILES = {
     'mmengine': ('mmengine', 'onedl-mmengine'),
     'mmpretrain': ('mmpretrain', 'onedl-mmpretrain'),
@@ -33,7 +46,9 @@ def check_stack() -> None:
     found = {name: _installed(SAME_FILES.get(name, (name,))) for name in (*OLDEST, 'mmcv')}
     checks = [
         *(_doubled(name, versions) for name, versions in found.items()),
-        *(_outdated(name, found[name]) for name in OLDEST),
+        *(_outdated(found[name], OLDEST[name]) for name in OLDEST),
+        _outdated(found['mmcv'], OLDEST_MMCV),
+        *(_untried(found[name]) for name in OLDEST),
         _without_mmcv(found['mmcv']),
         _without_pkg_resources(found['mmengine']),
     ]
@@ -66,12 +81,24 @@ def _doubled(name: str, versions: dict[str, str]) -> str | None:
     )
 
 
-def _outdated(name: str, versions: dict[str, str]) -> str | None:
+def _outdated(versions: dict[str, str], oldest: str) -> str | None:
     for distribution, number in versions.items():
-        if _numbers(number) < _numbers(OLDEST[name]):
+        if _numbers(number) < _numbers(oldest):
+            below = f',<{TOO_NEW[distribution]}' if distribution in TOO_NEW else ''
             return (
-                f'{distribution} {number} is too old, expected {OLDEST[name]} or newer: '
-                f"`pip install --upgrade '{distribution}>={OLDEST[name]}'`."
+                f'{distribution} {number} is too old, expected {oldest} or newer: '
+                f"`pip install --upgrade '{distribution}>={oldest}{below}'`."
+            )
+    return None
+
+
+def _untried(versions: dict[str, str]) -> str | None:
+    for distribution, number in versions.items():
+        limit = TOO_NEW.get(distribution)
+        if limit and _numbers(number) >= _numbers(limit):
+            return (
+                f'{distribution} {number} is newer than what sotglp_mm was tried with, expected '
+                f"one before {limit}: `pip install '{distribution}<{limit}'`, or a newer plugin."
             )
     return None
 

@@ -27,7 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mini_runs import REPO, write_images
-from mini_trust import assert_equal, learned, losses, trust_config
+from mini_trust import assert_equal, learned, losses, metrics, trust_config
 from released import FIXTURES, Released
 
 from sotglp_mm.engine import atomic_local_backend, latest_checkpoint
@@ -144,6 +144,8 @@ def compare(work_dir: Path, expected: Path) -> int:
     last = latest_checkpoint(expected).path.name
     assert_equal(learned(work_dir / last), learned(expected / last))
     assert losses(work_dir) == losses(expected), 'a logged loss differs'
+    assert metrics(expected), 'nothing was validated'
+    assert metrics(work_dir) == metrics(expected), 'a metric differs'
     return len(losses(expected))
 
 
@@ -156,15 +158,23 @@ def main() -> None:
     args = parser.parse_args()
     began, rng = time.monotonic(), random.Random(args.seed)
     torch.set_num_threads(1)
-    folder = args.folder or Path(tempfile.mkdtemp(prefix='kill_runs_'))
+    if args.folder:
+        compare_runs(args.folder, args.kills, rng, began)
+        return
+    with tempfile.TemporaryDirectory(prefix='kill_runs_') as folder:
+        compare_runs(Path(folder), args.kills, rng, began)
+
+
+def compare_runs(folder: Path, kills: int, rng: random.Random, began: float) -> None:
+    """All of it, in a folder."""
     write_images(folder / 'dtd')
     config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
     times = undisturbed(config, folder / 'whole')
     made: list[bool] = []
     runs = compared = 0
-    while len(made) < args.kills:
+    while len(made) < kills:
         work_dir = folder / f'killed_{runs}'
-        made += disturbed(config, work_dir, min(5, args.kills - len(made)), times, rng)
+        made += disturbed(config, work_dir, min(5, kills - len(made)), times, rng)
         compared += compare(work_dir, folder / 'whole')
         runs += 1
     print(

@@ -10,8 +10,9 @@ def write_checkpoint(path: Path, **changes) -> Path:
     content = dict(
         meta=dict(epoch=2, iter=6),
         state_dict={'head.global_prompts': torch.arange(1000.0)},
-        optimizer=dict(state={}),
-        message_hub=dict(log_scalars={}),
+        optimizer=dict(state={}, param_groups=[dict(params=[0])]),
+        message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}),
+        param_schedulers=[dict(last_step=6)],
     )
     content.update(changes)
     torch.save({name: part for name, part in content.items() if part is not None}, path)

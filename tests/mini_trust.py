@@ -57,13 +57,22 @@ def train(path: Path, work_dir: Path, **options) -> Path:
 
 def losses(work_dir: Path) -> dict[int, dict]:
     """What was logged at each training step, without times; of all runs in a work dir."""
+    return _rows(work_dir, training=True)
+
+
+def metrics(work_dir: Path) -> dict[int, dict]:
+    """What was logged of each validation, as in ``losses``."""
+    return _rows(work_dir, training=False)
+
+
+def _rows(work_dir: Path, training: bool) -> dict[int, dict]:
     rows = {}
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines(keepends=True):
             if not line.endswith('\n'):
                 break  # its process was killed while it wrote
             row = json.loads(line)
-            if 'loss' in row:
+            if ('loss' in row) is training:
                 step = {key: value for key, value in row.items() if key not in TIMES}
                 assert rows.setdefault(row['step'], step) == step, 'a repeated step differs'
     return rows

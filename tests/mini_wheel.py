@@ -10,16 +10,23 @@ from pathlib import Path
 from mini_runs import REPO
 
 # what this machine or git keeps beside the project
-LEFT_OUT = shutil.ignore_patterns(
-    *('.git', '.venv*', 'build', 'dist', 'work_dirs', 'data', '*.egg-info', '.mim'),
+BESIDE = shutil.ignore_patterns(
+    *('.git', '.venv*', 'build', 'dist', 'work_dirs', '*.egg-info', '.mim'),
     *('__pycache__', '.pytest_cache', '.ruff_cache', '.mypy_cache', '.hypothesis', '_build'),
 )
+
+
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """Names that are not copied; of the folders called data, only the checkout's own."""
+    return BESIDE(folder, names) | ({'data'} if Path(folder) == REPO else set())
+
+
 BUILD_SDIST = 'import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))'
 
 
 def build_sdist(folder: Path) -> Path:
     """Build in a copy: a build leaves folders behind."""
-    shutil.copytree(REPO, folder / 'checkout', ignore=LEFT_OUT)
+    shutil.copytree(REPO, folder / 'checkout', ignore=left_out)
     run([sys.executable, '-c', BUILD_SDIST, str(folder)], cwd=folder / 'checkout')
     return next(folder.glob('*.tar.gz'))
 

@@ -15,6 +15,7 @@ from sotglp_mm.checkpoint_file import (
     check_weights,
     naming_checkpoint,
     read_checkpoint,
+    refusing_checkpoint,
 )
 
 
@@ -66,6 +67,51 @@ def test_weights_alone_test_but_do_not_resume(tmp_path: Path):
     write_checkpoint(best, meta=dict(epoch=2))
     with pytest.raises(ValueError, match=r"it has 'meta' without \['iter'\]"):
         check_resumable(best)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        (dict(optimizer={}), r"'optimizer' without \['state', 'param_groups'\]"),
+        (dict(optimizer=dict(state={}, param_groups=[])), r'optimizer\.param_groups = \[\]'),
+        (dict(meta=dict(epoch='1', iter=3)), r"meta\.epoch = '1' instead of int"),
+        (dict(message_hub={}), "'message_hub' without"),
+        (
+            dict(message_hub=dict(log_scalars={'a': 3}, runtime_info={}, resumed_keys={})),
+            r'message_hub\.log_scalars\.a = 3, which is no history',
+        ),
+        (dict(random_states={}), r'random_states = \{\}'),
+        (dict(random_states=dict(processes=[3], sampler_seed=1)), r'random_states = \{'),
+        (dict(param_schedulers='none'), r"param_schedulers = 'none' instead of a list"),
+    ],
+)
+def test_foreign_parts_are_refused_before_anything_is_loaded(file: Path, changes: dict, why: str):
+    write_checkpoint(file, **changes)
+    with pytest.raises(ValueError, match=rf'epoch_2\.pth cannot be resumed from: it has {why}'):
+        check_resumable(file)
+
+
+@pytest.mark.parametrize('found', [None, [], [dict(last_step=6)]])
+def test_a_schedule_must_not_begin_anew(file: Path, found: list | None):
+    """MMEngine resumes without a word, and the learning rate is that of the first epoch."""
+    write_checkpoint(file, param_schedulers=found)
+    check_resumable(file)
+    check_resumable(file, schedulers=0)
+    with pytest.raises(ValueError, match=r'and the config has 2: the learning rate would begin'):
+        check_resumable(file, schedulers=2)
+
+
+def test_what_fails_in_a_foreign_checkpoint_is_its_fault():
+    with (
+        pytest.raises(CheckpointMismatch, match=r'^The log .* \(KeyError: 3\): it is not a chec'),
+        refusing_checkpoint('The log'),
+    ):
+        raise KeyError(3)
+    with (
+        pytest.raises(CheckpointMismatch, match=r'^no prompts$'),
+        refusing_checkpoint('The log'),
+    ):
+        raise CheckpointMismatch('no prompts')
 
 
 @pytest.mark.parametrize('content', [{}, dict(results=[1, 2]), dict(state_dict={'a': 'text'})])

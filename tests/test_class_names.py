@@ -117,3 +117,23 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b'c\xe4t')
     with pytest.raises(ValueError, match=rf'{name} is not (a text file|JSON)'):
         resolve_class_names(str(tmp_path / name))
+
+
+def test_a_line_ends_where_an_editor_ends_it(tmp_path: Path):
+    """A byte order mark is no letter of the first name, a form feed no end of a line."""
+    file = tmp_path / 'names.txt'
+    file.write_bytes('\ufeffant\r\nbee\u2028maya\n\n crab\x0cleg \n'.encode())
+    assert resolve_class_names(str(file)) == ('ant', 'bee\u2028maya', 'crab\x0cleg')
+
+
+@pytest.mark.parametrize('meta', [[1], 'text', dict(dataset_meta='abc'), dict(dataset_meta=[1])])
+def test_a_checkpoint_of_another_form_keeps_no_names(tmp_path: Path, meta):
+    torch.save(dict(meta=meta), tmp_path / 'other.pth')
+    assert class_names_of_checkpoint(tmp_path / 'other.pth') is None
+
+
+@pytest.mark.parametrize('classes', [5, 'abc', [1, 2], {'a': 1}, ''])
+def test_what_a_checkpoint_calls_classes_may_be_none(tmp_path: Path, classes):
+    file = write_checkpoint(tmp_path / 'other.pth', dataset_meta=dict(classes=classes))
+    with pytest.raises(ValueError, match=r'other\.pth keeps class names that are none: '):
+        class_names_of_checkpoint(file)

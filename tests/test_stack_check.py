@@ -11,7 +11,7 @@ import pytest
 from mini_runs import REPO
 
 from sotglp_mm import stack_check
-from sotglp_mm.stack_check import OLDEST, SAME_FILES, check_stack
+from sotglp_mm.stack_check import OLDEST, SAME_FILES, TOO_NEW, check_stack
 
 GOOD = {
     'torch': '2.14.1+cpu',
@@ -89,9 +89,37 @@ def test_too_old(environment, name, old):
         check_stack()
 
 
+@pytest.mark.parametrize(
+    ('stack', 'name', 'new'),
+    [
+        (GOOD, 'torch', '3.0.0'),
+        (GOOD, 'mmengine', '0.11.0'),
+        (GOOD, 'mmpretrain', '2.0.0'),
+        (GOOD, 'open_clip_torch', '4.0.0rc1'),
+        (FORKS, 'onedl-mmengine', '1.0'),
+        (FORKS, 'onedl-mmpretrain', '1.4.0'),
+    ],
+)
+def test_too_new(environment, stack, name, new):
+    environment({**stack, name: new})
+    with pytest.raises(ImportError, match=rf'{name} {new} is newer than .*before') as error:
+        check_stack()
+    assert f"`pip install '{name}<{TOO_NEW[name]}'`" in str(error.value)
+
+
+@pytest.mark.parametrize('name', ['mmcv', 'mmcv-lite'])
+def test_too_old_mmcv(environment, name):
+    others = {each: GOOD[each] for each in GOOD if each != 'mmcv-lite'}
+    environment({**others, name: '1.7.2'})
+    with pytest.raises(
+        ImportError, match=rf'{name} 1\.7\.2 is too old, expected 2\.0\.0 or newer'
+    ):
+        check_stack()
+
+
 def test_too_old_fork_is_named_as_it_is_installed(environment):
     environment({**FORKS, 'onedl-mmengine': '0.10.3'})
-    with pytest.raises(ImportError, match=r"--upgrade 'onedl-mmengine>=0\.10\.4'"):
+    with pytest.raises(ImportError, match=r"--upgrade 'onedl-mmengine>=0\.10\.4,<0\.11'"):
         check_stack()
 
 
@@ -134,9 +162,10 @@ def setup_cfg() -> configparser.ConfigParser:
 
 def test_oldest_versions_are_those_of_setup_cfg(setup_cfg):
     asked = requirements(setup_cfg['options']['install_requires'])
-    assert {f'>={number}' for number in OLDEST.values()} <= set(asked.values())
-    assert {name: asked[name].removeprefix('>=') for name in OLDEST} == OLDEST
-    assert not [name for name, what in asked.items() if '>=' in what and name not in OLDEST]
+    assert {name: f'>={OLDEST[name]},<{TOO_NEW[name]}' for name in OLDEST} == {
+        name: asked[name] for name in OLDEST
+    }
+    assert not [name for name, what in asked.items() if not re.match('>=|<', what)]
 
 
 def test_requirements_of_the_forks_are_the_same(setup_cfg):
@@ -144,7 +173,8 @@ def test_requirements_of_the_forks_are_the_same(setup_cfg):
     expected |= requirements(setup_cfg['options.extras_require']['test'])
     for name in ('mmengine', 'mmpretrain'):
         fork = SAME_FILES[name][1]
-        expected[fork] = expected.pop(name)
+        expected.pop(name)
+        expected[fork] = f'>={OLDEST[name]},<{TOO_NEW[fork]}'  # forks have numbers of their own
     asked, needs_of_mmcv = (REPO / 'tests' / 'onedl_stack.txt').read_text().split('# what mmcv-')
     assert requirements(asked) == expected
     assert not set(expected) & set(requirements(needs_of_mmcv.partition('\n')[2]))
@@ -155,8 +185,8 @@ def test_the_oldest_stack_is_the_lower_bounds(setup_cfg):
     asked |= requirements(setup_cfg['options.extras_require']['standalone'])
     pinned = requirements((REPO / 'tests' / 'oldest_stack.txt').read_text())
     assert set(asked) <= set(pinned)
-    bounds = {name: what[2:] for name, what in asked.items() if what.startswith('>=')}
-    assert set(OLDEST) < set(bounds)
+    bounds = {name: what[2:].partition(',')[0] for name, what in asked.items() if '>=' in what}
+    assert set(asked) - set(bounds) == {'setuptools'}
     for name, bound in bounds.items():
         assert pinned[name] in (f'=={bound}', f'=={bound}.0')  # 2.4 is 2.4.0
 

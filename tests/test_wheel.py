@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 from mini_runs import REPO
-from mini_wheel import BUILD_SDIST, LEFT_OUT, build_wheel, unpack
+from mini_wheel import BUILD_SDIST, build_wheel, left_out, unpack
 
 LAID_FOR_MIM = 'sotglp_mm/.mim'
 
@@ -23,7 +23,9 @@ def files_below(*names: str) -> set[str]:
     return {
         path.as_posix()
         for path in kept
-        if not any(LEFT_OUT('', [part]) for part in path.parts) and path.suffix != '.pyc'
+        if not any(left_out('', [part]) for part in path.parts)
+        and path.parts[0] != 'data'
+        and path.suffix != '.pyc'
     }
 
 

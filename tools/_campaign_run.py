@@ -4,9 +4,11 @@ import json
 import shlex
 from pathlib import Path
 
-from _campaign_files import LAST, LOG, RESULT, SETTINGS, write_atomically
+from _campaign_files import LOG, RESULT, SETTINGS, write_atomically
 from _campaign_plan import Job
 from _campaign_process import run_command
+
+from sotglp_mm.engine import latest_checkpoint
 
 TOOLS = Path(__file__).parent
 SHOWN_LINES = 15
@@ -35,10 +37,11 @@ def run_job(job: Job, launch: list[str], launch_flags: list[str]) -> dict:
     )
     common = [*launch_flags, '--cfg-options', *job.options]
     goal = job.folder / f'epoch_{job.epochs}.pth'
-    if settle_last_checkpoint(job.folder) != goal:
+    # by what is on the disk: a job may have been killed before MMEngine's note was written
+    if latest_checkpoint(job.folder).path != goal:
         flags = ['--work-dir', str(job.folder), '--resume', *common]
         execute(job, [*launch, str(TOOLS / 'train.py'), str(job.config), *flags])
-    found = settle_last_checkpoint(job.folder)
+    found = latest_checkpoint(job.folder).path
     if found != goal:
         raise JobFailed(f'training ended, and its last checkpoint is {found}; expected {goal}')
     metrics = test(job, goal, launch, common)
@@ -59,25 +62,6 @@ def test(job: Job, checkpoint: Path, launch: list[str], common: list[str]) -> di
         return json.loads(out.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise JobFailed(f'testing ended well and left no metrics in {out}: {error}') from error
-
-
-def settle_last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from, and see that ``--resume`` finds it.
-
-    MMEngine writes its absolute path: wrong once the folder has moved, and empty if the process
-    was killed just then.
-    """
-    pointer = folder / LAST
-    if not pointer.is_file():
-        return None
-    written = pointer.read_text().strip()
-    checkpoint = folder / Path(written).name
-    if not written or not checkpoint.is_file():
-        pointer.unlink()
-        return None
-    if Path(written) != checkpoint.resolve():
-        pointer.write_text(str(checkpoint.resolve()))
-    return checkpoint
 
 
 def log(job: Job, text: str) -> None:

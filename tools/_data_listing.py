@@ -9,7 +9,10 @@ from _data_report import Fault, some_of
 from sotglp_mm.class_names import class_names_of_split
 from sotglp_mm.datasets.find_place import Place
 from sotglp_mm.datasets.known_sets import COOP, KnownSet
+from sotglp_mm.datasets.listed_images import check_inside
+from sotglp_mm.json_file import read_json
 from sotglp_mm.own_images import image_files
+from sotglp_mm.text_file import read_lines
 
 UNLISTED = 'unlisted'
 """Name of the split that holds all images of a set whose lists are missing."""
@@ -68,9 +71,11 @@ def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
         text = f'split file {file} does not exist; it is to be had at {COOP}'
         return _unlisted(place, Fault('incomplete', text))
     try:
-        splits = json.loads(file.read_text(encoding='utf-8'))
+        splits = read_json(file, 'split file')
         classes = class_names_of_split(splits, file)
-    except ValueError as error:  # json's and the encoding's are of this kind
+        check_inside([row for rows in splits.values() for row in rows], str(file))
+        json.dumps(splits, ensure_ascii=False).encode()  # a lone surrogate is no text to print
+    except (ValueError, OSError) as error:
         text = f'{file} cannot be used: {error}; get it anew at {COOP}'
         return _unlisted(place, Fault('damaged', text))
     images = {split: [place.images / row[0] for row in rows] for split, rows in splits.items()}
@@ -90,21 +95,21 @@ def _read_aircraft(known: KnownSet, place: Place) -> Listing:
     if lacking:
         text = f'{some_of(lacking)} missing; they come with the images, {known.source}'
         return _unlisted(place, Fault('incomplete', text))
-    classes = tuple(_lines_of(variants))
+    try:
+        classes = tuple(read_lines(variants))
+        rows_of = {s: [line.partition(' ') for line in read_lines(f)] for s, f in lists.items()}
+        check_inside([row for rows in rows_of.values() for row in rows], str(place.folder))
+    except (ValueError, OSError) as error:
+        return _unlisted(place, Fault('damaged', f'{error}; get it anew, {known.source}'))
     images, faults = {}, []
     for split, file in lists.items():
-        rows = [line.partition(' ') for line in _lines_of(file)]
+        rows = rows_of[split]
         images[split] = [place.images / f'{image_id}.jpg' for image_id, _, _ in rows]
         unknown = sorted({variant.strip() for _, _, variant in rows} - set(classes))
         if unknown:
             text = f'{file} names variants that {variants} has not: {some_of(unknown)}'
             faults.append(Fault('damaged', text))
     return Listing(images, classes, tuple(faults))
-
-
-def _lines_of(file: Path) -> list[str]:
-    text = file.read_text(encoding='utf-8', errors='replace')
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:

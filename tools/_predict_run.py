@@ -67,9 +67,10 @@ def run_model(
 def prediction_of(path: str, sample: DataSample, topk: int, method: str | None) -> Prediction:
     """What is kept of a ``DataSample``."""
     score = sample.pred_score.float().cpu()
-    best = score.topk(min(topk, len(score)))
+    # of equal scores the first class, as pred_label; topk takes any
+    best = score.sort(descending=True, stable=True)
     ood_score = float(sample.get(OOD_FIELDS[method])) if method else None
-    return Prediction(path, best.indices.tolist(), best.values.tolist(), ood_score)
+    return Prediction(path, best.indices[:topk].tolist(), best.values[:topk].tolist(), ood_score)
 
 
 def threshold_at_tpr(scores: Sequence[float], tpr: float = TPR) -> float:

@@ -1,13 +1,14 @@
 """Train a model: ``python tools/train.py CONFIG``, with MMPretrain's flags."""
 
 import argparse
+from typing import Any
 
 import torch
 from _cli import add_common_arguments, finish_config, load_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from sotglp_mm.checkpoint_file import check_resumable, naming_checkpoint
+from sotglp_mm.checkpoint_file import check_resumable, naming_checkpoint, refusing_checkpoint
 from sotglp_mm.engine import explaining_lost_process, latest_checkpoint
 
 
@@ -72,13 +73,30 @@ def settle_resume(cfg: Config) -> list[str]:
     if not cfg.get('resume'):
         return []
     if cfg.get('load_from'):
-        check_resumable(cfg.load_from)
+        check_resumable(cfg.load_from, count_schedulers(cfg))
         return []
-    found = latest_checkpoint(cfg.work_dir)
+    found = latest_checkpoint(cfg.work_dir, count_schedulers(cfg))
     cfg.load_from = str(found.path) if found.path else None
     cfg.resume = found.path is not None
     goes_on = f'The run goes on from {found.path}' if found.path else 'The run begins anew'
     return [f'--resume: {skipped}. {goes_on}' for skipped in found.skipped]
+
+
+def count_schedulers(cfg: Config) -> int | None:
+    """How many schedules the config has; None if several optimisers have their own."""
+    found = cfg.get('param_scheduler')
+    if isinstance(found, dict):
+        return 1 if 'type' in found else None
+    return len(found or ())
+
+
+class ResumingRunner(Runner):
+    """MMEngine's runner; what a foreign checkpoint makes fail in it is said to be its fault."""
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """Take up optimiser, schedule and log, too."""
+        with refusing_checkpoint('Optimiser, schedule or log'):
+            super().resume(*args, **kwargs)
 
 
 def main() -> None:
@@ -88,7 +106,7 @@ def main() -> None:
     apply_arguments(cfg, args)
     finish_config(cfg, args)
     warnings = settle_resume(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ResumingRunner.from_cfg(cfg)
     for warning in warnings:
         runner.logger.warning(warning)
     with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():

@@ -10,6 +10,7 @@ from ..class_names import resolve_class_names
 from ..own_images import image_files
 from .find_place import Place
 from .known_sets import KnownSet
+from .matlab_labels import read_car_labels, read_flower_labels
 
 _CALTECH = {
     'Faces': 'face',
@@ -46,7 +47,7 @@ def labelled_images(known: KnownSet, place: Place) -> tuple[list[tuple[str, str]
 
     Raises:
         FileNotFoundError: The annotation that tells the classes is absent.
-        ValueError: An image's class is none of the set's.
+        ValueError: An image's class is none of the set's, or the annotation cannot be read.
     """
     names = resolve_class_names(known.name)
     class_of = _READERS.get(known.name, _by_folder)(place, names)
@@ -84,34 +85,36 @@ def _by_file_name(place: Place, names: Sequence[str]) -> Callable[[str], str | N
 
 
 def _flowers(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
-    labels = _matlab(place.folder / 'imagelabels.mat')['labels'][0]
-    # image_00007.jpg has the 7th label; labels begin at 1
-    return lambda path: names[int(labels[int(PurePosixPath(path).stem[-5:]) - 1]) - 1]
+    file = place.folder / 'imagelabels.mat'
+    labels = read_flower_labels(file)
+
+    def class_of(path: str) -> str | None:
+        number = PurePosixPath(path).stem.removeprefix('image_')  # image_00007.jpg: the 7th label
+        if not number.isdecimal() or not 1 <= int(number) <= len(labels):
+            raise ValueError(
+                f'{place.images / path} has no label in {file}, which has those of image_00001 to '
+                f'image_{len(labels):05d}. Move the image away'
+            )
+        return _name_of(labels[int(number) - 1], names, file)
+
+    return class_of
 
 
 def _cars(place: Place, names: Sequence[str]) -> Callable[[str], str | None]:
     label_of = {}
     files = {'cars_train': 'devkit/cars_train_annos.mat'}
     files['cars_test'] = 'cars_test_annos_withlabels.mat'
-    for folder, file in files.items():
-        for row in _matlab(place.folder / file)['annotations'][0]:
-            label_of[f'{folder}/{row["fname"][0]}'] = int(row['class'][0, 0]) - 1
-
-    def class_of(path: str) -> str | None:
-        return names[label_of[path]] if path in label_of else None
-
-    return class_of
+    for folder, name in files.items():
+        file = place.folder / name
+        for image, label in read_car_labels(file).items():
+            label_of[f'{folder}/{image}'] = _name_of(label, names, file)
+    return label_of.get
 
 
-def _matlab(file: Path) -> dict:
-    from scipy.io import loadmat  # comes with scikit-learn; nothing else here needs it
-
-    if not file.is_file():
-        raise FileNotFoundError(
-            f'{file} does not exist: without a split file, it alone tells the classes of the '
-            "images. Bring it (it is part of the set), or the field's split file."
-        )
-    return loadmat(file)
+def _name_of(label: int, names: Sequence[str], file: Path) -> str:
+    if not 1 <= label <= len(names):
+        raise ValueError(f'{file} has label {label}; expected 1 to {len(names)}')
+    return names[label - 1]
 
 
 _READERS = {

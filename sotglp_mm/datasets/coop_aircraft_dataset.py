@@ -7,6 +7,7 @@ from typing import Any
 from mmpretrain.registry import DATASETS
 
 from ..settings import checked_settings
+from ..text_file import read_lines
 from .find_place import find_place
 from .listed_images import ListedImagesDataset
 
@@ -30,7 +31,7 @@ class CoOpAircraftDataset(ListedImagesDataset):
 
     Raises:
         FileNotFoundError: A list or an image does not exist.
-        ValueError: Unknown split, or a line that is not ``<image> <variant>``.
+        ValueError: Unknown split, a line that is not ``<image> <variant>``, or a variant twice.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CoOpAircraftDataset(ListedImagesDataset):
                 f'CoOpAircraftDataset: split={split!r} is not known; choose one of {SPLITS}'
             )
         place = find_place(Path(data_root).expanduser(), data_prefix)
-        variants = _lines(place.folder / 'variants.txt')
+        variants = _variants(place.folder / 'variants.txt')
         files = [place.folder / f'images_variant_{part}.txt' for part in _parts(split)]
         kwargs.setdefault('test_mode', 'train' not in split)
         super().__init__(
@@ -62,6 +63,14 @@ class CoOpAircraftDataset(ListedImagesDataset):
 
 def _parts(split: str) -> tuple[str, ...]:
     return ('train', 'val') if split == 'trainval' else (split,)
+
+
+def _variants(file: Path) -> list[str]:
+    names = _lines(file)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f'{file} names {twice!r} twice; a label is the rank of a variant in it')
+    return names
 
 
 def _rows(file: Path, variants: list[str]) -> list[list]:
@@ -84,8 +93,4 @@ def _lines(file: Path) -> list[str]:
             f'{file} does not exist; expected the layout of CoOp: images/, variants.txt and '
             'images_variant_{train,val,test}.txt in data_root. Set data_root in the config.'
         )
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{file} is not a text file: {error}') from error
-    return [line.strip() for line in lines if line.strip()]
+    return read_lines(file)

@@ -1,5 +1,6 @@
 """Which checkpoint does a run go on from?"""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -20,17 +21,21 @@ class LatestCheckpoint(NamedTuple):
     """What is wrong with those that would have come before it, a sentence each."""
 
 
-def latest_checkpoint(work_dir: str | Path) -> LatestCheckpoint:
+def latest_checkpoint(work_dir: str | Path, schedulers: int | None = None) -> LatestCheckpoint:
     """The newest checkpoint of a work dir that is whole.
 
     First comes the one that MMEngine's note ``last_checkpoint`` names, also if the folder has
     been moved since; then the folder's others, the latest first.
+
+    Args:
+        work_dir: Of a run.
+        schedulers: As in :func:`check_resumable`.
     """
     work_dir = Path(work_dir)
     skipped: list[str] = []
     for path in _candidates(work_dir, skipped):
         try:
-            check_resumable(path)
+            check_resumable(path, schedulers)
         except (ValueError, OSError) as error:
             skipped.append(str(error))
         else:
@@ -46,8 +51,10 @@ def _candidates(work_dir: Path, skipped: list[str]) -> list[Path]:
     if not pointer.is_file():
         return files
     written = pointer.read_text(encoding='utf-8', errors='replace').strip()
-    named = [file for file in (work_dir / Path(written).name, Path(written)) if file.is_file()]
+    named = [work_dir / Path(written).name, Path(written)]
+    # a name that can be none is no error for os.path
+    named = [file for file in named if file.suffix == '.pth' and os.path.isfile(file)]
     if not named:
-        skipped.append(f'{pointer} names {written!r}, and there is no such file')
+        skipped.append(f'{pointer} names {written[:200]!r}, and there is no such checkpoint')
         return files
     return [named[0], *(file for file in files if file != named[0])]

@@ -11,6 +11,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..checkpoint_file import refusing_checkpoint
+from ..resumable_parts import HISTORY
 from ..settings import checked_settings
 
 
@@ -47,9 +49,6 @@ torch.serialization.add_safe_globals(
 )
 
 
-_BUFFER = 'history_buffer'
-
-
 @HOOKS.register_module()
 @checked_settings
 class PlainCheckpointHook(Hook):
@@ -70,7 +69,8 @@ class PlainCheckpointHook(Hook):
         """Restore the log history."""
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
-            scalars = {name: _to_buffer(plain) for name, plain in hub['log_scalars'].items()}
+            with refusing_checkpoint('The log'):
+                scalars = {name: _to_buffer(plain) for name, plain in hub['log_scalars'].items()}
             checkpoint['message_hub'] = {**hub, 'log_scalars': scalars}
 
 
@@ -78,7 +78,7 @@ def _to_plain(value: Any) -> Any:
     """The same, rebuilt, without numpy and MMEngine classes; the original is left alone."""
     if isinstance(value, HistoryBuffer):
         values, counts = (torch.tensor(series) for series in value.data)
-        return {_BUFFER: dict(values=values, counts=counts, max_length=value.max_length)}
+        return {HISTORY: dict(values=values, counts=counts, max_length=value.max_length)}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -91,6 +91,6 @@ def _to_plain(value: Any) -> Any:
 def _to_buffer(plain: dict | HistoryBuffer) -> HistoryBuffer:
     if isinstance(plain, HistoryBuffer):
         return plain
-    saved = plain[_BUFFER]
+    saved = plain[HISTORY]
     values, counts = saved['values'].cpu().numpy(), saved['counts'].cpu().numpy()
     return HistoryBuffer(values, counts, saved['max_length'])

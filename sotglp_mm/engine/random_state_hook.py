@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..checkpoint_file import refusing_checkpoint
 from ..settings import checked_settings
 from .random_states import random_states, set_random_states
 
@@ -43,16 +44,13 @@ class RandomStateHook(Hook):
         """If the run goes on from a checkpoint, take its states."""
         if runner.iter == 0:
             return  # weights alone were loaded, or nothing
-        why = self._why_not(get_world_size())
-        if why is not None or self._loaded is None:
+        with refusing_checkpoint('The random states'):
+            why = self._take_over(get_world_size(), runner)
+        if why is not None:
             runner.logger.warning(
                 f'The checkpoint {why}: the run goes on, but with other random numbers than '
                 'without the interruption'
             )
-            return
-        self._gathered = self._loaded['processes']
-        self._states = self._gathered[get_rank()]
-        _set_sampler_seed(runner, self._loaded['sampler_seed'])
 
     def before_train_epoch(self, runner: Runner) -> None:
         """The first epoch begins with the states of now."""
@@ -75,12 +73,17 @@ class RandomStateHook(Hook):
         if self._gathered is not None:
             checkpoint[KEY] = dict(processes=self._gathered, sampler_seed=_sampler_seed(runner))
 
-    def _why_not(self, processes: int) -> str | None:
+    def _take_over(self, processes: int, runner: Runner) -> str | None:
+        """Take the loaded states, or say why not."""
         if self._loaded is None:
             return 'holds no states of the random generators'
-        found = len(self._loaded['processes'])
-        if found != processes:
-            return f'was written by {found} processes, this run has {processes}'
+        gathered = self._loaded['processes']
+        if len(gathered) != processes:
+            return f'was written by {len(gathered)} processes, this run has {processes}'
+        states = gathered[get_rank()]
+        set_random_states(states)  # what does not fit shows now, before anything is trained
+        _set_sampler_seed(runner, self._loaded['sampler_seed'])
+        self._gathered, self._states = gathered, states
         return None
 
     def _take(self) -> None:

@@ -14,6 +14,21 @@ from ..settings import checked_settings
 from .atomic_local_backend import TEMPORARY, write_whole
 
 
+class _RemovesLater:
+    """A file backend that only remembers what it is asked to remove."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.outdated: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        """Not now."""
+        self.outdated.append(path)
+
+
 @HOOKS.register_module()
 @checked_settings
 class WholeCheckpointHook(CheckpointHook):
@@ -22,8 +37,7 @@ class WholeCheckpointHook(CheckpointHook):
     MMEngine writes into the file itself, and deletes the outdated checkpoint before: a process
     that is killed, or a disk that is full, leaves half a file, and with ``max_keep_ckpts=1``
     nothing else. Here a checkpoint and the note ``last_checkpoint`` get their names once they are
-    on the disk, and outdated ones go last. The same holds for ``save_best``, except that MMEngine
-    deletes the previous best one before it writes the new one.
+    on the disk, and outdated ones go last. The same holds for the best one of ``save_best``.
 
     Args:
         *args: As in ``CheckpointHook``.
@@ -35,6 +49,7 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         self.backend_args: dict | None
         self.keep_ckpt_ids: deque[int]
+        self.file_backend: Any
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='atomic_local')
 
@@ -66,6 +81,23 @@ class WholeCheckpointHook(CheckpointHook):
         if is_main_process():
             write_whole(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
             self._delete(outdated)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """MMEngine deletes the previous best one first; here it goes once the new one is there."""
+        if not self.save_best:
+            return
+        backend = self.file_backend
+        self.file_backend = later = _RemovesLater(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        # MMEngine has the one or the other, by the number of metrics
+        several = getattr(self, 'best_ckpt_path_dict', {})
+        best = {getattr(self, 'best_ckpt_path', None), *several.values()}
+        for path in later.outdated:
+            if path not in best and backend.isfile(path):
+                backend.remove(path)
 
     def _note_kept(self, runner: Runner, step: int) -> list[int]:
         """Steps whose checkpoints go; the others are noted in the checkpoint itself."""

@@ -13,7 +13,10 @@ from ..functional import part_information, plan_entropy, prompt_overlap
 from ..settings import checked_settings
 from ..structures import ALLOCATION_PLAN, ALLOCATION_SUPPORT, NUM_PATCHES, PROMPT_COSINE
 
-ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'part_information')
+ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'part_information', 'balanced')
+
+TOLERANCE = 1e-2
+"""As in ``TransportPlan.converged``."""
 
 
 @METRICS.register_module()
@@ -30,7 +33,10 @@ class AllocationMetric(BaseMetric):
     - ``allocation/prompt_cosine``: of pairs of the class's local text features;
     - ``allocation/part_information``: where samples have the metainfo ``parts`` (the demo's
       scenes), how well prompts and true parts of the class go together, see
-      :func:`part_information`; over the images in which two parts or more were selected.
+      :func:`part_information`; over the images in which two parts or more were selected;
+    - ``allocation/balanced``: part of the images whose plan takes 1/K from every patch, to 1e-2 in
+      sum. If it is not near 1 with ``OTAllocationLoss``, ``max_iters`` is too small for that
+      ``epsilon``. (A capped plan is not balanced, and need not be.)
 
     Args:
         collect_device (str): As in MMEngine. Defaults to 'cpu'.
@@ -47,7 +53,7 @@ class AllocationMetric(BaseMetric):
         super().__init__(collect_device, prefix, collect_dir)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect four numbers for each image; none where there is no plan or no label."""
+        """Collect five numbers for each image; none where there is no plan or no label."""
         for sample in data_samples:
             if ALLOCATION_PLAN not in sample or not len(sample.get('gt_label', ())):
                 self.results.append(())  # every image needs its place, see BranchAccuracy
@@ -63,6 +69,7 @@ class AllocationMetric(BaseMetric):
                     float(prompt_overlap(on_patches)),
                     float(sample[PROMPT_COSINE]),
                     information,
+                    float(_row_error(plan) <= TOLERANCE),
                 )
             )
 
@@ -97,6 +104,10 @@ def part_of_patches(sample: dict) -> Tensor:
         x0, y0, x1, y1 = part['box']
         found[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)] = number
     return found
+
+
+def _row_error(plan: Tensor) -> float:
+    return float((plan.float().sum(dim=-1) - 1 / len(plan)).abs().sum())
 
 
 def _on_patches(plan: Tensor, support: Tensor, num_patches: int) -> Tensor:

@@ -78,7 +78,9 @@ class BranchAccuracy(BaseMetric):
                     'told; ask for fewer places in items'
                 )
             # a few labels instead of all scores: 10 000s of images times 1000 classes add up
-            first = score.topk(self.num_places).indices.tolist()
+            # of equal scores the first class comes first, as in pred_label; topk takes any
+            ranked = score.argsort(descending=True, stable=True)
+            first = ranked[: self.num_places].tolist()
             self.results.append((sample.get(SET_NAME), int(label[0]), first))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..structures import TransportPlan
+from .sinkhorn import log_kernel_of
 
 
 def capped_sinkhorn(
@@ -22,7 +23,7 @@ def capped_sinkhorn(
        transportation problems", SIAM J. Sci. Comput. 2015.
 
     Args:
-        cost: (..., K, N), finite, also when divided by ``epsilon``.
+        cost: (..., K, N), finite; see :func:`sinkhorn`.
         capacity: In sources; 0 < capacity <= K.
         epsilon: Weight of the entropy, in units of the cost; > 0.
         max_iters: Iterations; exactly this many are made.
@@ -47,7 +48,7 @@ def capped_sinkhorn(
     with torch.autocast(cost.device.type, enabled=False):
         dtype = torch.promote_types(cost.dtype, torch.float32)
         cost = cost.to(dtype)
-        log_kernel = (cost - cost.amin(dim=-2, keepdim=True)) / -epsilon
+        log_kernel = log_kernel_of(cost, epsilon, -2)
         return _solve(log_kernel, -math.log(capacity), -math.log(num_targets), max_iters)
 
 

@@ -28,7 +28,8 @@ def sinkhorn(
     .. [Cuturi13] M. Cuturi, "Sinkhorn distances", NeurIPS 2013.
 
     Args:
-        cost: (..., K, N), finite, also when divided by ``epsilon``.
+        cost: (..., K, N), finite. What lies above the smallest cost by more ``epsilon`` than a
+            quarter of the dtype's largest number counts as that many.
         epsilon: Weight of the entropy, in units of the cost; > 0.
         max_iters: Iterations. Without ``tolerance`` exactly this many, with no look at the values
             in between (on a GPU: no synchronisation).
@@ -54,8 +55,7 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
     k, n = cost.shape[-2:]
     dtype = torch.promote_types(cost.dtype, torch.float32)
     cost = cost.to(dtype)
-    # the smallest cost to 0: a common offset would take the logarithms' digits
-    log_kernel = (cost - cost.amin(dim=(-2, -1), keepdim=True)) / -epsilon
+    log_kernel = log_kernel_of(cost, epsilon, (-2, -1))
     # problems last: sums over K or N then add whole vectors, many times faster than K x N blocks
     problems = log_kernel.reshape(-1, k, n).permute(1, 2, 0)
     chunk = max(CHUNK_NUMBERS // max(k * n, 1), 1)
@@ -67,6 +67,21 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
     error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
     converged = error <= (1e-2 if tolerance is None else tolerance)
     return TransportPlan(plan, converged, error, max(s.n_iters for s in solved))
+
+
+def log_kernel_of(cost: Tensor, epsilon: float, dim: int | tuple[int, ...]) -> Tensor:
+    """``-cost / epsilon``, the smallest cost of ``dim`` moved to 0, and nothing infinite.
+
+    A common offset would take the logarithms' digits. An infinite logarithm would make NaN of
+    the sums: it is cut where even the sum of three stays finite.
+
+    Args:
+        cost: (..., K, N), float32 or float64.
+        epsilon: > 0.
+        dim: Over which the offset is common.
+    """
+    log_kernel = (cost - cost.amin(dim=dim, keepdim=True)) / -epsilon
+    return log_kernel.clamp_min(-torch.finfo(cost.dtype).max / 4)
 
 
 def _solve_chunk(log_kernel: Tensor, max_iters: int, tolerance: float | None) -> TransportPlan:

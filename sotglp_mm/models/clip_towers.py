@@ -20,7 +20,7 @@ from mmengine.model import BaseModule
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from ..json_file import read_json
+from .clip_config import naming_config, read_clip_config
 from .clip_weights import CLIPWeights, read_clip_weights
 from .quick_gelu_mlp import QuickGELUMLP
 
@@ -130,7 +130,8 @@ def load_clip(
         clip = _build(model_name, {**config, 'quick_gelu': activation})
         if weights is not None:
             _fill(clip, weights.state_dict, model_name, pretrained)
-        tokenizer = _tokenizer(config['text_cfg'], folder)
+        with naming_config(model_name):
+            tokenizer = _tokenizer(config['text_cfg'], folder)
         towers = _loaded[key] = ClipTowers(clip, tokenizer, activation)
         _log(model_name, pretrained, quick_gelu, weights, activation)
     return towers
@@ -151,12 +152,7 @@ def _model_config(model_name: str) -> tuple[dict, Path]:
         return config, Path()
     if not path.is_file():
         raise FileNotFoundError(f'model_name={model_name!r}: there is no such model config')
-    config = read_json(path, 'model config')
-    parts = ('embed_dim', 'vision_cfg', 'text_cfg')
-    missing = [p for p in parts if not isinstance(config, dict) or p not in config]
-    if missing:
-        raise ValueError(f'{path} is no open_clip model config: it lacks {missing}')
-    return config, path.parent
+    return read_clip_config(path), path.parent
 
 
 def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeights | None:
@@ -230,7 +226,7 @@ def _check_kind(model_name: str, config: dict) -> None:
 def _build(model_name: str, config: dict) -> open_clip.CLIP:
     config.pop('custom_text', None)
     # what is drawn next (prompts) must not depend on whether the towers were loaded before
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), naming_config(model_name):
         clip = open_clip.CLIP(**config)
     _check_plain(clip, model_name)
     if config.get('quick_gelu'):
@@ -286,9 +282,15 @@ def _tokenizer(text_config: dict, folder: Path) -> open_clip.SimpleTokenizer:
     options = dict(text_config.get('tokenizer_kwargs') or {})
     if 'bpe_path' in options:
         options['bpe_path'] = str(folder / options['bpe_path'])
-    return open_clip.SimpleTokenizer(
+    tokenizer = open_clip.SimpleTokenizer(
         context_length=text_config.get('context_length', 77), **options
     )
+    words = text_config.get('vocab_size', 49408)
+    if tokenizer.vocab_size > words:
+        raise ValueError(
+            f'the tokenizer knows {tokenizer.vocab_size} words, vocab_size is {words}'
+        )
+    return tokenizer
 
 
 def _log(

@@ -93,7 +93,7 @@ def _activation_beside(path: Path) -> tuple[bool | None, str]:
     if not config.is_file():
         return None, ''
     content = read_json(config)
-    model = content.get('model_cfg', {}) if isinstance(content, dict) else None
+    model = content.get('model_cfg') if isinstance(content, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get('quick_gelu', False), bool):
         raise ValueError(
             f"{config} is not open_clip's: expected a 'model_cfg' with quick_gelu true or false; "

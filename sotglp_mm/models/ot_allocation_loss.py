@@ -1,8 +1,10 @@
 """Optimal transport divides the selected patches among a class's prompts."""
 
+import logging
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -12,6 +14,10 @@ from ..structures import TransportPlan
 from .allocation_loss import AllocationLoss, ot_allocation_loss
 
 __all__ = ['OTAllocationLoss', 'ot_allocation_loss']
+
+
+ENOUGH = 0.9
+"""Part of the plans that should have converged; else a run is told, once, in its evaluation."""
 
 
 @MODELS.register_module()
@@ -55,6 +61,7 @@ class OTAllocationLoss(AllocationLoss):
         self.max_iters = max_iters
         self.tolerance = tolerance
         self.relative = relative
+        self._looked = False
 
     @torch.no_grad()
     def plan(self, similarity: Tensor) -> TransportPlan:
@@ -67,4 +74,19 @@ class OTAllocationLoss(AllocationLoss):
         if self.relative:
             spread = cost.float().std(dim=(-2, -1), correction=0, keepdim=True)
             cost = cost / spread.clamp_min(torch.finfo(torch.float32).eps)
-        return sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance)
+        found = sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance)
+        if not self.training and not self._looked:  # once: a look makes a GPU wait
+            self._looked = True
+            self._warn(float(found.converged.float().mean()))
+        return found
+
+    def _warn(self, converged: float) -> None:
+        if converged < ENOUGH:
+            print_log(
+                f'OTAllocationLoss: {1 - converged:.0%} of the plans of the first batch have not '
+                f'converged in max_iters={self.max_iters} iterations at epsilon={self.epsilon}: '
+                'patches give more or less than their share. Take more iterations, or a larger '
+                'epsilon',
+                logger='current',
+                level=logging.WARNING,
+            )

@@ -34,6 +34,13 @@ def test_an_unknown_variant_is_named(root: Path):
         build(root, split='val')
 
 
+def test_a_variant_that_is_there_twice_is_named(root: Path):
+    file = root / 'variants.txt'
+    file.write_text(file.read_text() + AIRCRAFT[0] + '\n')
+    with pytest.raises(ValueError, match=rf'variants\.txt names {AIRCRAFT[0]!r} twice'):
+        build(root)
+
+
 def test_an_absent_list_is_named(root: Path):
     (root / 'variants.txt').unlink()
     with pytest.raises(FileNotFoundError, match=r'variants\.txt does not exist; expected the'):

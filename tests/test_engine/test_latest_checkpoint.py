@@ -29,13 +29,16 @@ def test_the_note_of_a_folder_that_was_moved(work_dir: Path):
     assert latest_checkpoint(work_dir) == (work_dir / 'epoch_10.pth', [])
 
 
-@pytest.mark.parametrize('note', ['', '/elsewhere/epoch_12.pth', '\0\0\0'])
+@pytest.mark.parametrize(
+    'note', ['', '/elsewhere/epoch_12.pth', '\0\0\0', 'x' * 5000, '/etc/passwd']
+)
 def test_a_useless_note(work_dir: Path, note: str):
     (work_dir / 'last_checkpoint').write_text(note)
     path, skipped = latest_checkpoint(work_dir)
     assert path == work_dir / 'epoch_11.pth'
     assert len(skipped) == 1
     assert 'last_checkpoint names' in skipped[0]
+    assert len(skipped[0]) < 500 + len(str(work_dir))
 
 
 @pytest.mark.parametrize('damage', [truncate, flip_a_bit])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mini_runs import write_images
-from mini_trust import EPOCHS, assert_equal, learned, losses, train, trust_config
+from mini_trust import EPOCHS, assert_equal, learned, losses, metrics, train, trust_config
 from mmpretrain.registry import HOOKS
 
 from sotglp_mm.engine.random_states import random_states, set_random_states
@@ -46,6 +46,8 @@ def test_resumed_is_undisturbed(config: Path, whole: Path, workers: int):
     last = f'epoch_{EPOCHS}.pth'
     assert_equal(learned(work_dir / last), learned(whole / last))
     assert losses(work_dir) == losses(whole)
+    assert metrics(work_dir) == metrics(whole)
+    assert len(metrics(whole)) == EPOCHS
 
 
 def test_neither_workers_nor_validation_matter(config: Path, whole: Path):

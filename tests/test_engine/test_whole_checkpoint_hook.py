@@ -29,12 +29,12 @@ class Told:
 def runner_in(work_dir: Path, fail: bool = False) -> SimpleNamespace:
     """All that the hook asks of a runner; its checkpoints are whole, or fail to be written."""
 
-    def save(out_dir: str, name: str, *args, backend_args=None, **kwargs) -> None:
+    def save(out_dir: str, filename: str, *args, backend_args=None, **kwargs) -> None:
         if fail:
             raise OSError(errno.ENOSPC, 'No space left on device')
         whole = write_checkpoint(work_dir / 'source')
         get_file_backend(out_dir, backend_args=backend_args).put(
-            whole.read_bytes(), f'{out_dir}/{name}'
+            whole.read_bytes(), f'{out_dir}/{filename}'
         )
         whole.unlink()
 
@@ -68,6 +68,28 @@ def test_a_full_disk_leaves_the_only_checkpoint(tmp_path: Path):
     with pytest.raises(OSError, match='No space left'):
         save_epochs(tmp_path, [2], fail=True, max_keep_ckpts=1)
     assert latest_checkpoint(tmp_path) == (tmp_path / 'epoch_1.pth', [])
+
+
+def best_after(hook, runner: SimpleNamespace, epoch: int, accuracy: float) -> set[str]:
+    runner.epoch = epoch
+    hook._save_best_checkpoint(runner, dict(accuracy=accuracy))
+    return names(Path(runner.work_dir))
+
+
+def test_the_previous_best_goes_once_the_new_one_is_there(tmp_path: Path):
+    settings = dict(save_best='accuracy', rule='greater', interval=1)
+    hook = HOOKS.build(dict(type='WholeCheckpointHook', **settings))
+    runner = runner_in(tmp_path)
+    hook.before_train(runner)
+    first, second = ({f'best_accuracy_epoch_{epoch}.pth'} for epoch in (1, 2))
+    assert best_after(hook, runner, 1, 0.5) == first
+    assert best_after(hook, runner, 2, 0.4) == first
+    assert best_after(hook, runner, 2, 0.6) == second
+    assert best_after(hook, runner, 2, 0.7) == second  # the same name: it is not deleted
+    runner.save_checkpoint = runner_in(tmp_path, fail=True).save_checkpoint
+    with pytest.raises(OSError, match='No space left'):
+        best_after(hook, runner, 3, 0.9)
+    assert names(tmp_path) == second
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path):

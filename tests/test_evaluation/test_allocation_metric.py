@@ -59,6 +59,12 @@ def test_supports_of_their_own_overlap_where_patches_are_the_same():
     assert 'allocation/part_information' not in found
 
 
+def test_plans_that_did_not_meet_their_marginals_are_counted():
+    even, uneven = [[0.25, 0.25], [0.25, 0.25]], [[0.3, 0.25], [0.2, 0.25]]
+    found = evaluate(*(sample(plan, [0, 15]) for plan in (even, even, even, uneven)))
+    assert found['allocation/balanced'] == 0.75
+
+
 def test_heads_without_a_plan_have_nothing_to_log():
     assert evaluate(dict(gt_label=torch.tensor([1]))) == {}
 
@@ -80,5 +86,7 @@ def test_in_a_run_of_the_demo(tmp_path):
         'allocation/overlap',
         'allocation/prompt_cosine',
         'allocation/part_information',
+        'allocation/balanced',
     }
+    assert found['allocation/balanced'] > 0.9
     assert all(0 <= value <= 1 and not math.isnan(value) for value in found.values())

@@ -59,3 +59,20 @@ def test_half_precision_is_solved_in_float32(cost):
 def test_capacity_out_of_range(cost, capacity: int):
     with pytest.raises(ValueError, match=rf'capacity={capacity}, but there are 7 sources'):
         capped_sinkhorn(cost, capacity)
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_gradient_is_that_of_central_differences(seed: int):
+    """Of fixed problems: where a row just begins to give too much there is a kink."""
+    generator = torch.Generator().manual_seed(seed)
+    cost, weight, direction = torch.rand(3, Q, K, N, generator=generator, dtype=torch.float64)
+    cost.requires_grad_()
+
+    def value(at: torch.Tensor) -> torch.Tensor:
+        return (capped_sinkhorn(at, 4.5, 0.2, max_iters=10).plan * weight).sum()
+
+    value(cost).backward()
+    step = 1e-6
+    moved = [value(cost.detach() + sign * step * direction) for sign in (1, -1)]
+    expected = (moved[0] - moved[1]) / (2 * step)
+    torch.testing.assert_close((cost.grad * direction).sum(), expected, rtol=1e-5, atol=1e-8)

@@ -11,7 +11,7 @@ from sotglp_mm.functional import capped_sinkhorn, local_scores, sinkhorn, transp
 
 EPSILONS = st.sampled_from([1e-3, 3e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0])
 DTYPES = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])
-SCALES = st.sampled_from([0.0, 1e-6, 1e-2, 1.0, 100.0, 1e4, 1e8, 1e20])
+SCALES = st.sampled_from([0.0, 1e-6, 1e-2, 1.0, 100.0, 1e4, 1e8, 1e20, 1e37, 1e306])
 KINDS = st.sampled_from(['random', 'constant', 'equal rows', 'equal columns', 'few values'])
 SIZES = st.integers(1, 9)
 
@@ -37,7 +37,7 @@ def problems(draw, dtypes=DTYPES, scales=SCALES, batches=(0, 1, 2, 5)) -> torch.
     elif kind == 'few values':
         cost = cost.round()
     dtype, scale = draw(dtypes), draw(scales)
-    return (cost * min(scale, 0.1 * torch.finfo(dtype).max)).to(dtype)
+    return (cost * min(scale, 0.99 * torch.finfo(dtype).max)).to(dtype)
 
 
 def assert_a_plan(plan: torch.Tensor, cost: torch.Tensor) -> None:
@@ -53,7 +53,7 @@ def assert_a_plan(plan: torch.Tensor, cost: torch.Tensor) -> None:
 def assert_close(one: torch.Tensor, other: torch.Tensor, cost: torch.Tensor, epsilon: float):
     """Equal but for the order of sums and the vector lanes, which large logarithms magnify."""
     logarithm = float(cost.double().abs().max() / epsilon)
-    slack = 20 * torch.finfo(one.dtype).eps * max(logarithm, 1)
+    slack = min(20 * torch.finfo(one.dtype).eps * max(logarithm, 1), 1e-3)
     torch.testing.assert_close(one, other, rtol=slack, atol=slack)
 
 
@@ -79,10 +79,15 @@ def test_any_capped_problem_has_a_plan_that_tells_its_error(cost, epsilon, itera
 
 
 @given(
-    problems(st.just(torch.float64), st.sampled_from([1e-2, 1.0]), batches=(1,)),
-    st.sampled_from([0.05, 0.1, 1.0, 10.0]),
+    problems(st.just(torch.float64), st.just(1.0), batches=(1,)),
+    # the range of the costs, and epsilon: at more than some hundred epsilons, neither converges
+    st.sampled_from(
+        [(0.01, 1e-3), (0.1, 1e-3), (0.1, 3e-3), (0.1, 0.01), (1, 0.05), (1, 0.1), (1, 1), (1, 10)]
+    ),
 )
-def test_agrees_with_pot(cost, epsilon):
+def test_agrees_with_pot(cost, settings):
+    scale, epsilon = settings
+    cost = cost * scale
     found = sinkhorn(cost, epsilon, 20000, 1e-11)
     assume(found.converged.all())  # few problems need more iterations, of POT as well
     rows, columns = (np.full(size, 1 / size) for size in cost.shape[1:])

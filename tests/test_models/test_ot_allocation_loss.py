@@ -95,3 +95,19 @@ def test_settings_out_of_range_are_named(setting: str, value):
 def test_unknown_setting_is_refused():
     with pytest.raises(TypeError, match=r"no setting 'eps'.*epsilon, max_iters, tolerance"):
         MODELS.build({**DEFAULT_ARGS, 'eps': 0.1})
+
+
+@pytest.mark.parametrize(('epsilon', 'told'), [(1e-3, 1), (0.1, 0)])
+def test_plans_that_do_not_converge_are_told_once_in_evaluation(monkeypatch, epsilon, told):
+    lines = []
+    monkeypatch.setattr(
+        'sotglp_mm.models.ot_allocation_loss.print_log', lambda text, **_: lines.append(text)
+    )
+    similarity = torch.rand(3, 4, 7, 5, generator=torch.Generator().manual_seed(0)) * 0.5
+    loss = MODELS.build(dict(type='OTAllocationLoss', epsilon=epsilon, max_iters=50))
+    loss.plan(similarity)
+    assert not lines
+    loss.eval()
+    loss.plan(similarity), loss.plan(similarity)
+    assert len(lines) == told
+    assert all('max_iters=50 iterations at epsilon=0.001' in line for line in lines)

@@ -34,6 +34,29 @@ def test_a_foreign_checkpoint_is_named(tmp_path: Path):
     assert 'it is not a checkpoint of this model' in done.stderr
 
 
+def test_a_resumed_checkpoint_of_another_config_is_named(tiny, tmp_path: Path):
+    """With as many weights and another optimiser; with other random states; without a schedule."""
+    write_images(tmp_path / 'dtd')
+    config = write_config(tmp_path / 'mini.py', tiny.clip, image_size=48)
+    flags = ['--work-dir', tmp_path / 'run', '--no-validate']
+    assert run_tool(['train.py', config, *flags], tmp_path).returncode == 0
+    whole = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)
+    groups = whole['optimizer']['param_groups']
+    changes = {
+        'groups': dict(optimizer=dict(whole['optimizer'], param_groups=groups * 2)),
+        'states': dict(random_states=dict(processes=[{}], sampler_seed=1)),
+        'schedule': dict(param_schedulers=[]),
+    }
+    for name, change in changes.items():
+        file = tmp_path / f'{name}.pth'
+        torch.save({**whole, **change}, file)
+        options = ['--resume', file, '--cfg-options', 'train_cfg.max_epochs=3']
+        done = run_tool(['train.py', config, *flags, *options], tmp_path)
+        assert done.returncode != 0
+        assert str(file) in done.stderr.strip().splitlines()[-1], done.stderr
+    assert not (tmp_path / 'run' / 'epoch_3.pth').exists()
+
+
 def test_resume_skips_broken_checkpoints_with_a_warning(tiny, tmp_path: Path):
     write_images(tmp_path / 'dtd')
     config = write_config(tmp_path / 'mini.py', tiny.clip, image_size=48)

@@ -255,6 +255,48 @@ def test_a_split_file_that_is_no_json_is_damage(check):
     assert 'split_zhou_DescribableTextures.json cannot be used' in checked.out
 
 
+@pytest.mark.parametrize('path', ['/etc/passwd', '../../outside.jpg'])
+def test_a_split_file_that_names_files_elsewhere_is_damage(check, path):
+    def plant(data):
+        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, path))
+
+    checked = check(plant, 'dtd')
+    assert checked.sets['dtd']['status'] == 'damaged'
+    assert f'names {path!r}; expected a path below the images' in checked.out
+
+
+def test_a_split_file_nested_too_deeply_is_damage(check):
+    def plant(data):
+        file = data / 'dtd/split_zhou_DescribableTextures.json'
+        file.write_text('[' * 100_000 + ']' * 100_000)
+
+    assert 'nested too deeply' in check(plant, 'dtd').out
+
+
+@pytest.mark.parametrize('name', ['x' * 300 + '.jpg', 'a\0b.jpg'])
+def test_an_impossible_file_name_is_a_missing_image(check, name):
+    def plant(data):
+        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, name))
+
+    checked = check(plant, 'dtd')
+    assert len(checked.sets['dtd']['missing_images']) == 1
+
+
+def test_a_split_file_of_what_is_no_text_is_damage(check):
+    def plant(data):
+        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, '\ud800.jpg'))
+
+    assert check(plant, 'dtd').sets['dtd']['status'] == 'damaged'
+
+
+def test_an_aircraft_list_that_names_files_elsewhere_is_damage(check):
+    def plant(data):
+        with (data / 'fgvc_aircraft/images_variant_train.txt').open('a') as file:
+            file.write('../../outside 707-320\n')
+
+    assert check(plant, 'fgvc_aircraft').sets['fgvc_aircraft']['status'] == 'damaged'
+
+
 def test_a_duplicate_within_a_split_is_a_note_only(check):
     def plant(data):
         images = data / 'dtd/images/banded'

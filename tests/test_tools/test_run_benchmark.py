@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from mini_campaign import OPTIONS, flags, write_campaign
+from mini_checkpoints import write_checkpoint
 from mini_data import write_image
 from mini_runs import CLASSES, REPO
 from mmengine.logging import MMLogger
@@ -56,7 +57,7 @@ class Pretender:
             return 3
         if any(word.endswith('train.py') for word in command):
             checkpoint = Path(command[command.index('--work-dir') + 1]) / f'epoch_{EPOCHS}.pth'
-            checkpoint.touch()
+            write_checkpoint(checkpoint)
             (checkpoint.parent / 'last_checkpoint').write_text(str(checkpoint))
         else:
             Path(command[command.index('--out') + 1]).write_text(json.dumps(METRICS))
@@ -287,15 +288,17 @@ def test_a_job_of_another_campaign_is_left_to_it(minis, tmp_path, pretender, cap
     assert '1 run by another campaign:\n  alpha, 2 shots, seed 1\n' in said
 
 
-def test_a_checkpoint_pointer_is_settled(tmp_path):
-    pointer = tmp_path / 'last_checkpoint'
-    assert _campaign_run.settle_last_checkpoint(tmp_path) is None
-    pointer.write_text('')  # killed while it was written
-    assert _campaign_run.settle_last_checkpoint(tmp_path) is None and not pointer.exists()
-    (tmp_path / 'epoch_3.pth').touch()
-    pointer.write_text('/where/it/was/epoch_3.pth')  # the folder has moved
-    assert _campaign_run.settle_last_checkpoint(tmp_path) == tmp_path / 'epoch_3.pth'
-    assert pointer.read_text() == str((tmp_path / 'epoch_3.pth').resolve())
+@pytest.mark.parametrize('note', [None, '', '/where/it/was/epoch_3.pth'])
+def test_a_job_killed_before_its_last_note_is_only_tested(minis, tmp_path, pretender, note):
+    """Or killed while it was written; or its folder has moved since."""
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 0
+    for result in tmp_path.rglob(_campaign_run.RESULT):
+        result.unlink()
+    for pointer in tmp_path.rglob('last_checkpoint'):
+        pointer.unlink() if note is None else pointer.write_text(note)
+    pretender.commands.clear()
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 0
+    assert set(pretender.tools()) == {'test.py'}
 
 
 def test_the_default_is_the_benchmark():
