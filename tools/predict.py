@@ -6,8 +6,11 @@
 
 Class names come from the checkpoint, so no dataset has to be on disk. Images are prepared as in
 testing (the config's test pipeline): every mode becomes RGB, EXIF orientation is applied, 16-bit
-grey is scaled. The OOD score is lower for images that look like the known classes; with
---calibrate or --threshold each image is called known (score <= threshold) or unknown.
+grey is scaled. For a config that learns nothing, such as configs/demo/zero_shot.py, CHECKPOINT is
+none, and class names are the config's.
+
+The OOD score is lower for images that look like the known classes; with --calibrate or
+--threshold each image is called known (score <= threshold) or unknown.
 Exit status: 0; 1, some image could not be read (the others were predicted); 2, the command line,
 config or checkpoint cannot be used.
 """
@@ -16,6 +19,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from _cli import checkpoint_path
 from _predict_files import NoImagesError, find_images
 from _predict_model import build_model, displayed_names, predict_config
 from _predict_report import as_rows, failure_lines, table, write_report
@@ -34,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('config', help='path of the config')
-    add('checkpoint', help='path of the checkpoint')
+    add('checkpoint', type=checkpoint_path, help='path of the checkpoint; none: nothing learned')
     add('paths', nargs='+', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out', type=Path, metavar='FILE', help='.json or .csv file for the results')
     add('--batch-size', type=_positive, default=32, help='images at a time (default 32)')

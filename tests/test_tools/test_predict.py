@@ -77,6 +77,18 @@ def test_the_command_line_prints_a_table_and_no_warning(own, tmp_path):
     assert '9/9' in done.stderr  # progress
 
 
+def test_a_config_that_learns_nothing_has_its_own_class_names(folder, tmp_path, capsys):
+    Image.new('RGB', (64, 64), 'red').save(folder / 'red.png')
+    config = REPO / 'configs' / 'demo' / 'zero_shot.py'
+    out = tmp_path / 'out.json'
+    arguments = [config, 'none', folder, '--num-workers', 0, '--device', 'cpu', '--out', out]
+    assert predict.main([str(argument) for argument in arguments]) == 0
+    report = json.loads(out.read_text())
+    assert report['checkpoint'] is None
+    assert report['predictions'][0]['label'] in report['classes']
+    assert len(report['classes']) == 24
+
+
 def test_files_folders_and_globs_each_image_once(own, run):
     fox = own.images / 'red fox'
     found = run(fox / '1.jpg', fox, f'{own.images}/**/2.jpg')
