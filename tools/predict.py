@@ -11,8 +11,8 @@ none, and class names are the config's.
 
 The OOD score is lower for images that look like the known classes; with --calibrate or
 --threshold each image is called known (score <= threshold) or unknown.
-Exit status: 0; 1, some image could not be read (the others were predicted); 2, the command line,
-config or checkpoint cannot be used.
+Exit status: 0; 1, some image could not be read or found (the others were predicted); 2, none was
+found, or the command line, config or checkpoint cannot be used.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import sys
 from pathlib import Path
 
 from _cli import checkpoint_path
-from _predict_files import NoImagesError, find_images
+from _predict_files import Failure, NoImagesError, find_images
 from _predict_model import build_model, displayed_names, predict_config
 from _predict_report import as_rows, failure_lines, table, write_report
 from _predict_run import TPR, run_model, threshold_at_tpr
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
@@ -84,26 +84,33 @@ def main(arguments: list[str] | None = None) -> int:
     if args.out and args.out.suffix.lower() not in ('.json', '.csv'):
         parser.error(f'--out {args.out}: expected a .json or .csv file')
     try:
-        paths = find_images(args.paths)
-        calibration = find_images(args.calibrate) if args.calibrate else None
+        paths, failures = find_images(args.paths)
+        calibration, more = find_images(args.calibrate) if args.calibrate else (None, [])
         cfg = predict_config(args)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            return predict(args, cfg, paths, calibration)
+            return predict(args, cfg, paths, calibration, failures + more)
     except (NoImagesError, OSError, ValueError, RuntimeError) as error:
         print(f'predict.py: {error}', file=sys.stderr)
         return 2
 
 
-def predict(args: argparse.Namespace, cfg, paths: list[str], calibration: list[str] | None) -> int:
-    """Run, print and write; 1 if an image could not be read."""
+def predict(
+    args: argparse.Namespace,
+    cfg: Config,
+    paths: list[str],
+    calibration: list[str] | None,
+    failures: list[Failure],
+) -> int:
+    """Run, print and write; 1 if an image could not be read, or there were failures before."""
     model = build_model(cfg, args.checkpoint, args.device)
     loader = dict(batch_size=args.batch_size, num_workers=args.num_workers)
-    threshold, failures, ood = args.threshold, [], None
+    threshold, ood = args.threshold, None
     if cfg.ood_method:
         tau = model.head.ood_tau
         ood = dict(name=f'{cfg.ood_method}_T{tau:g}', method=cfg.ood_method, temperature=tau)
     if calibration:
-        found, failures = run_model(model, cfg, calibration, loader, 1, 'calibrating')
+        found, more = run_model(model, cfg, calibration, loader, 1, 'calibrating')
+        failures = [*failures, *more]
         threshold = _calibrated(found, ood)
     predictions, more = run_model(model, cfg, paths, loader, args.topk, 'predicting')
     failures = list(dict.fromkeys([*failures, *more]))

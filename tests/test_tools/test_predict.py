@@ -117,6 +117,21 @@ def test_nothing_to_predict_is_named(run, folder, name: str, message: str):
     assert found.report is None
 
 
+def test_names_without_images_are_failures_and_the_rest_goes_on(own, run, folder):
+    (folder / 'empty').mkdir()
+    Image.fromarray(picture(channel=0, seed=3)).save(folder / 'rgb.png')
+    names = [folder / 'rgb.png', folder / 'empty', folder / 'gone.jpg', f'{folder}/*.tiff']
+    found = run(*names, '--calibrate', own.images, folder / 'none')
+    assert found.status == 1
+    assert [Path(row['path']).name for row in found.report['predictions']] == ['rgb.png']
+    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
+    assert set(failed) == {'empty', 'gone.jpg', '*.tiff', 'none'}
+    assert 'holds no image' in failed['empty']
+    assert 'does not exist' in failed['gone.jpg']
+    assert 'no file matches' in failed['*.tiff']
+    assert '4 of the images could not be read' in found.err
+
+
 def write_kinds(folder: Path, pixels: np.ndarray) -> dict[str, Image.Image]:
     """Files of every kind, and what Pillow's users take each of them to show."""
     image = Image.fromarray(pixels)
