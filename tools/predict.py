@@ -80,7 +80,7 @@ def _positive(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Predict; the exit status."""
     parser = make_parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)  # images may follow flags
     if args.out and args.out.suffix.lower() not in ('.json', '.csv'):
         parser.error(f'--out {args.out}: expected a .json or .csv file')
     try:

@@ -49,7 +49,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--indices', type=int, nargs='+', default=[0], help='which of them; by default 0'
     )
     add_common_arguments(parser)
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)  # images may follow flags
     if bool(args.images) == bool(args.dataset):
         parser.error('name images, or say --dataset test --indices 0 5 9')
     return args

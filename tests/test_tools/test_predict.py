@@ -117,6 +117,12 @@ def test_nothing_to_predict_is_named(run, folder, name: str, message: str):
     assert found.report is None
 
 
+def test_images_may_follow_flags(own, run):
+    found = run(own.images / 'red fox', '--topk', 1, own.images / 'green frog')
+    assert found.status == 0
+    assert len(found.report['predictions']) == 6
+
+
 def test_names_without_images_are_failures_and_the_rest_goes_on(own, run, folder):
     (folder / 'empty').mkdir()
     Image.fromarray(picture(channel=0, seed=3)).save(folder / 'rgb.png')

@@ -84,6 +84,23 @@ def test_files_and_folders(draw, tmp_path: Path):
     assert '(wrong' not in said
 
 
+def test_images_may_follow_flags():
+    words = [
+        'config.py',
+        'weights.pth',
+        'a.png',
+        '--out-dir',
+        'vis',
+        'b.png',
+        '--work-dir',
+        'w',
+        'c',
+    ]
+    assert visualize_plan.parse_args(words).images == ['a.png', 'b.png', 'c']
+    words = ['config.py', 'weights.pth', '--out-dir', 'vis', 'img.png']
+    assert visualize_plan.parse_args(words).images == ['img.png']
+
+
 def test_equal_names_in_different_folders(draw, tmp_path: Path):
     for index, kind in enumerate(('cats', 'dogs')):
         (tmp_path / 'images' / kind).mkdir(parents=True)
