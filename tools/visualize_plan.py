@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from _cli import add_common_arguments, finish_config, load_config
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
@@ -23,6 +22,7 @@ from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
 
 from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
+from sotglp_mm.engine import read_config
 from sotglp_mm.own_images import IMAGE_SUFFIXES
 from sotglp_mm.visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 
@@ -48,7 +48,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--indices', type=int, nargs='+', default=[0], help='which of them; by default 0'
     )
-    add_common_arguments(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, as in test.py',
+    )
     args = parser.parse_intermixed_args(arguments)  # images may follow flags
     if bool(args.images) == bool(args.dataset):
         parser.error('name images, or say --dataset test --indices 0 5 9')
@@ -169,8 +175,7 @@ def _image_files(path: Path) -> list[Path]:
 
 def draw(args: argparse.Namespace) -> None:
     """Write one picture for each image, and say what was predicted."""
-    cfg = load_config(args)
-    finish_config(cfg, args)
+    cfg = read_config(args.config, args.checkpoint, args.cfg_options)
     check_images(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = load_model(cfg, args.checkpoint)

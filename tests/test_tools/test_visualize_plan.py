@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mini_own import CLASSES, train_own
 from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
 from mini_runs import REPO
 from mmpretrain.registry import DATASETS
@@ -84,21 +85,15 @@ def test_files_and_folders(draw, tmp_path: Path):
     assert '(wrong' not in said
 
 
-def test_images_may_follow_flags():
-    words = [
-        'config.py',
-        'weights.pth',
-        'a.png',
-        '--out-dir',
-        'vis',
-        'b.png',
-        '--work-dir',
-        'w',
-        'c',
-    ]
-    assert visualize_plan.parse_args(words).images == ['a.png', 'b.png', 'c']
-    words = ['config.py', 'weights.pth', '--out-dir', 'vis', 'img.png']
-    assert visualize_plan.parse_args(words).images == ['img.png']
+@pytest.mark.parametrize(
+    ('words', 'images'),
+    [
+        (['--out-dir', 'vis', 'img.png'], ['img.png']),
+        (['a.png', '--out-dir', 'vis', 'b.png', '--indices', '1'], ['a.png', 'b.png']),
+    ],
+)
+def test_images_may_follow_flags(words: list, images: list):
+    assert visualize_plan.parse_args(['config.py', 'weights.pth', *words]).images == images
 
 
 def test_equal_names_in_different_folders(draw, tmp_path: Path):
@@ -128,6 +123,13 @@ def test_options_reach_the_model(draw):
     _, others = draw('--dataset', 'test', '--class', 'bavo')
     (one,), (other,) = pictures.values(), others.values()
     assert (one != other).any()
+
+
+def test_class_names_of_an_absent_folder_come_from_the_checkpoint(draw, tiny, tmp_path: Path):
+    own = train_own(tmp_path / 'own', tiny.clip)
+    said, pictures = draw(own.images / 'red fox', config=own.config, weights=own.checkpoint)
+    assert list(pictures) == ['0_0.png', '1_0.png', '2_0.png']
+    assert all(line.split('predicted ')[1].startswith(CLASSES) for line in said.splitlines())
 
 
 @pytest.mark.parametrize(
