@@ -23,7 +23,7 @@ from _cli import checkpoint_path
 from _predict_files import Failure, NoImagesError, find_images
 from _predict_model import build_model, displayed_names, predict_config
 from _predict_report import as_rows, failure_lines, table, write_report
-from _predict_run import TPR, run_model, threshold_at_tpr
+from _predict_run import TPR, run_model, threshold_at_tpr, with_rounding
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
@@ -117,7 +117,8 @@ def predict(
     if ood:
         ood['threshold'] = threshold
     names = displayed_names(model, args.checkpoint)
-    rows = as_rows(predictions, names, threshold)
+    limit = None if threshold is None else with_rounding(threshold, ood['temperature'])
+    rows = as_rows(predictions, names, limit)
     print(table(rows, ood and ood['name']))
     if threshold is not None:
         print(f'\n{_threshold_line(ood)}')
@@ -136,7 +137,8 @@ def _calibrated(found: list, ood: dict) -> float:
     if not scores:
         raise ValueError('none of the images of --calibrate could be read')
     threshold = threshold_at_tpr(scores)
-    accepted = sum(score <= threshold for score in scores) / len(scores)
+    limit = with_rounding(threshold, ood['temperature'])
+    accepted = sum(score <= limit for score in scores) / len(scores)
     ood['calibration'] = dict(images=len(scores), asked=TPR, accepted=accepted)
     return threshold
 

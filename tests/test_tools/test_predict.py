@@ -13,7 +13,8 @@ from PIL import Image
 
 sys.path.insert(0, str(REPO / 'tools'))
 import predict
-from _predict_run import threshold_at_tpr
+from _predict_report import as_rows
+from _predict_run import Prediction, threshold_at_tpr, with_rounding
 
 NAMES = sorted(CHANNELS)
 EXIF_ORIENTATION = 0x0112
@@ -235,6 +236,21 @@ def test_a_given_threshold_and_another_score(own, run):
 def test_the_threshold_is_the_smallest_score_that_accepts_enough(count: int, place: int):
     scores = np.random.default_rng(count).permutation(count).tolist()
     assert threshold_at_tpr(scores) == place  # scores are 0, 1, ...: a score is its place
+
+
+def test_equal_images_are_on_one_side_of_the_threshold(own, run, folder):
+    for name in ('a', 'b', 'c', 'd', 'e'):
+        Image.fromarray(picture(channel=1, seed=5)).save(folder / f'{name}.png')
+    found = run(folder, '--calibrate', folder / 'a.png', '--batch-size', 2)
+    assert {row['known'] for row in found.report['predictions']} == {True}
+
+
+@pytest.mark.parametrize('tau', [0.01, 1.0, 1000.0])
+def test_rounding_does_not_decide_who_is_known_and_a_difference_does(tau: float):
+    limit = with_rounding(-0.25, tau)
+    scores = [-0.25, -0.25 * (1 - 0.5e-6 / tau), -0.25 * (1 - 0.01 / tau)]
+    rows = as_rows([Prediction('x', [0], [1.0], score) for score in scores], None, limit)
+    assert [row['known'] for row in rows] == [True, True, False]
 
 
 def test_csv_has_a_line_for_each_image(own, folder):
