@@ -4,7 +4,18 @@ import csv
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.ppm',
+    '.bmp',
+    '.pgm',
+    '.tif',
+    '.tiff',
+    '.webp',
+    '.gif',
+)
 SPLITS = ('train', 'val', 'test')
 COLUMNS = ('path', 'label', 'split')
 
@@ -56,7 +67,8 @@ def read_own_images(source: str | Path) -> OwnImages:
 
 def image_files(folder: Path) -> list[str]:
     """Paths of the images below a folder, relative to it, sorted; hidden ones are left out."""
-    found = (path.relative_to(folder) for path in folder.rglob('*'))
+    # a folder may be called dir.jpg
+    found = (path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
     return sorted(
         path.as_posix()
         for path in found

@@ -8,7 +8,7 @@ from mmpretrain.registry import DATASETS
 
 from sotglp_mm.class_names import resolve_class_names
 from sotglp_mm.datasets.own_split import FILE_NAME
-from sotglp_mm.own_images import read_own_images
+from sotglp_mm.own_images import image_files, read_own_images
 
 
 def build(source: Path, **settings):
@@ -38,6 +38,13 @@ def test_a_folder_for_each_class(folder: Path):
         [(f'c{i}.jpg', 0) for i in range(10)] + [(f's{i}.jpg', 1) for i in range(5)]
     )
     assert tuple(parts['val'].metainfo['classes']) == ('cat', 'sea dog')
+
+
+def test_image_files_are_files_gifs_among_them(tmp_path: Path):
+    (tmp_path / 'dir.jpg').mkdir()
+    for name in ('dir.jpg/a.png', 'b.GIF', 'notes.txt', '.hidden.png'):
+        (tmp_path / name).touch()
+    assert image_files(tmp_path) == ['b.GIF', 'dir.jpg/a.png']
 
 
 def test_the_split_stays_when_images_come(folder: Path, monkeypatch):
