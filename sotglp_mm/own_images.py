@@ -5,7 +5,18 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = (
+    '.jpg',
+    '.jpeg',
+    '.png',
+    '.ppm',
+    '.bmp',
+    '.pgm',
+    '.tif',
+    '.tiff',
+    '.webp',
+    '.gif',
+)
 SPLITS = ('train', 'val', 'test')
 COLUMNS = ('path', 'label', 'split')
 

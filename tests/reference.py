@@ -128,6 +128,12 @@ def local_score(plan: np.ndarray, similarity: np.ndarray, reduction: str) -> flo
     return total / plan.shape[1] if reduction == 'mean' else total
 
 
+def cross_entropy(logits: np.ndarray, label: int) -> float:
+    """Of one image."""
+    largest = max(logits)
+    return largest + math.log(sum(math.exp(x - largest) for x in logits)) - logits[label]
+
+
 def few_shot(labels: list[int], num_shots: int) -> dict[int, int]:
     """How many images of each class a 'per_class' few-shot set has."""
     return {c: min(num_shots, labels.count(c)) for c in set(labels)}

@@ -40,6 +40,13 @@ def test_a_folder_for_each_class(folder: Path):
     assert tuple(parts['val'].metainfo['classes']) == ('cat', 'sea dog')
 
 
+def test_image_files_are_files_gifs_among_them(tmp_path: Path):
+    (tmp_path / 'dir.jpg').mkdir()
+    for name in ('dir.jpg/a.png', 'b.GIF', 'notes.txt', '.hidden.png'):
+        (tmp_path / name).touch()
+    assert image_files(tmp_path) == ['b.GIF', 'dir.jpg/a.png']
+
+
 def test_the_split_stays_when_images_come(folder: Path, monkeypatch):
     before = samples(build(folder))
     write_image(folder / 'cat' / 'aaa.jpg', 0)

@@ -9,6 +9,13 @@ from mmengine.config import Config, DictAction
 
 from sotglp_mm.engine import prepare_cpu_processes, share_settings
 
+NO_CHECKPOINT = 'none'
+
+
+def checkpoint_path(text: str) -> str | None:
+    """The argument CHECKPOINT; the word 'none' is for a config that learns nothing."""
+    return None if text == NO_CHECKPOINT else text
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of training and testing, named as MMPretrain names them."""

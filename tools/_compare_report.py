@@ -56,7 +56,7 @@ def write_plot(rows: list[dict], file: Path) -> None:
     from matplotlib.figure import Figure
 
     datasets = list(dict.fromkeys(row['dataset'] for row in rows))
-    figure = Figure(figsize=(13, 4.6 * len(datasets)), layout='constrained')
+    figure = Figure(figsize=(15, 4.6 * len(datasets)), layout='constrained')
     axes = figure.subplots(len(datasets), 2, squeeze=False)
     for (bars, plane), dataset in zip(axes, datasets):
         mine = [row for row in rows if row['dataset'] == dataset]
@@ -80,21 +80,37 @@ def _draw_bars(axes, rows: list[dict], dataset: str) -> None:
 
 def _draw_plane(axes, rows: list[dict], dataset: str) -> None:
     """One point a method: right is more accurate, up is better at telling unknown images."""
-    for row in rows:
-        accuracy = mean_and_deviation(row['metrics'][COLUMNS['combined']])
-        auroc = mean_and_deviation(
-            row['metrics'].get(COLUMNS['GL-MCM AUROC']) or row['metrics'][COLUMNS['MCM AUROC']]
-        )
-        axes.errorbar(
-            accuracy[0], auroc[0], xerr=accuracy[1], yerr=auroc[1], marker='o', capsize=2
-        )
-        axes.annotate(
-            row['variant'], (accuracy[0], auroc[0]), xytext=(5, 5), textcoords='offset points'
-        )
+    metrics = [row['metrics'] for row in rows]
+    draw_numbered(
+        axes,
+        [row['variant'] for row in rows],
+        [each[COLUMNS['combined']] for each in metrics],
+        [each.get(COLUMNS['GL-MCM AUROC']) or each[COLUMNS['MCM AUROC']] for each in metrics],
+    )
     axes.set(
         xlabel='top-1, %',
         ylabel='AUROC, % (GL-MCM; MCM without local branch)',
         title=f'{dataset}: accuracy and robustness',
     )
-    axes.margins(x=0.25, y=0.1)  # room for the names
+
+
+def draw_numbered(
+    axes, names: Sequence[str], x: Sequence[list[float]], y: Sequence[list[float]]
+) -> None:
+    """A number at each point, means of values, and the names in a list beside the axes.
+
+    Names at the points would lie over each other, and leave the axes.
+    """
+    for number, (name, *values) in enumerate(zip(names, x, y), start=1):
+        (x_mean, x_error), (y_mean, y_error) = map(mean_and_deviation, values)
+        colour = f'C{number % 10}'
+        axes.errorbar(
+            x_mean, y_mean, xerr=x_error, yerr=y_error, color=colour, alpha=0.5, capsize=2
+        )
+        axes.plot(x_mean, y_mean, 'o', color=colour, label=f'{number}  {name}')
+        axes.annotate(
+            str(number), (x_mean, y_mean), xytext=(4, 4), textcoords='offset points', size=9
+        )
+    axes.margins(0.08)
     axes.grid(alpha=0.3)
+    axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=8)

@@ -1,10 +1,11 @@
 """One run on the demo's data: train from stored features, test on images; what compare.py repeats.
 
-A run is its settings; its result is kept in a file named by a hash of them, so a study that is
-started again does only what is missing.
+A run is its settings; its result is kept in a file named by a hash of them and of the code, so a
+study that is started again does only what is missing, and takes no result of other code.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -22,6 +23,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+import sotglp_mm
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 DATA_CONFIGS = {
     'scenes': CONFIGS / 'sotglp_demo_16shot.py',
@@ -30,6 +33,9 @@ DATA_CONFIGS = {
 UNSEEN = {'scenes': 'scenes', 'digits': 'letters'}
 VIEWS = 8
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
+ROOMS = ('models', 'functional', 'datasets', 'evaluation')
+"""Of the package: what a result depends on."""
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -76,10 +82,23 @@ def result_file(run: DemoRun, root: Path) -> Path:
 
 
 def digest(run: DemoRun) -> str:
-    """Of the run's settings and of the method's whole config."""
-    config = Config.fromfile(CONFIGS / 'demo' / f'{run.method}.py').to_dict()
-    settings = json.dumps([run._asdict(), config], sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]
+    """Of the run's settings, of the configs of method and data, and of the code that runs."""
+    files = CONFIGS / 'demo' / f'{run.method}.py', DATA_CONFIGS[run.dataset]
+    configs = [Config.fromfile(file).to_dict() for file in files]
+    found = [run._asdict(), configs, code_digest()]
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Of the package's version and of the sources that numbers come from."""
+    package = Path(sotglp_mm.__file__).parent
+    found = hashlib.sha256(sotglp_mm.__version__.encode())
+    for room in ROOMS:
+        for file in sorted((package / room).rglob('*.py')):
+            found.update(file.relative_to(package).as_posix().encode() + b'\0')
+            found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def make_result(run: DemoRun, root: Path) -> None:
@@ -168,8 +187,11 @@ def _finish(cfg: Config, run: DemoRun, work_dir: Path) -> None:
 
 
 def feature_folder(run: DemoRun, root: Path) -> Path:
-    """Features of a few-shot draw: they depend on data and seed alone."""
-    return root / 'features' / f'{run.dataset}_seed{run.seed}'
+    """Features of a few-shot draw: they depend on data, seed and code alone."""
+    data = Config.fromfile(DATA_CONFIGS[run.dataset]).to_dict()
+    made_of = json.dumps([data, VIEWS, code_digest()], sort_keys=True, default=str)
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:8]
+    return root / 'features' / f'{run.dataset}_seed{run.seed}_{digest}'
 
 
 def _make_features(runs: list[DemoRun], root: Path, workers: int) -> None:

@@ -19,7 +19,7 @@ class NoImagesError(Exception):
 
 
 class Failure(NamedTuple):
-    """An image that could not be read."""
+    """An image that could not be read, or a name that stands for none."""
 
     path: str
     error: str
@@ -33,32 +33,48 @@ class Batch(NamedTuple):
     failures: list[Failure]
 
 
-def find_images(names: Sequence[str]) -> list[str]:
+def find_images(names: Sequence[str]) -> tuple[list[str], list[Failure]]:
     """Paths of files, of all images below folders, and of what globs match; each once, in order.
 
     A file that is named (or matched) is taken whatever its suffix: whether it is a picture shows
     when it is read.
 
+    Returns:
+        tuple: Paths, and a failure for each name that stands for no image.
+
     Raises:
-        NoImagesError: A name matches nothing, or a folder has no image.
+        NoImagesError: None of them does.
     """
     found: dict[str, None] = {}
+    failures = []
     for name in names:
-        path = Path(name).expanduser()
-        matches = [path]
-        if not path.exists() and glob.has_magic(name):
-            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-            if not matches:
-                raise NoImagesError(f'no file matches {name!r}')
-        elif not path.exists():
-            raise NoImagesError(f'{name} does not exist; expected an image, a folder or a glob')
-        images = [str(image) for match in matches for image in _images_of(match)]
-        if not images:
-            raise NoImagesError(
-                f'{name} holds no image; images end with {", ".join(IMAGE_SUFFIXES)}'
-            )
-        found.update(dict.fromkeys(images))
-    return list(found)
+        try:
+            found.update(dict.fromkeys(map(str, images_of_name(name))))
+        except NoImagesError as error:
+            failures.append(Failure(name, str(error)))
+    if not found:
+        raise NoImagesError('; '.join(failure.error for failure in failures))
+    return list(found), failures
+
+
+def images_of_name(name: str) -> list[Path]:
+    """What a file, a folder or a glob stands for.
+
+    Raises:
+        NoImagesError: Nothing.
+    """
+    path = Path(name).expanduser()
+    matches = [path]
+    if not path.exists() and glob.has_magic(name):
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+        if not matches:
+            raise NoImagesError(f'no file matches {name!r}')
+    elif not path.exists():
+        raise NoImagesError(f'{name} does not exist; expected an image, a folder or a glob')
+    images = [image for match in matches for image in _images_of(match)]
+    if not images:
+        raise NoImagesError(f'{name} holds no image; images end with {", ".join(IMAGE_SUFFIXES)}')
+    return images
 
 
 def _images_of(path: Path) -> list[Path]:

@@ -59,15 +59,17 @@ def _ood_method(cfg: Config, args: Namespace) -> str | None:
     return args.ood or ('gl_mcm' if local else 'mcm')
 
 
-def build_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
-    """The model with what was learned, in eval mode."""
+def build_model(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Module:
+    """The model with what was learned, if anything was, in eval mode."""
     model = MODELS.build(cfg.model)
-    check_weights(checkpoint)
-    with naming_checkpoint(checkpoint):
-        load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
+    if checkpoint is not None:
+        check_weights(checkpoint)
+        with naming_checkpoint(checkpoint):
+            load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
     return model.to(device).eval()
 
 
-def displayed_names(model: torch.nn.Module, checkpoint: str) -> tuple[str, ...] | None:
+def displayed_names(model: torch.nn.Module, checkpoint: str | None) -> tuple[str, ...] | None:
     """Class names in label order; None, where neither head nor checkpoint has any."""
-    return getattr(model.head, 'class_names', None) or class_names_of_checkpoint(checkpoint)
+    names = getattr(model.head, 'class_names', None)
+    return names or (class_names_of_checkpoint(checkpoint) if checkpoint else None)

@@ -19,7 +19,7 @@ def as_rows(
     Args:
         predictions: Of the images.
         names: Class names in label order; None: labels are shown as numbers.
-        threshold: Of the OOD score.
+        threshold: The largest OOD score of a known image.
     """
     rows = []
     for prediction in predictions:

@@ -83,3 +83,12 @@ def threshold_at_tpr(scores: Sequence[float], tpr: float = TPR) -> float:
     # ceil, in whole numbers: 0.95 * 20 is 19.000000000000004 for some factors of 0.95
     needed = -(-round(tpr * 1000) * len(ordered) // 1000)
     return ordered[max(needed, 1) - 1]
+
+
+def with_rounding(threshold: float, tau: float) -> float:
+    """The largest score that counts as the threshold: equal images differ by rounding.
+
+    Which images share a batch changes cosines by up to 1e-6 or so, and a score, a softmax of
+    cosines over ``tau``, by that part of itself over ``tau``; 2e-7 is float32's own.
+    """
+    return threshold + abs(threshold) * (1e-6 / tau + 2e-7)

@@ -33,9 +33,9 @@ def study(
     """Tune, then measure.
 
     Returns:
-        list[dict]: For each dataset and variant ``dict(dataset, variant, learning_rate, tried,
-        metrics)``: ``tried`` is the validation accuracy of each learning rate, ``metrics`` has
-        a list of values, one a seed, for each key.
+        list[dict]: For each dataset and variant ``dict(dataset, variant, method, options,
+        learning_rate, tried, metrics)``: ``tried`` is the validation accuracy of each learning
+        rate, ``metrics`` has a list of values, one a seed, for each key.
     """
     pairs = [(dataset, variant) for dataset in datasets for variant in variants]
     tries = [
@@ -66,6 +66,8 @@ def study(
         dict(
             dataset=dataset,
             variant=variant.name,
+            method=variant.method,
+            options=variant.options,
             learning_rate=chosen[dataset, variant.name],
             tried=tried[dataset, variant.name],
             metrics=_lists([next(results)['metrics'] for _ in seeds]),

@@ -6,21 +6,25 @@
 
 Class names come from the checkpoint, so no dataset has to be on disk. Images are prepared as in
 testing (the config's test pipeline): every mode becomes RGB, EXIF orientation is applied, 16-bit
-grey is scaled. The OOD score is lower for images that look like the known classes; with
---calibrate or --threshold each image is called known (score <= threshold) or unknown.
-Exit status: 0; 1, some image could not be read (the others were predicted); 2, the command line,
-config or checkpoint cannot be used.
+grey is scaled. For a config that learns nothing, such as configs/demo/zero_shot.py, CHECKPOINT is
+none, and class names are the config's.
+
+The OOD score is lower for images that look like the known classes; with --calibrate or
+--threshold each image is called known (score <= threshold) or unknown.
+Exit status: 0; 1, some image could not be read or found (the others were predicted); 2, none was
+found, or the command line, config or checkpoint cannot be used.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from _predict_files import NoImagesError, find_images
+from _cli import checkpoint_path
+from _predict_files import Failure, NoImagesError, find_images
 from _predict_model import build_model, displayed_names, predict_config
 from _predict_report import as_rows, failure_lines, table, write_report
-from _predict_run import TPR, run_model, threshold_at_tpr
-from mmengine.config import DictAction
+from _predict_run import TPR, run_model, threshold_at_tpr, with_rounding
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
@@ -34,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('config', help='path of the config')
-    add('checkpoint', help='path of the checkpoint')
+    add('checkpoint', type=checkpoint_path, help='path of the checkpoint; none: nothing learned')
     add('paths', nargs='+', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out', type=Path, metavar='FILE', help='.json or .csv file for the results')
     add('--batch-size', type=_positive, default=32, help='images at a time (default 32)')
@@ -76,37 +80,45 @@ def _positive(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Predict; the exit status."""
     parser = make_parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)  # images may follow flags
     if args.out and args.out.suffix.lower() not in ('.json', '.csv'):
         parser.error(f'--out {args.out}: expected a .json or .csv file')
     try:
-        paths = find_images(args.paths)
-        calibration = find_images(args.calibrate) if args.calibrate else None
+        paths, failures = find_images(args.paths)
+        calibration, more = find_images(args.calibrate) if args.calibrate else (None, [])
         cfg = predict_config(args)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            return predict(args, cfg, paths, calibration)
+            return predict(args, cfg, paths, calibration, failures + more)
     except (NoImagesError, OSError, ValueError, RuntimeError) as error:
         print(f'predict.py: {error}', file=sys.stderr)
         return 2
 
 
-def predict(args: argparse.Namespace, cfg, paths: list[str], calibration: list[str] | None) -> int:
-    """Run, print and write; 1 if an image could not be read."""
+def predict(
+    args: argparse.Namespace,
+    cfg: Config,
+    paths: list[str],
+    calibration: list[str] | None,
+    failures: list[Failure],
+) -> int:
+    """Run, print and write; 1 if an image could not be read, or there were failures before."""
     model = build_model(cfg, args.checkpoint, args.device)
     loader = dict(batch_size=args.batch_size, num_workers=args.num_workers)
-    threshold, failures, ood = args.threshold, [], None
+    threshold, ood = args.threshold, None
     if cfg.ood_method:
         tau = model.head.ood_tau
         ood = dict(name=f'{cfg.ood_method}_T{tau:g}', method=cfg.ood_method, temperature=tau)
     if calibration:
-        found, failures = run_model(model, cfg, calibration, loader, 1, 'calibrating')
+        found, more = run_model(model, cfg, calibration, loader, 1, 'calibrating')
+        failures = [*failures, *more]
         threshold = _calibrated(found, ood)
     predictions, more = run_model(model, cfg, paths, loader, args.topk, 'predicting')
     failures = list(dict.fromkeys([*failures, *more]))
     if ood:
         ood['threshold'] = threshold
     names = displayed_names(model, args.checkpoint)
-    rows = as_rows(predictions, names, threshold)
+    limit = None if threshold is None else with_rounding(threshold, ood['temperature'])
+    rows = as_rows(predictions, names, limit)
     print(table(rows, ood and ood['name']))
     if threshold is not None:
         print(f'\n{_threshold_line(ood)}')
@@ -125,7 +137,8 @@ def _calibrated(found: list, ood: dict) -> float:
     if not scores:
         raise ValueError('none of the images of --calibrate could be read')
     threshold = threshold_at_tpr(scores)
-    accepted = sum(score <= threshold for score in scores) / len(scores)
+    limit = with_rounding(threshold, ood['temperature'])
+    accepted = sum(score <= limit for score in scores) / len(scores)
     ood['calibration'] = dict(images=len(scores), asked=TPR, accepted=accepted)
     return threshold
 

@@ -1,10 +1,13 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with MMPretrain's flags."""
+"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with MMPretrain's flags.
+
+For a config that learns nothing, such as ``configs/demo/zero_shot.py``, CHECKPOINT is ``none``.
+"""
 
 import argparse
 from copy import deepcopy
 
 import mmengine
-from _cli import add_common_arguments, finish_config, load_config
+from _cli import add_common_arguments, checkpoint_path, finish_config, load_config
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
@@ -17,7 +20,11 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        'checkpoint',
+        type=checkpoint_path,
+        help='path of the checkpoint; none: the model as the config starts it, e.g. zero-shot',
+    )
     parser.add_argument('--out', help='file for the results')
     parser.add_argument(
         '--out-item',
@@ -89,7 +96,8 @@ def main() -> None:
     cfg = load_config(args)
     apply_arguments(cfg, args)
     finish_config(cfg, args)
-    check_weights(cfg.load_from)
+    if cfg.load_from:
+        check_weights(cfg.load_from)
     runner = Runner.from_cfg(cfg)
     if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

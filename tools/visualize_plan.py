@@ -1,9 +1,11 @@
 """Draw how a trained model divides the patches of images among its prompts.
 
-Images are files or folders; or images of a dataset of the config, with their true labels::
+Images are files, folders or globs; or images of a dataset of the config, with their true labels::
 
-    python tools/visualize_plan.py CONFIG CHECKPOINT photo.jpg photos/
+    python tools/visualize_plan.py CONFIG CHECKPOINT photo.jpg photos/ 'more/*.png'
     python tools/visualize_plan.py CONFIG CHECKPOINT --dataset test --indices 0 5 9
+
+What cannot be read is named at the end, and the rest is drawn (exit status 1).
 """
 
 import argparse
@@ -12,18 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from _cli import add_common_arguments, finish_config, load_config
-from mmengine.config import Config
-from mmengine.dataset import Compose
+from _predict_files import Failure, ImagesToPredict, NoImagesError, find_images, images_of_name
+from _predict_report import failure_lines
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.visualization import Visualizer
 from mmpretrain.datasets import PackInputs
-from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS, VISUALIZERS
+from mmpretrain.registry import DATASETS, MODELS, VISUALIZERS
 
 from sotglp_mm.checkpoint_file import check_weights, naming_checkpoint
-from sotglp_mm.own_images import IMAGE_SUFFIXES
+from sotglp_mm.engine import read_config
 from sotglp_mm.visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 
 
@@ -32,7 +34,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw transport plans of images')
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
-    parser.add_argument('images', nargs='*', help='image files, or folders of them')
+    parser.add_argument('images', nargs='*', help='image files, folders of them, or globs')
     parser.add_argument('--out-dir', default='plan_pictures', help='folder of the pictures')
     parser.add_argument(
         '--class',
@@ -48,8 +50,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--indices', type=int, nargs='+', default=[0], help='which of them; by default 0'
     )
-    add_common_arguments(parser)
-    args = parser.parse_args(arguments)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, as in test.py',
+    )
+    args = parser.parse_intermixed_args(arguments)  # images may follow flags
     if bool(args.images) == bool(args.dataset):
         parser.error('name images, or say --dataset test --indices 0 5 9')
     return args
@@ -73,7 +81,7 @@ def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
     return model.to(get_device()).eval()
 
 
-def items_of_files(cfg: Config, paths: list[str]) -> Iterator[tuple[str, dict]]:
+def items_of_files(cfg: Config, files: dict[str, Path]) -> Iterator[tuple[str, dict | Failure]]:
     """Names and items of image files, through the test pipeline, so that patches lie as there."""
     transforms = _find_pipeline(cfg.test_dataloader.dataset)
     if transforms is None:
@@ -83,9 +91,9 @@ def items_of_files(cfg: Config, paths: list[str]) -> Iterator[tuple[str, dict]]:
         )
     if not any('Load' in transform['type'] for transform in transforms):
         transforms = [dict(type='LoadImageStrict'), *transforms]  # a set that draws its images
-    pipeline = Compose([TRANSFORMS.build(transform) for transform in transforms])
-    for name, file in _named_files(paths).items():
-        yield name, pipeline(dict(img_path=str(file)))
+    images = ImagesToPredict([str(file) for file in files.values()], transforms)
+    for index, name in enumerate(files):
+        yield name, images[index][1]
 
 
 def items_of_dataset(cfg: Config, which: str, indices: list[int]) -> Iterator[tuple[str, dict]]:
@@ -141,51 +149,53 @@ def _set_pipeline(node, pipeline: list) -> None:
             _set_pipeline(child, pipeline)
 
 
-def _named_files(paths: list[str]) -> dict[str, Path]:
+def named_files(names: list[str]) -> tuple[dict[str, Path], list[Failure]]:
     """Every image once, under a name that no other has: folders have classes with equal files."""
+    _, failures = find_images(names)  # refuses names that stand for no image at all
     named: dict[str, Path] = {}
-    for path in map(Path, paths):
-        for file in _image_files(path):
-            if any(file.samefile(other) for other in named.values()):
+    for given in names:
+        if given in [failure.path for failure in failures]:
+            continue
+        folder = Path(given).expanduser()
+        for file in images_of_name(given):
+            if any(_are_the_same(file, other) for other in named.values()):
                 continue
-            below = file.relative_to(path) if path.is_dir() else Path(file.name)
+            below = file.relative_to(folder) if folder.is_dir() else Path(file.name)
             name = '_'.join(below.with_suffix('').parts)
             while name in named:
                 name += '_'
             named[name] = file
-    return named
+    return named, failures
 
 
-def _image_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise FileNotFoundError(
-            f'{path} is no image file, and no folder with images ({" ".join(IMAGE_SUFFIXES)})'
-        )
-    return found
+def _are_the_same(one: Path, other: Path) -> bool:
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
 
 
-def draw(args: argparse.Namespace) -> None:
-    """Write one picture for each image, and say what was predicted."""
-    cfg = load_config(args)
-    finish_config(cfg, args)
+def draw(args: argparse.Namespace) -> list[Failure]:
+    """Write one picture for each image, and say what was predicted; what could not be read."""
+    cfg = read_config(args.config, args.checkpoint, args.cfg_options)
     check_images(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = load_model(cfg, args.checkpoint)
     classes = class_labels(args.classes, getattr(model.head, 'class_names', []))
     visualizer = _visualizer(args.out_dir)
+    failures: list[Failure] = []
     if args.dataset:
         items = items_of_dataset(cfg, args.dataset, args.indices)
     else:
-        items = items_of_files(cfg, args.images)
+        files, failures = named_files(args.images)
+        items = items_of_files(cfg, files)
     for name, item in items:
+        if isinstance(item, Failure):
+            failures.append(item)
+            continue
         picture = picture_of_item(model, item, classes)
         visualizer.add_image(name, draw_plan(picture))
         percent = 100 * picture.scores['combined'][picture.predicted]
         said = f'{picture.class_names[picture.predicted]}, {percent:.0f} %'
         print(f'{Path(args.out_dir) / name}_0.png: predicted {said}{_verdict(picture)}')
+    return failures
 
 
 def picture_of_item(model: torch.nn.Module, item: dict, classes: str | list[int]) -> PlanPicture:
@@ -217,9 +227,11 @@ def main() -> None:
     """Draw, or say in one line what is in the way."""
     args = parse_args()
     try:
-        draw(args)
-    except (ImportError, OSError, ValueError) as error:
+        failures = draw(args)
+    except (ImportError, NoImagesError, OSError, ValueError) as error:
         sys.exit(f'visualize_plan: {error}')
+    if failures:
+        sys.exit(f'\n{failure_lines(failures)}')
 
 
 if __name__ == '__main__':

@@ -20,7 +20,8 @@ class LoadImageStrict(LoadImageFromFile):
 
     Every kind of picture becomes RGB as in ``Image.convert('RGB')``, turned as its EXIF tag says;
     transparency is dropped, except that a grey image with alpha is laid on a grey ground (MMCV's
-    choice). Grey of 16 bits is scaled to 8, where Pillow would cut off all above 255.
+    choice). Grey of 16 bits is scaled to 8, where Pillow would cut off all above 255; grey of 32
+    bits is too, unless all of it is within 0-255.
 
     An item that has its image already (a generated one, or from MMPretrain's inferencer, which
     loads images itself) is left as it is.
@@ -68,5 +69,9 @@ def _scale_sixteen_bits(path: str, results: dict) -> None:
         if not image.mode.startswith('I'):  # 'I;16', 'I;16B', and 'I' in Pillow before 11
             return
         levels = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-    grey = np.clip(levels >> 8, 0, 255)[..., None].repeat(3, axis=-1)
+        # 32 bits a pixel say nothing of the range: numbers up to 255 are 8-bit grey
+        has_small_range = image.mode == 'I' and levels.max() <= 255
+    grey = np.clip(levels if has_small_range else levels >> 8, 0, 255)[..., None].repeat(
+        3, axis=-1
+    )
     results['img'] = grey.astype(results['img'].dtype)

@@ -29,7 +29,9 @@ def read_config(
         ValueError: The checkpoint cannot be read.
     """
     cfg = Config.fromfile(config)
-    names = class_names_of_checkpoint(checkpoint) if checkpoint else None
+    names = None
+    if checkpoint and '://' not in str(checkpoint):  # an address is left to MMEngine
+        names = class_names_of_checkpoint(checkpoint)
     if names and 'class_names' in cfg.model.head:
         cfg.model.head.class_names = list(names)
     if options:

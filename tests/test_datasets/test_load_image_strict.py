@@ -30,6 +30,7 @@ def test_channels_are_bgr(tmp_path: Path):
         ('LA', (200, 255), 'png'),
         ('RGBA', (10, 20, 30, 255), 'png'),
         ('P', 3, 'png'),
+        ('P', 3, 'gif'),
         ('CMYK', (10, 20, 30, 40), 'jpg'),
     ],
 )
@@ -56,6 +57,16 @@ def test_grey_of_16_bits_is_scaled(tmp_path: Path, suffix: str):
     found = load(tmp_path / f'deep.{suffix}')['img']
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, (levels // 256)[..., None].repeat(3, axis=-1))
+
+
+@pytest.mark.parametrize(('top', 'shift'), [(255, 0), (65535, 8)])
+def test_grey_of_32_bits_is_scaled_where_it_needs_to_be(tmp_path: Path, top: int, shift: int):
+    levels = np.linspace(0, top, HEIGHT * WIDTH).astype(np.int32).reshape(HEIGHT, WIDTH)
+    Image.fromarray(levels).save(tmp_path / 'wide.tif')
+    with Image.open(tmp_path / 'wide.tif') as image:
+        assert image.mode == 'I'
+    found = load(tmp_path / 'wide.tif')['img']
+    np.testing.assert_array_equal(found, (levels >> shift)[..., None].repeat(3, axis=-1))
 
 
 def test_orientation_is_applied(tmp_path: Path):

@@ -7,6 +7,7 @@ import torch
 from mini_runs import REPO
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from sotglp_mm.engine import share_settings
 from sotglp_mm.models.clip_towers import load_clip
@@ -74,6 +75,39 @@ def test_coop_learns_one_shared_prompt(folder: str, tiny, feats):
     assert not neck.learn
     learned = {name: tuple(p.shape) for name, p in head.named_parameters() if p.requires_grad}
     assert learned == {'global_prompts': (1, 4, head.towers.text_width)}
+
+
+def coop_text(head) -> np.ndarray:
+    """(C, D): CLIP's own text tower on the template, its context replaced by what was learned."""
+    clip = head.towers.clip
+
+    def with_context(module, tokens, embedded):
+        return torch.cat(
+            [embedded[:, :1], head.global_prompts.expand(C, -1, -1), embedded[:, 5:]], 1
+        )
+
+    hook = clip.token_embedding.register_forward_hook(with_context)
+    with torch.no_grad():
+        tokens = head.towers.tokenizer([f'a photo of a {name}' for name in NAMES])
+        text = clip.encode_text(tokens, normalize=True)
+    hook.remove()
+    return text.numpy()
+
+
+def test_coop_scores_and_learns_from_its_prompt_alone(folder: str, tiny, feats):
+    head, _ = build_head(folder, 'coop', tiny.clip)
+    torch.nn.init.normal_(head.global_prompts, std=0.3)  # away from the template
+    text, image = coop_text(head), feats.image.numpy()
+    expected = np.array([[sum(image[b] * text[c]) for c in range(C)] for b in range(B)])
+    scores, local = head.scores(feats)
+    assert local is None
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+    labels = [2, 0]
+    losses = head.loss(feats, [DataSample().set_gt_label(label) for label in labels])
+    scale = float(head.towers.logit_scale)
+    entropies = [reference.cross_entropy(scale * expected[b], labels[b]) for b in range(B)]
+    assert list(losses) == ['loss_global']
+    assert losses['loss_global'].item() == pytest.approx(sum(entropies) / B, rel=1e-5)
 
 
 def test_gallop_means_each_prompt_s_own_top_k(folder: str, tiny, feats):

@@ -14,6 +14,8 @@ import _tuned_runs
 from _demo_runs import DemoRun, run_all
 from _tuned_runs import Variant, study
 
+import sotglp_mm
+
 VARIANTS = [
     Variant('still', 'zero_shot', learns=False),
     Variant('a', 'coop'),
@@ -65,6 +67,34 @@ def test_table_has_mean_and_deviation():
     text = _compare_report.table(rows, [1, 2], (0.1, 0.3))
     assert '| a | 61.0 ± 1.4 |  |  | 70.0 ± 0.0 |  |  |  | 0.3 |' in text
     assert 'over 2 seeds' in text
+
+
+def names_of(run: DemoRun) -> tuple:
+    return _demo_runs.result_file(run, REPO), _demo_runs.feature_folder(run, REPO)
+
+
+def test_results_of_other_code_are_other_results(monkeypatch, tmp_path):
+    run = DemoRun('digits', 'sotglp', 3)
+    names = list(names_of(run))
+    (tmp_path / 'models').mkdir()
+    monkeypatch.setattr(sotglp_mm, '__file__', str(tmp_path / '__init__.py'))
+    for code in ('a = 1\n', 'a = 2\n'):
+        (tmp_path / 'models' / 'head.py').write_text(code)
+        _demo_runs.code_digest.cache_clear()
+        names += names_of(run)
+    monkeypatch.undo()
+    _demo_runs.code_digest.cache_clear()
+    assert len(set(names)) == 6
+    assert names_of(run) == tuple(names[:2])
+
+
+def test_results_of_other_data_are_other_results(monkeypatch, tmp_path):
+    run = DemoRun('digits', 'sotglp', 3)
+    before = names_of(run)
+    data = tmp_path / 'data.py'
+    data.write_text(f'_base_ = {str(_demo_runs.DATA_CONFIGS["digits"])!r}\nmore = 1\n')
+    monkeypatch.setitem(_demo_runs.DATA_CONFIGS, 'digits', data)
+    assert not set(names_of(run)) & set(before)
 
 
 def test_real_runs_are_made_once(tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image
 
 sys.path.insert(0, str(REPO / 'tools'))
 import predict
-from _predict_run import threshold_at_tpr
+from _predict_report import as_rows
+from _predict_run import Prediction, threshold_at_tpr, with_rounding
 
 NAMES = sorted(CHANNELS)
 EXIF_ORIENTATION = 0x0112
@@ -77,6 +78,18 @@ def test_the_command_line_prints_a_table_and_no_warning(own, tmp_path):
     assert '9/9' in done.stderr  # progress
 
 
+def test_a_config_that_learns_nothing_has_its_own_class_names(folder, tmp_path, capsys):
+    Image.new('RGB', (64, 64), 'red').save(folder / 'red.png')
+    config = REPO / 'configs' / 'demo' / 'zero_shot.py'
+    out = tmp_path / 'out.json'
+    arguments = [config, 'none', folder, '--num-workers', 0, '--device', 'cpu', '--out', out]
+    assert predict.main([str(argument) for argument in arguments]) == 0
+    report = json.loads(out.read_text())
+    assert report['checkpoint'] is None
+    assert report['predictions'][0]['label'] in report['classes']
+    assert len(report['classes']) == 24
+
+
 def test_files_folders_and_globs_each_image_once(own, run):
     fox = own.images / 'red fox'
     found = run(fox / '1.jpg', fox, f'{own.images}/**/2.jpg')
@@ -103,6 +116,27 @@ def test_nothing_to_predict_is_named(run, folder, name: str, message: str):
     assert found.status == 2
     assert message in found.err
     assert found.report is None
+
+
+def test_images_may_follow_flags(own, run):
+    found = run(own.images / 'red fox', '--topk', 1, own.images / 'green frog')
+    assert found.status == 0
+    assert len(found.report['predictions']) == 6
+
+
+def test_names_without_images_are_failures_and_the_rest_goes_on(own, run, folder):
+    (folder / 'empty').mkdir()
+    Image.fromarray(picture(channel=0, seed=3)).save(folder / 'rgb.png')
+    names = [folder / 'rgb.png', folder / 'empty', folder / 'gone.jpg', f'{folder}/*.tiff']
+    found = run(*names, '--calibrate', own.images, folder / 'none')
+    assert found.status == 1
+    assert [Path(row['path']).name for row in found.report['predictions']] == ['rgb.png']
+    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
+    assert set(failed) == {'empty', 'gone.jpg', '*.tiff', 'none'}
+    assert 'holds no image' in failed['empty']
+    assert 'does not exist' in failed['gone.jpg']
+    assert 'no file matches' in failed['*.tiff']
+    assert '4 of the images could not be read' in found.err
 
 
 def write_kinds(folder: Path, pixels: np.ndarray) -> dict[str, Image.Image]:
@@ -202,6 +236,21 @@ def test_a_given_threshold_and_another_score(own, run):
 def test_the_threshold_is_the_smallest_score_that_accepts_enough(count: int, place: int):
     scores = np.random.default_rng(count).permutation(count).tolist()
     assert threshold_at_tpr(scores) == place  # scores are 0, 1, ...: a score is its place
+
+
+def test_equal_images_are_on_one_side_of_the_threshold(own, run, folder):
+    for name in ('a', 'b', 'c', 'd', 'e'):
+        Image.fromarray(picture(channel=1, seed=5)).save(folder / f'{name}.png')
+    found = run(folder, '--calibrate', folder / 'a.png', '--batch-size', 2)
+    assert {row['known'] for row in found.report['predictions']} == {True}
+
+
+@pytest.mark.parametrize('tau', [0.01, 1.0, 1000.0])
+def test_rounding_does_not_decide_who_is_known_and_a_difference_does(tau: float):
+    limit = with_rounding(-0.25, tau)
+    scores = [-0.25, -0.25 * (1 - 0.5e-6 / tau), -0.25 * (1 - 0.01 / tau)]
+    rows = as_rows([Prediction('x', [0], [1.0], score) for score in scores], None, limit)
+    assert [row['known'] for row in rows] == [True, True, False]
 
 
 def test_csv_has_a_line_for_each_image(own, folder):

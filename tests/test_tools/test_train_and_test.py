@@ -78,6 +78,15 @@ def test_test_repeats_the_last_evaluation(config: Path, trained: Path):
     assert {key: metrics[key] for key in keys} == {key: expected[key] for key in keys}
 
 
+def test_a_config_that_learns_nothing_needs_no_checkpoint(tmp_path: Path):
+    config, out = REPO / 'configs' / 'demo' / 'zero_shot.py', tmp_path / 'metrics.json'
+    flags = ['--work-dir', tmp_path, '--out', out, '--out-item', 'metrics', '--cfg-options']
+    options = ['test_dataloader.dataset.indices=[0,40,80]', 'test_dataloader.num_workers=0']
+    done = run_tool(['test.py', config, 'none', *flags, *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'accuracy/top1' in json.loads(out.read_text())
+
+
 def test_resume_goes_on_where_it_stopped(config: Path, trained: Path):
     work_dir = config.parent / 'resumed'
     flags = ['--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1']

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mini_own import CLASSES, train_own
 from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
 from mini_runs import REPO
 from mmpretrain.registry import DATASETS
@@ -84,6 +85,40 @@ def test_files_and_folders(draw, tmp_path: Path):
     assert '(wrong' not in said
 
 
+@pytest.mark.parametrize(
+    ('words', 'images'),
+    [
+        (['--out-dir', 'vis', 'img.png'], ['img.png']),
+        (['a.png', '--out-dir', 'vis', 'b.png', '--indices', '1'], ['a.png', 'b.png']),
+    ],
+)
+def test_images_may_follow_flags(words: list, images: list):
+    assert visualize_plan.parse_args(['config.py', 'weights.pth', *words]).images == images
+
+
+def test_one_bad_file_does_not_stop_the_rest(draw, tmp_path: Path):
+    folder = tmp_path / 'images'
+    (folder / 'empty').mkdir(parents=True)
+    for name in ('a.png', '.hidden.png', 'c.png'):
+        Image.fromarray(scene(0)).save(folder / name)
+    (folder / '.hidden.png').write_text('not an image')
+    (folder / 'b.png').write_text('not an image')
+    with pytest.raises(SystemExit) as stopped:
+        draw(folder / 'empty', folder, folder / 'gone.png')
+    said = stopped.value.code  # a text: printed, and the exit status is 1
+    assert '3 of the images could not be read' in said
+    assert 'b.png: not a picture that Pillow can read' in said
+    assert 'empty holds no image' in said and 'gone.png does not exist' in said
+    assert [file.name for file in sorted((tmp_path / 'out').iterdir())] == ['a_0.png', 'c_0.png']
+
+
+def test_globs(draw, tmp_path: Path):
+    for name in ('one.png', 'two.png', 'other.jpg'):
+        Image.fromarray(scene(0)).save(tmp_path / name)
+    _, pictures = draw(f'{tmp_path}/*.png')
+    assert list(pictures) == ['one_0.png', 'two_0.png']
+
+
 def test_equal_names_in_different_folders(draw, tmp_path: Path):
     for index, kind in enumerate(('cats', 'dogs')):
         (tmp_path / 'images' / kind).mkdir(parents=True)
@@ -113,12 +148,21 @@ def test_options_reach_the_model(draw):
     assert (one != other).any()
 
 
+def test_class_names_of_an_absent_folder_come_from_the_checkpoint(draw, tiny, tmp_path: Path):
+    own = train_own(tmp_path / 'own', tiny.clip)
+    said, pictures = draw(own.images / 'red fox', config=own.config, weights=own.checkpoint)
+    assert list(pictures) == ['0_0.png', '1_0.png', '2_0.png']
+    predicted = [line.split('predicted ')[1] for line in said.splitlines() if 'predicted' in line]
+    assert len(predicted) == 3
+    assert all(text.startswith(CLASSES) for text in predicted)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (['--dataset', 'test', '--class', 'cat'], "no class 'cat'; it has 24: bavo, cilen"),
         (['--dataset', 'test', '--indices', 960], 'no image 960 in the test set; it has 960'),
-        (['/no/such/place'], '/no/such/place is no image file, and no folder'),
+        (['/no/such/place'], '/no/such/place does not exist; expected an image'),
     ],
 )
 def test_mistakes_are_named(draw, arguments: list, message: str):
