@@ -13,6 +13,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='ClassNamesCheckHook'),
+    dict(type='FeatureCacheCheckHook'),
     dict(type='EmptyEpochHook'),
     dict(type='LearnedParametersHook'),
     dict(type='FiniteLossHook'),

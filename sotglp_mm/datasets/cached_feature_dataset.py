@@ -65,6 +65,11 @@ class CachedFeatureDataset:
         self._log()
 
     @property
+    def feature_cache(self) -> Path:
+        """The cache's folder, by the name under which ``FeatureCacheCheckHook`` looks."""
+        return self.cache
+
+    @property
     def metainfo(self) -> dict:
         """Class names."""
         return dict(classes=self.CLASSES)
