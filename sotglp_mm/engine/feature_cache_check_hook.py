@@ -42,14 +42,15 @@ class FeatureCacheCheckHook(Hook):
         while hasattr(model, 'module'):  # distributed training wraps it
             model = model.module
         ours = getattr(getattr(model, 'backbone', None), 'feature_cache', None)
-        for theirs in set(_caches(dataset)) if ours is not None else ():
-            _compare(ours, theirs)
+        if ours is not None:
+            for theirs in set(_caches(dataset)):
+                _compare(ours, theirs)
 
 
 def _compare(ours: Path, theirs: Path) -> None:
-    manifests = read_manifest(ours), read_manifest(theirs)
+    first, second = read_manifest(ours), read_manifest(theirs)
     for key in COMPARED:
-        difference = first_difference(*(manifest[key] for manifest in manifests), key)
+        difference = first_difference(first[key], second[key], key)
         if difference is not None:
             where, model, loader = difference
             raise ValueError(
