@@ -13,6 +13,7 @@ FLOOR = {
     'own_images',
     'class_names',
     'feature_cache',
+    'feature_checksums',
     'checkpoint_file',
     'json_file',
 }
@@ -25,6 +26,7 @@ OWN = {
     'checkpoint_file': set(),
     'class_names': {'own_images', 'checkpoint_file', 'json_file'},
     'feature_cache': {'json_file'},
+    'feature_checksums': {'feature_cache'},
     'functional': {'structures'},
     'models': FLOOR | {'functional'},
     'datasets': FLOOR,
@@ -42,6 +44,7 @@ THIRD_PARTY = {
     'checkpoint_file': {'torch'},
     'class_names': set(),
     'feature_cache': {'numpy'},
+    'feature_checksums': {'numpy'},
     'functional': {'torch'},
     'models': {'torch', 'safetensors', 'mmengine', 'mmpretrain'},
     'datasets': STACK | {'torch', 'numpy', 'PIL', 'sklearn', 'scipy', 'timm', 'cv2'},
