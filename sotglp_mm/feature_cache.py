@@ -6,8 +6,9 @@
     train/, test/, ...    one folder a split:
         patches.npy       (V, N, P, W) float16, V views of N images
         image.npy         (V, N, W) float16
+        crc.npy           (V, N, 2) uint32, checksums of patches and image
         done.npy          (V, N) bool: which of them are written
-        samples.json      [[identity, label, bytes of the file or null], ...], N rows
+        samples.json      [[identity, label, what the file is known by or null], ...], N rows
 
 Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is unpickled.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from .json_file import read_json
 
-FORMAT = 1
+FORMAT = 2
 """Version of this layout."""
 
 MANIFEST = 'manifest.json'
@@ -53,6 +54,9 @@ class SplitArrays(NamedTuple):
     image: np.memmap
     """(V, N, W) float16."""
 
+    crc: np.memmap
+    """(V, N, 2) uint32, see :mod:`sotglp_mm.feature_checksums`."""
+
     done: np.memmap
     """(V, N) bool."""
 
@@ -68,6 +72,7 @@ def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return {
         'patches': ((views, images, about['num_patches'], about['width']), half),
         'image': ((views, images, about['width']), half),
+        'crc': ((views, images, 2), np.dtype(np.uint32)),
         'done': ((views, images), np.dtype(bool)),
     }
 
@@ -209,13 +214,13 @@ def _check_samples(samples: Any, about: dict, file: Path) -> None:
         known = isinstance(row, list) and len(row) == 3 and type(row[1]) is int
         if not known or not 0 <= row[1] < classes:
             raise ValueError(
-                f'{file} has the row {row!r}; expected [identity, label, bytes] with a label of '
+                f'{file} has the row {row!r}; expected [identity, label, file] with a label of '
                 f'the {classes} classes of the manifest. Extract the features anew'
             )
 
 
 def samples_digest(samples: list) -> str:
-    """sha256 of ``[[identity, label, bytes], ...]``."""
+    """sha256 of ``[[identity, label, file], ...]``."""
     return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from sotglp_mm.class_names import class_names_of_checkpoint
 from sotglp_mm.datasets import CachedFeatureDataset
 from sotglp_mm.engine import latest_checkpoint
 from sotglp_mm.feature_cache import FORMAT, create_arrays, open_arrays, samples_digest
+from sotglp_mm.feature_checksums import cache_number, row_checksums
 from sotglp_mm.models.clip_towers import load_clip
 from sotglp_mm.models.clip_weights import read_clip_weights
 
@@ -27,11 +28,14 @@ def prepare_cache(folder: Path) -> None:
     about = dict(views=2, num_images=len(rows), num_patches=4, width=3, dataset=dict(type='X'))
     about |= dict(classes=list(CLASSES), samples_sha256=samples_digest(rows))
     create_arrays(folder / 'train', about)
-    arrays = open_arrays(folder / 'train', about, 'r+')
-    arrays.patches[:], arrays.image[:], arrays.done[:] = 1, np.arange(6)[None, :, None], True
     (folder / 'train' / 'samples.json').write_text(json.dumps(rows))
     manifest = dict(format=FORMAT, backbone={}, data_preprocessor={}, splits=dict(train=about))
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=1))
+    arrays = open_arrays(folder / 'train', about, 'r+')
+    arrays.patches[:], arrays.image[:], arrays.done[:] = 1, np.arange(6)[None, :, None], True
+    number = cache_number(folder, 'train')
+    for where in np.ndindex(2, len(rows)):
+        arrays.crc[where] = row_checksums(arrays.patches[where], arrays.image[where], number)
 
 
 def read_cache(folder: Path) -> Any:

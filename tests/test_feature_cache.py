@@ -105,7 +105,7 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, content: str, message: st
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(format=2), r'is of format 2, this version reads 1'),
+        (dict(format=1), r'is of format 1, this version reads 2'),
         (dict(splits=[]), r'lacks splits by name'),
         (dict(splits=dict(train={})), r"split 'train' has no usable 'views'"),
     ],

@@ -5,7 +5,15 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from _bench_measure import GB, Clock, MatrixRate, median_ratio, medians, memory_above
+from _bench_measure import (
+    GB,
+    Clock,
+    MatrixRate,
+    median_ratio,
+    medians,
+    memory_above,
+    peak_bytes,
+)
 from _bench_model import DTYPES, build_model, build_plain, num_patches
 from _bench_operations import local_operations
 from torch import Tensor, nn
@@ -46,14 +54,16 @@ def local(spec: Namespace) -> dict:
 
 
 def local_memory(spec: Namespace) -> dict:
-    """Memory above the inputs, of the contender ``spec.contender``; gradients are above."""
+    """Memory above the inputs, of ``spec.contender`` (gradients are above), and the peak."""
     model, clock = build_model(spec), Clock()
     small = random_inputs(model, **SMALL)
     contender(model, spec.contender, spec, small, clock)()
     run = contender(
         model, spec.contender, spec, random_inputs(model, spec.batch, spec.classes), clock
     )
-    return dict(local_memory_gb=memory_above(run) / GB)
+    built = peak_bytes()  # memory_above may make the kernel forget it
+    above = memory_above(run)
+    return dict(local_memory_gb=above / GB, peak_gb=max(built, peak_bytes()) / GB)
 
 
 def contenders(spec: Namespace) -> tuple[str, ...]:

@@ -158,6 +158,17 @@ def necessary_operations(model: nn.Module, spec: Namespace) -> dict[str, int]:
     )
 
 
+def recomputed(head: nn.Module) -> float:
+    """Share of the prompts that a step encodes again in the backward pass, to save memory."""
+    encoder = head.text_encoder
+    classes, again, total = list(range(head.num_classes)), 0, 0
+    for prompts in (head.global_prompts, head.local_prompts):
+        count, own = prompts.shape[-3], prompts.ndim == 4
+        again += count * encoder._chunks(classes, count, own, with_grad=True)[0]
+        total += count
+    return again / total
+
+
 def num_patches(model: nn.Module) -> int:
     """P."""
     rows, columns = model.backbone.towers.visual.grid_size

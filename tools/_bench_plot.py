@@ -7,8 +7,8 @@ from _bench_report import COMPARED, OTHERS, PACKAGE
 from _bench_scaling import GROWING, SWEPT
 
 STACKS = {
-    'step_s': ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'other_s'),
     'batch_s': ('image_forward_s', 'local_s'),
+    'step_s': ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'other_s'),
     'local_s': ('local_forward_s', 'local_backward_s'),
 }
 """What a whole is made of; the first whole that a result has is drawn."""
@@ -45,7 +45,7 @@ def _plot_bars(result: dict, figure) -> None:
         seconds = [figures.get(part, 0.0) for figures in bars.values()]
         axes.barh(list(bars), seconds, left=left, label=COMPARED[part].removesuffix(', s'))
         left = [a + b for a, b in zip(left, seconds)]
-    memory = 'peak_gb' if 'peak_gb' in result else 'local_memory_gb'
+    memory = 'local_memory_gb' if 'local_memory_gb' in result else 'peak_gb'
     memory_axes.barh(list(bars), [figures.get(memory, 0.0) for figures in bars.values()])
     axes.set_xlabel(COMPARED[whole])
     axes.invert_yaxis()

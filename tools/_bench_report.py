@@ -20,6 +20,9 @@ COMPARED = {
 }
 """Figures that the package shares with what it is compared with."""
 
+ALIASES = {'batch_s': 'step_s', 'local_backward_s': 'backward_s'}
+"""Figures that programs find in the JSON under a second name, too; tables have the first."""
+
 SINGLE = {
     'model_gb': 'memory before the first step, GB',
     'images_per_s': 'images a second',
@@ -90,8 +93,9 @@ def _compared_table(result: dict) -> Table:
     others = [name for name in OTHERS if 'failed' not in result.get(name, {'failed': ''})]
     head = ['', PACKAGE, *(f'{OTHERS[name]} (over package)' for name in others)]
     rows = [head]
+    twice = {same for name, same in ALIASES.items() if name in result}
     for key, label in COMPARED.items():
-        if key not in result:
+        if key not in result or key in twice:
             continue
         cells = [_number(result[key])]
         for name in others:
@@ -120,9 +124,16 @@ def _fit_table(result: dict) -> Table:
     rows = [['', 'of', 'slope (per unit)', 'intercept', 'R^2', 'log-log slope']]
     for name, sweep in result['sweeps'].items():
         for key, fit in sweep['fits'].items():
-            cells = [_number(fit[part]) for part in ('slope', 'intercept', 'r2', 'log_slope')]
-            rows.append([f'over {SWEPT[name]}', COMPARED[key], *cells])
+            rows.append([f'over {SWEPT[name]}', COMPARED[key], *_fit_cells(fit)])
+        for regime, part in sweep.get('regimes', {}).items():
+            values = part['values']
+            over = f'over {SWEPT[name]}={values[0]} to {values[-1]}, {regime}'
+            rows += [[over, COMPARED[key], *_fit_cells(fit)] for key, fit in part['fits'].items()]
     return rows
+
+
+def _fit_cells(fit: dict) -> list[str]:
+    return [_number(fit[part]) for part in ('slope', 'intercept', 'r2', 'log_slope')]
 
 
 def _aligned(table: Table) -> str:

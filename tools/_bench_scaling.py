@@ -12,17 +12,28 @@ SWEPT = dict(classes='C', batch='B', k='K', local_prompts='N')
 GROWING = ('step_s', 'peak_gb')
 """Figures that a fit is made for."""
 
+FITTED = dict(classes=GROWING, batch=GROWING) | dict.fromkeys(
+    ('k', 'local_prompts'), ('local_s', *GROWING)
+)
+"""The same, by setting. Every prompt is encoded, so a step grows with N; the local branch need not
+do so, nor with K."""
+
+REGIMES = {'all kept': lambda share: share == 0, 'text recomputed': lambda share: share > 0}
+"""By the share of the prompts that are encoded twice: beyond some number of classes, memory is
+saved at the price of time, and each further class costs more."""
+
 
 def scaling(spec: Namespace, measure: Callable[[Namespace], dict]) -> dict:
     """Measure around one configuration and fit.
 
     Args:
-        spec: The base; ``factors`` multiply one setting after the other.
+        spec: The base; ``factors`` multiply one setting after the other, ``class_factors`` C.
         measure: Figures of a training step, in a process of its own.
 
     Returns:
         dict: ``sweeps``, by setting: ``values``, each figure of ``GROWING`` and all phases as
-        lists, and ``fits``; ``base``, all figures of the base.
+        lists, and ``fits``; for C ``regimes``, too, with fits of their own points; ``base``, all
+        figures of the base.
     """
     points = {name: sweep_values(name, spec) for name in SWEPT}
     specs = {(name, value): changed(spec, name, value) for name in SWEPT for value in points[name]}
@@ -35,7 +46,8 @@ def scaling(spec: Namespace, measure: Callable[[Namespace], dict]) -> dict:
     for name, values in points.items():
         rows = [found[_sizes(specs[name, value])] for value in values]
         sweeps[name] = {'values': values, **_columns(rows)}
-        sweeps[name]['fits'] = {key: fit(values, sweeps[name][key]) for key in GROWING}
+        sweeps[name]['fits'] = {key: fit(values, sweeps[name][key]) for key in FITTED[name]}
+    sweeps['classes']['regimes'] = regimes(sweeps['classes'])
     return dict(
         sweeps=sweeps, base=base, machine=base.pop('machine'), versions=base.pop('versions')
     )
@@ -44,12 +56,32 @@ def scaling(spec: Namespace, measure: Callable[[Namespace], dict]) -> dict:
 def sweep_values(name: str, spec: Namespace) -> list[int]:
     """The base's value times each factor, at least 1, without repeats, ascending."""
     base = getattr(spec, name)
-    return sorted({max(1, round(base * factor)) for factor in spec.factors})
+    factors = spec.class_factors if name == 'classes' else spec.factors
+    return sorted({max(1, round(base * factor)) for factor in factors})
 
 
 def changed(spec: Namespace, name: str, value: int) -> Namespace:
     """The base with one setting changed."""
     return Namespace(**{**vars(spec), name: value})
+
+
+def regimes(sweep: dict) -> dict[str, dict]:
+    """Fits below and above the number of classes from which text is encoded twice.
+
+    Args:
+        sweep: Over C, with ``values``, ``recomputed`` and the figures of ``GROWING``.
+
+    Returns:
+        dict: By the name of each regime that has points: its ``values`` and ``fits``.
+    """
+    found = {}
+    for name, belongs in REGIMES.items():
+        points = [i for i, share in enumerate(sweep['recomputed']) if belongs(share)]
+        if points:
+            values = [sweep['values'][i] for i in points]
+            fits = {key: fit(values, [sweep[key][i] for i in points]) for key in GROWING}
+            found[name] = dict(values=values, fits=fits)
+    return found
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float | None]:

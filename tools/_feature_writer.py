@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from sotglp_mm.feature_cache import SplitArrays, open_arrays
+from sotglp_mm.feature_checksums import cache_number, damaged_array, row_checksums
 
 
 class PendingViews(Dataset):
@@ -42,6 +43,23 @@ class PendingViews(Dataset):
         return dict(inputs=item['inputs'], view=view, index=index)
 
 
+def forget_damaged(folder: Path, about: dict) -> int:
+    """Take the mark off features that are not as they were written; how many there were.
+
+    Reads the whole split.
+    """
+    arrays = open_arrays(folder, about)
+    number = cache_number(folder.parent, folder.name)
+    pairs = np.argwhere(arrays.done)
+    checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not len(pairs))
+    damaged = [pair for pair in checked if damaged_array(arrays, *map(int, pair), number)]
+    if damaged:
+        done = open_arrays(folder, about, mode='r+').done
+        done[tuple(np.transpose(damaged))] = False
+        done.flush()
+    return len(damaged)
+
+
 def write_features(
     model: dict, dataset, folder: Path, about: dict, batch_size: int, workers: int
 ) -> None:
@@ -57,6 +75,7 @@ def write_features(
     """
     arrays = open_arrays(folder, about, mode='r+')
     views = PendingViews(dataset, np.array(arrays.done), about['seed'])
+    number = cache_number(folder.parent, folder.name)
     loader = DataLoader(views, batch_size, num_workers=workers, collate_fn=default_collate)
     with tqdm(
         total=arrays.done.size,
@@ -66,20 +85,22 @@ def write_features(
         smoothing=0.05,
     ) as bar:
         for batch in loader:
-            _write(arrays, model, batch)
+            _write(arrays, model, batch, number)
             bar.update(len(batch['index']))
 
 
 @torch.inference_mode()
-def _write(arrays: SplitArrays, model: dict, batch: dict) -> None:
+def _write(arrays: SplitArrays, model: dict, batch: dict, number: int) -> None:
     images = model['data_preprocessor'](dict(inputs=batch['inputs']))['inputs']
     features = model['backbone'](images)
     where = (batch['view'].numpy(), batch['index'].numpy())
-    arrays.patches[where] = _half(features.patches, batch)
-    arrays.image[where] = _half(features.image, batch)
+    patches, image = _half(features.patches, batch), _half(features.image, batch)
+    arrays.patches[where], arrays.image[where] = patches, image
+    arrays.crc[where] = [row_checksums(*row, number) for row in zip(patches, image)]
     # what is marked as done is on the disk before the mark is
     arrays.patches.flush()
     arrays.image.flush()
+    arrays.crc.flush()
     arrays.done[where] = True
     arrays.done.flush()
 

@@ -3,7 +3,7 @@
     python tools/benchmark.py train-step --classes 20 --batch 4 --plain --json step.json
     python tools/benchmark.py predict --classes 100 --batch 8
     python tools/benchmark.py local --classes 1000 --batch 32
-    python tools/benchmark.py scaling --classes 40 --batch 8 --plot scaling.png
+    python tools/benchmark.py scaling --plot scaling.png
 
 Images and, unless --pretrained is given, CLIP's weights are random: neither changes the work.
 Seconds are medians over rounds in which everything that is compared runs in turn. Each peak of
@@ -23,12 +23,14 @@ from functools import partial
 from pathlib import Path
 
 from _bench_plot import figure_class, plot
-from _bench_report import as_markdown, as_text
+from _bench_report import ALIASES, as_markdown, as_text
 from _bench_scaling import scaling
 
 WORKER = '_worker'
 OUTPUTS = ('json', 'plot', 'markdown')
 CONTENDERS = ('package', 'product', 'plain')
+STEP_KEYS = ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'step_s', 'peak_gb')
+"""What every JSON has of these, where it applies: programs read them."""
 
 
 class WorkerFailed(RuntimeError):
@@ -55,10 +57,19 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
         type=float,
         nargs='+',
         default=[0.5, 1, 2, 4],
-        help='what each size is multiplied by in turn',
+        help='what B, K and N are multiplied by in turn',
+    )
+    sweep.add_argument(
+        '--class-factors',
+        type=float,
+        nargs='+',
+        default=[0.5, 1, 2, 4, 8, 16],
+        help='what C is multiplied by: enough of them beyond the point where text is recomputed',
     )
     for command in (train, evaluate, local, sweep):
         _add_common(command)
+    # the longest steps take most of a minute: few of each, and a base that is small
+    sweep.set_defaults(classes=40, repeats=2, warmup=2)
     for command in (train, evaluate, local):
         command.add_argument(
             '--plain', action='store_true', help='also time the plain implementation'
@@ -79,7 +90,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--pretrained', help='open_clip tag or checkpoint; random by default')
     parser.add_argument('--threads', type=_count, help="torch's own number by default")
     parser.add_argument('--repeats', type=_count, default=5, help='rounds')
-    parser.add_argument('--warmup', type=_count, default=2, help='runs before the first round')
+    parser.add_argument(
+        '--warmup',
+        type=_count,
+        default=2,
+        help='runs before the first round, for training at least 2',
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
     for output in OUTPUTS:
@@ -115,9 +131,21 @@ def measure(spec: Namespace, job: str, **changes) -> dict:
 def run(spec: Namespace) -> dict:
     """All figures of a command."""
     if spec.what == 'scaling':
-        return scaling(spec, lambda each: measure(each, 'train_step', step_only=True, quiet=True))
-    if spec.what == 'local':
-        return _run_local(spec)
+        found = scaling(spec, lambda each: measure(each, 'train_step', step_only=True, quiet=True))
+        return {**{key: found['base'][key] for key in STEP_KEYS}, **found}
+    return _with_step_keys(_run_local(spec) if spec.what == 'local' else _run_model(spec))
+
+
+def _with_step_keys(result: dict) -> dict:
+    """Figures under the names that a training step has for them, of all that is compared."""
+    for figures in (result, *(result[name] for name in CONTENDERS if name in result)):
+        for name, same in ALIASES.items():
+            if name in figures:
+                figures[same] = figures[name]
+    return result
+
+
+def _run_model(spec: Namespace) -> dict:
     job = spec.what.replace('-', '_')
     if not spec.plain:
         return measure(spec, job)
@@ -135,9 +163,8 @@ def _run_local(spec: Namespace) -> dict:
     for name in CONTENDERS:
         if name == 'package' or name in result:
             figures = result if name == 'package' else result[name]
-            figures |= {
-                'local_memory_gb': measure(spec, 'local_memory', contender=name)['local_memory_gb']
-            }
+            found = measure(spec, 'local_memory', contender=name)
+            figures |= {key: found[key] for key in ('local_memory_gb', 'peak_gb')}
     return result
 
 

@@ -3,7 +3,7 @@
     python tools/extract_features.py configs/sotglp_vitb16_16shot_dtd.py --out features/dtd
     python tools/train.py features/dtd/config.py
 
-Killed, it goes on where it was when it is run again.
+Killed, it goes on where it was when it is run again; what is stored is checked then, and repaired.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from _cached_config import CONFIG, derived_configs
 from _feature_manifest import build_model, make_manifest, settle_manifest, splits_of
-from _feature_writer import write_features
+from _feature_writer import forget_damaged, write_features
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
@@ -82,6 +82,18 @@ def bytes_missing(out: Path, splits: dict) -> int:
     return missing
 
 
+def check_stored(out: Path, splits: dict) -> None:
+    """Compare everything that is stored with its checksum; what differs is made anew."""
+    for name, about in splits.items():
+        if (out / name / 'done.npy').exists():
+            damaged = forget_damaged(out / name, about)
+            if damaged:
+                print(
+                    f'{out / name}: {damaged} stored images and views were not as they had been '
+                    'written (damaged, or of another cache); they are made again'
+                )
+
+
 def check_room(out: Path, missing: int) -> None:
     """Stop before the disk is full.
 
@@ -116,6 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     settle_manifest(args.out, manifest, samples)
     write_configs(args, splits_of(cfg))
     splits = manifest['splits']
+    check_stored(args.out, splits)
     missing = bytes_missing(args.out, splits)
     if missing:
         check_room(args.out, missing)

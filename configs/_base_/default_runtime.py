@@ -13,6 +13,7 @@ default_hooks = dict(
     # not custom_hooks: a derived config's list would replace these without a word
     class_names=dict(type='ClassNamesCheckHook'),
     one_clip=dict(type='OneClipHook'),
+    feature_cache=dict(type='FeatureCacheCheckHook'),
     empty_epoch=dict(type='EmptyEpochHook'),
     learned_parameters=dict(type='LearnedParametersHook'),
     finite_loss=dict(type='FiniteLossHook'),

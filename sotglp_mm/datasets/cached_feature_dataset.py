@@ -18,6 +18,7 @@ from ..feature_cache import (
     read_manifest,
     read_split,
 )
+from ..feature_checksums import cache_number, damaged_array
 from ..settings import checked_settings
 from ..structures import ImageFeatures
 from .data_identity import describe_data
@@ -46,6 +47,7 @@ class CachedFeatureDataset:
     Raises:
         FileNotFoundError: There is no cache, or a file of it is missing.
         ValueError: It is incomplete or damaged, was made from other data, or lacks the view.
+            Damaged features are found when they are read.
     """
 
     def __init__(
@@ -60,9 +62,15 @@ class CachedFeatureDataset:
         self.about, self.samples = read_split(self.cache, split)
         self.view = self._checked_view(view)
         self._arrays: SplitArrays | None = None
+        self._number = cache_number(self.cache, split)
         self._check_complete()
         self.source = None if source is None else self._checked_source(source)
         self._log()
+
+    @property
+    def feature_cache(self) -> Path:
+        """The cache's folder, by the name under which ``FeatureCacheCheckHook`` looks."""
+        return self.cache
 
     @property
     def metainfo(self) -> dict:
@@ -83,6 +91,7 @@ class CachedFeatureDataset:
     def __getitem__(self, index: int) -> dict:
         arrays = self._open()
         view = self._view_of(index, len(arrays.done))
+        self._check_row(arrays, view, int(index))
         features = ImageFeatures(
             # copies: a tensor must not write to the map, nor keep it open
             patches=to_tensor(np.array(arrays.patches[view, index])),
@@ -124,6 +133,20 @@ class CachedFeatureDataset:
             self._arrays = open_arrays(self.cache / self.split, self.about)
         return self._arrays
 
+    def _check_row(self, arrays: SplitArrays, view: int, index: int) -> None:
+        """Of what is read, and of nothing else: opening a cache of any size stays cheap."""
+        damaged = damaged_array(arrays, view, index, self._number)
+        if damaged is not None:
+            raise ValueError(
+                f'feature cache: {self.cache / self.split / damaged}.npy is not what was written '
+                f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
+                f'another cache. This finds and repairs what is wrong: {self._command()}'
+            )
+
+    def _command(self) -> str:
+        command = read_manifest(self.cache).get(MADE, {}).get('command')
+        return command or 'python tools/extract_features.py ...'
+
     def _checked_view(self, view: str | int) -> str | int:
         views = self.about['views']
         if view == 'random' or (type(view) is int and 0 <= view < views):
@@ -136,11 +159,10 @@ class CachedFeatureDataset:
     def _check_complete(self) -> None:
         done = open_arrays(self.cache / self.split, self.about).done
         if not done.all():
-            command = read_manifest(self.cache).get(MADE, {}).get('command')
             raise ValueError(
                 f'the feature cache {self.cache} is incomplete: split {self.split!r} has '
                 f'{int(done.sum())} of {done.size} images and views. Finish it, it goes on where '
-                f'it stopped: {command or "python tools/extract_features.py ..."}'
+                f'it stopped: {self._command()}'
             )
 
     def _checked_source(self, settings: dict) -> Any:

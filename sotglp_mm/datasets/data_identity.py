@@ -1,5 +1,7 @@
 """What a feature cache has to know of a dataset, to tell later whether it is still the same."""
 
+import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from ..feature_cache import plain, samples_digest
 # Where the data lies is not what it is: a cache may be used on another machine.
 # ``files`` of a few-shot set is a place too: its images are compared one by one.
 _PLACES = ('data_root', 'files')
+
+END_BYTES = 4096
+"""Of a file's beginning and end that are looked at."""
 
 
 def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
@@ -21,9 +26,9 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
     Returns:
         tuple: Of the manifest, ``dataset`` (the settings but for places), ``classes``,
         ``num_images`` and ``samples_sha256``; and the samples
-        ``[[identity, label, bytes of the file or None], ...]``. The identity of an image is its
-        path below the folder of the images, or else whatever its annotation holds beside the
-        label.
+        ``[[identity, label, what tells of a changed file, or None], ...]``. The identity of an
+        image is its path below the folder of the images, or else whatever its annotation holds
+        beside the label.
 
     Raises:
         TypeError: The dataset cannot tell its classes or annotations.
@@ -41,7 +46,7 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         label = int(dataset.get_cat_ids(index)[0])
-        samples.append([image_identity(info, root), label, _file_size(info)])
+        samples.append([image_identity(info, root), label, _file_mark(info)])
     samples = plain(samples)
     about = dict(
         dataset=plain(_without_places(settings)),
@@ -81,10 +86,17 @@ def images_root_of(dataset: Any) -> str:
     return ''
 
 
-def _file_size(info: dict) -> int | None:
-    """Bytes; cheap, and tells of most images that were replaced under their name."""
+def _file_mark(info: dict) -> str | None:
+    """Size, and a checksum of the two ends: cheap, and tells of images replaced or edited."""
     path = Path(info['img_path']) if 'img_path' in info else None
-    return path.stat().st_size if path and path.is_file() else None
+    if path is None or not path.is_file():
+        return None
+    with path.open('rb') as file:
+        size = os.fstat(file.fileno()).st_size
+        ends = file.read(END_BYTES)
+        file.seek(max(size - END_BYTES, 0))
+        ends += file.read(END_BYTES)
+    return f'{size} bytes, crc32 {zlib.crc32(ends):08x}'
 
 
 def _without_places(settings: Any) -> Any:

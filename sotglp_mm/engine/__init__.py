@@ -5,6 +5,7 @@ from .autocast_optim_wrapper import AutocastOptimWrapper
 from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .empty_epoch_hook import EmptyEpochHook
+from .feature_cache_check_hook import FeatureCacheCheckHook
 from .few_shot_record_hook import FewShotRecordHook
 from .finite_loss_hook import FiniteLossHook
 from .latest_checkpoint import latest_checkpoint
@@ -22,6 +23,7 @@ __all__ = [
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
     'EmptyEpochHook',
+    'FeatureCacheCheckHook',
     'FewShotRecordHook',
     'FiniteLossHook',
     'LearnedParametersHook',

@@ -1,5 +1,7 @@
 """In place of the image tower: hands on what it computed once."""
 
+from pathlib import Path
+
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -38,6 +40,7 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
+        self.feature_cache = Path(cache).expanduser()  # FeatureCacheCheckHook compares it
         pinned = read_manifest(cache)['backbone']
         self.towers = build_towers(clip)
         found = describe_image_tower(self.towers, first_block_residual)

@@ -1,6 +1,5 @@
 """Sharing a computation over classes out among the processes of a distributed run."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,19 +7,18 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def my_share(items: Sequence[int]) -> list[int] | None:
-    """Every R-th item, from this process's rank on; None if there is nothing to share out.
+def my_share(count: int) -> slice | None:
+    """Every R-th of ``count`` items, from this process's rank on; None: nothing to share out.
 
-    Args:
-        items: Sorted by cost, so that every process gets about as much to do.
+    Of items that are sorted by cost every process then gets about as much to do.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return None
     world = dist.get_world_size()
     # with fewer items than processes somebody would be left without a graph, which DDP waits for
-    if world == 1 or len(items) < world:
+    if world == 1 or count < world:
         return None
-    return list(items[dist.get_rank() :: world])
+    return slice(dist.get_rank(), None, world)
 
 
 def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:

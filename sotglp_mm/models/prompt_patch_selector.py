@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..functional.patch_support import select_support
 from ..settings import checked_settings
-from .sparse_patch_selector import CHUNK_NUMBERS
+from .sparse_patch_selector import CHUNK_NUMBERS, at_least_float32
 
 
 @MODELS.register_module()
@@ -33,7 +33,7 @@ class PromptPatchSelector(BaseModule):
     def __init__(self, k: int | Sequence[int] = (5, 10, 15, 20), init_cfg: dict | None = None):
         super().__init__(init_cfg=init_cfg)
         sizes = [k] if isinstance(k, int) else list(k)
-        if min(sizes) < 1:
+        if any(type(size) is not int or size < 1 for size in sizes):
             raise ValueError(f'PromptPatchSelector: k must be at least 1, got {k}')
         self.k = max(sizes)
 
@@ -50,13 +50,14 @@ class PromptPatchSelector(BaseModule):
         Raises:
             ValueError: The images have fewer than K patches.
         """
-        patches, prompts = patches.detach(), prompts.detach()
+        patches, prompts = at_least_float32(patches), at_least_float32(prompts)
         num_images, num_patches = patches.shape[:2]
         num_classes, num_prompts = prompts.shape[:2]
         per_prompt = max(num_images * num_patches, 1)
-        supports = [
-            select_support(patches @ texts.T, self.k)
-            for texts in prompts.flatten(0, 1).split(max(CHUNK_NUMBERS // per_prompt, 1))
-        ]
+        with torch.autocast(patches.device.type, enabled=False):
+            supports = [
+                select_support(patches @ texts.T, self.k)
+                for texts in prompts.flatten(0, 1).split(max(CHUNK_NUMBERS // per_prompt, 1))
+            ]
         support = torch.cat(supports, dim=1)
         return support.view(num_images, num_classes, num_prompts, self.k).transpose(2, 3)

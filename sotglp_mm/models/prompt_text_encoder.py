@@ -47,9 +47,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         class_chunk: int | str | None = 'auto',
     ):
         super().__init__()
-        if class_chunk not in ('auto', None) and not (
-            isinstance(class_chunk, int) and class_chunk > 0
-        ):
+        if class_chunk not in ('auto', None) and (type(class_chunk) is not int or class_chunk < 1):
             raise ValueError(
                 f"class_chunk={class_chunk!r}: expected a positive number of classes, 'auto' or "
                 'None (never recompute)'
@@ -63,6 +61,10 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         lengths = torch.tensor([len(ids) + 1 for ids in tokens])
         padded = [ids + [eot] * (int(lengths.max()) - len(ids)) for ids in tokens]
         self.lengths = lengths.tolist()
+        by_length = sorted(range(len(tokens)), key=self.lengths.__getitem__)
+        self._by_length = by_length
+        # the same for indexing, where the tensors are: a list would be copied there every time
+        self.register_buffer('by_length', torch.tensor(by_length), persistent=False)
         # behind [SOS] and context: the name and [EOT]; what pads is behind [EOT], and never run
         self.register_buffer('suffix_tokens', torch.tensor(padded), persistent=False)
 
@@ -79,17 +81,21 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             Tensor: (C, n, D), not normalised.
         """
         with_grad = torch.is_grad_enabled() and context.requires_grad
-        by_length = sorted(range(len(self.lengths)), key=self.lengths.__getitem__)
-        share = my_share(by_length) if with_grad and self.training else None
-        classes = by_length if share is None else share
-        features = self._encode(context, classes, with_grad)
-        index = torch.tensor(classes, device=features.device)
+        share = my_share(len(self.lengths)) if with_grad and self.training else None
+        mine = slice(None) if share is None else share
+        index = self.by_length[mine]
+        features = self._encode(context, self._by_length[mine], index, with_grad)
         if share is None:
             return features[index.argsort()]
-        return gather_shards(features, index, len(by_length))
+        return gather_shards(features, index, len(self.lengths))
 
-    def _encode(self, context: Tensor, classes: list[int], with_grad: bool) -> Tensor:
-        """Features of some classes, sorted by length: (len(classes), n, D)."""
+    def _encode(
+        self, context: Tensor, classes: list[int], index: Tensor, with_grad: bool
+    ) -> Tensor:
+        """Features of some classes, sorted by length: (len(classes), n, D).
+
+        ``index`` has the numbers of ``classes`` again, where the tensors are.
+        """
         clip = self.towers.clip
         sos = clip.token_embedding.weight[self.towers.tokenizer.sot_token_id].view(1, 1, -1)
         if context.ndim == 3:
@@ -97,14 +103,14 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             own = None
         else:
             first = sos
-            own = context[torch.tensor(classes, device=context.device)]
+            own = context[index]
         prefix = run_prefix(clip, first)
+        suffixes = self.suffix_tokens[index]
         recompute, chunks = self._chunks(classes, context.shape[-3], own is not None, with_grad)
         features = []
         for chunk in chunks:
             tokens = [
-                self.suffix_tokens[classes[start:stop], : self.lengths[classes[start]]]
-                for start, stop in chunk
+                suffixes[start:stop, : self.lengths[classes[start]]] for start, stop in chunk
             ]
             contexts = None if own is None else [own[start:stop] for start, stop in chunk]
             if recompute:
@@ -166,11 +172,12 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             text: E.g. "a photo of a".
 
         Returns:
-            Tensor: (M, d), a copy.
+            Tensor: (M, d), a copy; float32 on the CPU, wherever the towers are by now: what
+            learns starts so, and moves with its module.
         """
-        tokens = torch.tensor(self.towers.tokenizer.encode(text))
-        embedding = self.towers.clip.token_embedding.weight
-        return embedding[tokens.to(embedding.device)].detach().clone()
+        tokens = self.towers.tokenizer.encode(text)
+        words = self.towers.clip.token_embedding.weight[tokens].detach()
+        return words.to('cpu', torch.float32, copy=True)
 
     def _check_lengths(self, class_names: Sequence[str], tokens: list[list[int]]) -> None:
         room = self.towers.clip.context_length - self.context_length - 2  # [SOS] and [EOT]

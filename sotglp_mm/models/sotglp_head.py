@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_rank, get_world_size
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -257,9 +258,12 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def _draw_global_prompts(self, batch_size: int) -> Tensor:
         """Prompt dropout: int64 (B, kept), for each image, shared by all classes."""
-        num_global = len(self.global_prompts)
-        size = (batch_size, self.num_kept)
-        return torch.randint(num_global, size, device=self.global_prompts.device)
+        num_global, world = len(self.global_prompts), get_world_size()
+        # the generators of all processes are alike: each draws for the whole batch, and takes
+        # every R-th row, as samplers deal out the images
+        size = (batch_size * world, self.num_kept)
+        drawn = torch.randint(num_global, size, device=self.global_prompts.device)
+        return drawn[get_rank() :: world]
 
     def _local_text(self) -> Tensor:
         if self.local_prompts is None:

@@ -31,7 +31,7 @@ class SparsePatchSelector(BaseModule):
 
     def __init__(self, k: int | str = 10, rank: str = 'mean', init_cfg: dict | None = None):
         super().__init__(init_cfg=init_cfg)
-        if k != 'all' and (not isinstance(k, int) or k < 1):
+        if k != 'all' and (type(k) is not int or k < 1):
             raise ValueError(f"SparsePatchSelector: k must be at least 1, or 'all', got {k!r}")
         if rank not in RANKS:
             raise ValueError(
@@ -53,15 +53,21 @@ class SparsePatchSelector(BaseModule):
         Raises:
             ValueError: The images have fewer than K patches.
         """
-        patches, prompts = patches.detach(), prompts.detach()
+        patches, prompts = at_least_float32(patches), at_least_float32(prompts)
         num_images, num_patches = patches.shape[:2]
         if isinstance(self.k, str):  # 'all'
             every = torch.arange(num_patches, device=patches.device)
             return every.expand(num_images, len(prompts), -1)
         ranked_by = 1 if self.rank == 'mean' else prompts.shape[1]
         per_class = max(num_images * num_patches * ranked_by, 1)
-        supports = [
-            select_support(rank_patches(patches, texts, self.rank), self.k)
-            for texts in prompts.split(max(CHUNK_NUMBERS // per_class, 1))
-        ]
+        with torch.autocast(patches.device.type, enabled=False):  # bfloat16 ties what differs
+            supports = [
+                select_support(rank_patches(patches, texts, self.rank), self.k)
+                for texts in prompts.split(max(CHUNK_NUMBERS // per_class, 1))
+            ]
         return torch.cat(supports, dim=1)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Detached, and precise enough to rank by."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))

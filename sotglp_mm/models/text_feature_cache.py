@@ -22,6 +22,8 @@ class TextFeatureCache:
         self._autocast: tuple = ()
         self._features: Tensor | None = None
 
+    # what is kept may be used beside a gradient later, so it must be no inference tensor
+    @torch.inference_mode(False)
     @torch.no_grad()
     def get(self, encode: Callable[[Tensor], Tensor], prompts: Tensor) -> Tensor:
         """Features of ``prompts``, encoded if anything changed; without a gradient."""
@@ -39,4 +41,6 @@ def _autocast_state(device: str) -> tuple:
 
 
 def _equal(old: Tensor | None, new: Tensor) -> bool:
-    return old is not None and old.device == new.device and torch.equal(old, new)
+    if old is None or (old.device, old.dtype) != (new.device, new.dtype):
+        return False
+    return torch.equal(old, new)

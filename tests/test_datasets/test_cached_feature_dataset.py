@@ -159,6 +159,47 @@ def test_a_truncated_array_is_named(mini_cache, tmp_path: Path):
         build(mini_cache.dataset(cache=str(copy)))
 
 
+def all_zero(cache: Path) -> None:
+    file = cache / 'train' / 'patches.npy'
+    np.save(file, np.zeros_like(np.load(file)))
+
+
+def of_other_images(cache: Path) -> None:
+    file = cache / 'train' / 'patches.npy'
+    np.save(file, np.load(file)[:, ::-1])
+
+
+def of_another_tower(cache: Path) -> None:
+    """Features, checksums and all; the manifest alone is of this cache."""
+    file = cache / 'manifest.json'
+    manifest = json.loads(file.read_text())
+    manifest['backbone']['first_block_residual'] = False
+    file.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize('change', [all_zero, of_other_images, of_another_tower])
+def test_features_that_are_not_of_this_cache_are_refused(mini_cache, tmp_path: Path, change):
+    copy = mini_cache.copy(tmp_path)
+    change(copy)
+    dataset = build(mini_cache.dataset(cache=str(copy), view=1))
+    message = (
+        r'patches\.npy is not .* image 2, view 1 .*python tools/extract_features\.py .*--views'
+    )
+    with pytest.raises(ValueError, match=message):
+        dataset[2]
+
+
+def test_a_single_changed_bit_is_noticed_where_it_is(mini_cache, tmp_path: Path):
+    copy = mini_cache.copy(tmp_path)
+    dataset = build(mini_cache.dataset(cache=str(copy), view=1))
+    open_arrays(copy / 'train', dataset.about, 'r+').image.view(np.uint16)[1, 4, -1] ^= 1
+    assert dataset[3]['data_samples'].gt_label.tolist() == [0]
+    with pytest.raises(
+        ValueError, match=r'image\.npy is not what was written for image 4, view 1'
+    ):
+        dataset[4]
+
+
 def changed_source(mini_cache, change) -> dict:
     config = mini_cache.dataset()
     change(config['source'])
@@ -226,7 +267,9 @@ def test_a_replaced_image_is_named(mini_cache, tmp_path: Path):
     config, root = moved_source(mini_cache, tmp_path)
     for file in (root / 'images').rglob('*train*.jpg'):
         file.write_bytes(file.read_bytes() + b'\0')
-    with pytest.raises(ValueError, match=r'samples\.json\[0\]\[2\] was \d+, and is \d+ now'):
+    with pytest.raises(
+        ValueError, match=r"samples\.json\[0\]\[2\] was '\d+ bytes, .*', and is '\d+ bytes,"
+    ):
         build(config)
 
 

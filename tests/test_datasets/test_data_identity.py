@@ -43,10 +43,11 @@ def test_what_is_told(root: Path):
     assert about['num_images'] == len(samples) == 6
     assert about['dataset']['num_shots'] == 2
     assert about['dataset']['dataset']['pipeline'] == [dict(type='LoadImageStrict')]
-    identity, label, size = samples[-1]
+    identity, label, mark = samples[-1]
     assert identity.startswith('braided/braided_train_')
     assert label == 2
-    assert size == (root / 'images' / identity).stat().st_size
+    size = (root / 'images' / identity).stat().st_size
+    assert mark.startswith(f'{size} bytes, crc32 ')
 
 
 def test_the_place_does_not_count(root: Path, tmp_path: Path):
@@ -85,6 +86,16 @@ def test_a_replaced_image_counts(root: Path):
     before, samples = describe(settings(root))
     file = root / 'images' / samples[0][0]
     file.write_bytes(file.read_bytes() + b'\0')
+    assert describe(settings(root))[0]['samples_sha256'] != before['samples_sha256']
+
+
+@pytest.mark.parametrize('place', [0, 500, -1])
+def test_an_image_edited_at_the_same_size_counts(root: Path, place: int):
+    before, samples = describe(settings(root))
+    file = root / samples[0][0]
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
     assert describe(settings(root))[0]['samples_sha256'] != before['samples_sha256']
 
 

@@ -159,7 +159,7 @@ def test_automatic_chunks_follow_the_limits(towers, monkeypatch):
     )
 
 
-@pytest.mark.parametrize('class_chunk', [0, -1, 'all', 2.0])
+@pytest.mark.parametrize('class_chunk', [0, -1, 'all', 2.0, True])
 def test_a_chunk_that_is_no_number_of_classes(towers, class_chunk):
     with pytest.raises(ValueError, match=rf'class_chunk={class_chunk!r}: expected a positive'):
         PromptTextEncoder(towers, NAMES, M, class_chunk)
@@ -178,6 +178,32 @@ def test_words_of_a_context_are_a_copy(towers, encoder):
     before = towers.clip.token_embedding.weight.clone()
     encoder.embed_context(TEMPLATE).zero_()
     assert torch.equal(towers.clip.token_embedding.weight, before)
+
+
+def test_words_are_float32_whatever_the_towers_are(tmp_path: Path):
+    encoder = PromptTextEncoder(load_clip(**write_clip(tmp_path)), NAMES, M)
+    expected = encoder.embed_context(TEMPLATE)
+    encoder.half()
+    found = encoder.embed_context(TEMPLATE)
+    torch.testing.assert_close(found, expected.half().float(), rtol=0, atol=0)
+
+
+def test_a_forward_pass_makes_no_index_from_a_list(encoder, monkeypatch):
+    """Each would be a copy to the GPU, if that is where the prompts are."""
+    context = contexts(C, N, M, WIDTH)
+    encoder(context)
+    monkeypatch.setattr(torch, 'tensor', None)
+    seen = []
+    getitem = torch.Tensor.__getitem__
+
+    def watched(tensor, index):
+        seen.extend(index if isinstance(index, tuple) else [index])
+        return getitem(tensor, index)
+
+    monkeypatch.setattr(torch.Tensor, '__getitem__', watched)
+    encoder(context)
+    encoder(context[0])
+    assert seen and not any(isinstance(each, list) for each in seen)
 
 
 def test_a_class_name_that_is_too_long_is_named(tmp_path: Path):

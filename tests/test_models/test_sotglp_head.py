@@ -53,6 +53,18 @@ def test_global_prompts_start_from_the_words_of_the_context(build):
     torch.testing.assert_close(head.global_prompts.detach(), words.expand(2, -1, -1))
 
 
+@pytest.mark.parametrize('local_init', ['random', 'orthogonal', 'template'])
+def test_prompts_start_in_float32_on_the_cpu(build, tmp_path: Path, local_init: str):
+    """A head that was moved or halved before has taken the shared towers along."""
+    clip = write_clip(tmp_path)
+    first = build(clip=clip).half()
+    assert first.towers.clip.text_projection.dtype == torch.float16
+    second = build(clip=clip, local_init=local_init)
+    assert second.towers.clip is first.towers.clip
+    for prompts in (second.global_prompts, second.local_prompts):
+        assert (prompts.dtype, prompts.device.type) == (torch.float32, 'cpu')
+
+
 def test_random_local_prompts_are_xavier_uniform_over_the_whole_tensor(build):
     torch.manual_seed(0)
     prompts = build(num_local_prompts=5).local_prompts.detach()
@@ -363,6 +375,17 @@ def test_frozen_prompts_are_encoded_once_while_the_others_learn(build, feats, fr
 
 
 # ------------------------------------------------------------------ allocation of one class
+
+
+def test_a_gradient_after_predicting_in_inference_mode(build, feats):
+    head = build().eval()
+    for prompts in (head.global_prompts, head.local_prompts):
+        prompts.requires_grad_(False)
+    with torch.inference_mode():
+        head.predict(feats)
+    image = feats.image.clone().requires_grad_()
+    sum(head.loss(feats._replace(image=image), labelled(1, 4, 0)).values()).backward()
+    assert image.grad.abs().sum() > 0
 
 
 def test_allocation_is_the_plan_that_the_score_is_made_of(build, feats):

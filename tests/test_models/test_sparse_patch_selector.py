@@ -40,6 +40,25 @@ def test_chunks_of_classes_change_nothing(patches, prompts, rank: str, monkeypat
     torch.testing.assert_close(selector(patches, prompts), expected)
 
 
+@pytest.mark.parametrize('kind', ['SparsePatchSelector', 'PromptPatchSelector'])
+def test_autocast_does_not_change_the_ranking(prompts, kind: str):
+    # patches that float32 tells apart, and bfloat16 does not
+    nearly = 1 + 1e-5 * torch.arange(P).float()
+    patches = prompts.mean(dim=(0, 1)) * nearly.expand(B, P)[..., None]
+    selector = MODELS.build({**DEFAULT_ARGS, 'type': kind})
+    expected = selector(patches, prompts)
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(selector(patches, prompts), expected)
+    half = selector(patches.bfloat16(), prompts.bfloat16())
+    torch.testing.assert_close(half, selector(*(t.bfloat16().float() for t in (patches, prompts))))
+
+
+@pytest.mark.parametrize('kind', ['SparsePatchSelector', 'PromptPatchSelector'])
+def test_true_is_no_number_of_patches(kind: str):
+    with pytest.raises(ValueError, match=f'{kind}: k must be at least 1.*got True'):
+        MODELS.build(dict(type=kind, k=True))
+
+
 def test_default_is_the_paper_s_ten_by_the_mean():
     selector = MODELS.build(dict(type='SparsePatchSelector'))
     assert (selector.k, selector.rank) == (10, 'mean')

@@ -78,6 +78,26 @@ def test_a_change_of_autocast_is_noticed(encode, prompts):
     assert encode.calls == 3
 
 
+def test_a_change_of_precision_is_noticed(encode, prompts):
+    cache = TextFeatureCache()
+    prompts.data = prompts.data.half().float()  # numbers that half precision holds
+    cache.get(encode, prompts)
+    prompts.data = prompts.data.half()
+    assert cache.get(encode, prompts).dtype == torch.float16
+    assert encode.calls == 2
+
+
+def test_what_inference_encoded_may_stand_beside_a_gradient(encode, prompts):
+    cache = TextFeatureCache()
+    with torch.inference_mode():
+        features = cache.get(encode, prompts)
+    assert cache.get(encode, prompts) is features
+    assert not features.requires_grad
+    images = torch.ones_like(features, requires_grad=True)
+    (images * features).sum().backward()
+    torch.testing.assert_close(images.grad, 2 * prompts.detach(), rtol=0, atol=0)
+
+
 def test_clear_forgets(encode, prompts):
     cache = TextFeatureCache()
     cache.get(encode, prompts)

@@ -16,11 +16,12 @@ sys.path.insert(0, str(REPO / 'tools'))
 
 import benchmark
 from _bench_measure import Clock, MatrixRate, median_ratio, memory_above
-from _bench_model import build_model
+from _bench_model import TrainStep, build_model, recomputed
 from _bench_operations import Tower, image_operations, local_operations, text_operations
 from _bench_plot import figure_class, plot
 from _bench_report import as_markdown
-from _bench_scaling import fit, scaling
+from _bench_scaling import fit, regimes, scaling
+from _bench_workers import _warm_up
 from plain_method import PlainMethod
 
 NAMES = ['tench', 'great white shark', 'tiger_shark']
@@ -164,7 +165,7 @@ def test_fit():
 
 
 def test_scaling_changes_one_size_at_a_time(tmp_path):
-    spec = Namespace(**SIZES, factors=[1, 2], quiet=True)
+    spec = Namespace(**SIZES, factors=[1, 2], class_factors=[1, 2, 4], quiet=True)
     measured = []
 
     def measure(each):
@@ -172,21 +173,81 @@ def test_scaling_changes_one_size_at_a_time(tmp_path):
         figures = dict.fromkeys(
             ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s'), 1.0
         )
+        again = float(each.classes > 5)
         grows = dict(step_s=1.0 + 2 * each.classes, peak_gb=float(each.batch**2))
+        grows['recomputed'] = again
         return {**figures, **grows, 'machine': MACHINE, 'versions': {'torch': '0'}}
 
     result = scaling(spec, measure)
-    each_twice = [(6, 2, 4, 2), (3, 4, 4, 2), (3, 2, 8, 2), (3, 2, 4, 4)]
+    each_twice = [(6, 2, 4, 2), (12, 2, 4, 2), (3, 4, 4, 2), (3, 2, 8, 2), (3, 2, 4, 4)]
     assert sorted(measured) == sorted([(3, 2, 4, 2), *each_twice])
-    assert result['sweeps']['classes']['values'] == [3, 6]
+    assert result['sweeps']['classes']['values'] == [3, 6, 12]
     assert result['sweeps']['classes']['fits']['step_s']['slope'] == pytest.approx(2)
     assert result['sweeps']['batch']['fits']['peak_gb']['log_slope'] == pytest.approx(2)
     assert result['sweeps']['k']['fits']['step_s']['slope'] == 0
 
     result |= dict(settings=SETTINGS, command='python tools/benchmark.py scaling')
-    assert '| over C | training step, s | 2 | 1 | 1 |' in as_markdown(result)
+    page = as_markdown(result)
+    assert '| over C | training step, s | 2 | 1 | 1 |' in page
+    assert '| over C=6 to 12, text recomputed | training step, s | 2 | 1 | 1 |' in page
+    assert '| over C=3 to 3, all kept | training step, s | - | - | - | - |' in page
+    assert '| over N | local branch, s | 0 | 1 | 1 |' in page
     plot(result, tmp_path / 'scaling.png')
     assert (tmp_path / 'scaling.png').stat().st_size > 10_000
+
+
+def test_each_regime_has_a_line_of_its_own():
+    sweep = dict(values=[1, 2, 4, 8], recomputed=[0.0, 0.0, 0.5, 1.0])
+    found = regimes(dict(**sweep, step_s=[5.0, 6.0, 20.0, 32.0], peak_gb=[1.0, 2.0, 3.0, 3.0]))
+    assert found['all kept']['values'] == [1, 2]
+    assert found['all kept']['fits']['step_s']['slope'] == pytest.approx(1)
+    assert found['text recomputed']['values'] == [4, 8]
+    assert found['text recomputed']['fits']['step_s']['slope'] == pytest.approx(3)
+    assert found['text recomputed']['fits']['peak_gb']['slope'] == 0
+
+
+def test_recomputed_is_a_share_of_the_prompts(model_name, monkeypatch):
+    from sotglp_mm.models import prompt_text_encoder
+
+    head = build_model(Namespace(**SIZES, model=model_name, pretrained=None)).head
+    assert recomputed(head) == 0
+    monkeypatch.setattr(prompt_text_encoder, 'ACTIVATION_BYTES', 0)
+    assert recomputed(head) == 1
+    head.text_encoder.class_chunk = None
+    assert recomputed(head) == 0
+
+
+def test_the_peak_is_read_after_two_steps():
+    parameter = torch.nn.Linear(1, 1)
+    calls = []
+
+    def losses():
+        calls.append(1)
+        for name in TrainStep.PHASES[:3]:
+            with step.clock.phase(name):
+                pass
+        return [parameter(torch.ones(1)).sum()]
+
+    step = TrainStep(losses, parameter, Clock(), 'fp32')
+    assert _warm_up(step, Namespace(warmup=1, quiet=True))['peak_gb'] > 0
+    assert len(calls) == 2  # the first one made the momentum
+    _warm_up(lambda: calls.append(1), Namespace(warmup=1, quiet=True))
+    assert len(calls) == 3
+
+
+def test_scaling_has_small_sizes_and_few_rounds_by_default():
+    spec = benchmark.parse_args(['scaling'])
+    assert (spec.classes, spec.repeats) == (40, 2)
+    assert max(spec.class_factors) * spec.classes == 640
+    assert benchmark.parse_args(['train-step']).classes == 100
+
+
+def test_scaling_carries_the_figures_of_its_base(monkeypatch):
+    figures = dict.fromkeys(benchmark.STEP_KEYS, 2.0) | dict(recomputed=0.0)
+    measured = {**figures, 'machine': MACHINE, 'versions': {}}
+    monkeypatch.setattr(benchmark, 'measure', lambda *_, **__: dict(measured))
+    found = benchmark.run(benchmark.parse_args(['scaling', '--quiet']))
+    assert all(found[key] == 2.0 for key in benchmark.STEP_KEYS)
 
 
 MACHINE = dict(cpu='some', threads=1)
@@ -227,10 +288,13 @@ def test_train_step_command(tmp_path, model_name):
 
 
 def test_predict_command_in_bfloat16(tmp_path, model_name):
-    found, _ = results(tmp_path, model_name, 'predict', '--precision', 'bf16')
+    found, printed = results(tmp_path, model_name, 'predict', '--precision', 'bf16')
     assert found['image_forward_s'] < found['batch_s']
     assert found['text_forward_s'] > 0
     assert found['images_per_s'] == pytest.approx(2 / found['batch_s'])
+    assert found['step_s'] == found['batch_s']
+    assert found['peak_gb'] > 0.05
+    assert 'training step, s' not in printed
     assert 'plain' not in found
 
 
@@ -238,7 +302,9 @@ def test_local_command(tmp_path, model_name):
     found, _ = results(tmp_path, model_name, 'local')
     for figures in (found, found['product']):
         assert 0 < figures['local_forward_s'] < figures['local_s']
+        assert figures['backward_s'] == figures['local_backward_s']
         assert figures['local_memory_gb'] >= 0
+        assert figures['peak_gb'] > 0.05
     assert found['local_ratio'] > 0
 
 

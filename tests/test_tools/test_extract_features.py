@@ -249,6 +249,19 @@ class TestInProcess:
         assert 'config.py is left as it is' in told  # it names another folder in its docstring
         assert {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')} == before
 
+    def test_what_is_damaged_is_made_again(self, run, mini_cache, tmp_path: Path, capsys):
+        copy = mini_cache.copy(tmp_path)
+        arrays = open_arrays(copy / 'train', read_manifest(copy)['splits']['train'], mode='r+')
+        arrays.patches[1, 3:5] = 0
+        arrays.image[2, 7, 0] += 1
+        run(mini_cache.config, '--out', copy, '--views', VIEWS)
+        assert 'train: 3 stored images and views were not as' in capsys.readouterr().out
+        for found, expected in zip(arrays, arrays_of(mini_cache.cache)):
+            if found.dtype == np.float16:
+                np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+        run(mini_cache.config, '--out', copy, '--views', VIEWS)
+        assert 'complete already, nothing was done' in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ('flags', 'message'),
         [
@@ -329,8 +342,8 @@ class TestInProcess:
         import extract_features as tool
 
         about = dict(views=2, num_images=10, num_patches=5, width=1000)
-        # features of 20 (view, image) pairs: 6000 float16 each, and a mark
-        needed = 20 * (6000 * 2 + 1)
+        # features of 20 (view, image) pairs: 6000 float16 each, two checksums and a mark
+        needed = 20 * (6000 * 2 + 2 * 4 + 1)
         assert tool.bytes_missing(tmp_path, dict(train=about)) == needed
         usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
         monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
@@ -348,7 +361,7 @@ class TestInProcess:
         arrays.done[0, :2] = False
         arrays.done.flush()
         width = splits['train']['width']
-        assert tool.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 1)
+        assert tool.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 2 * 4 + 1)
 
     def test_what_float16_does_not_hold_is_refused(self):
         from _feature_writer import _half
