@@ -49,6 +49,9 @@ ALLOCATION_PLAN = 'allocation_plan'
 PROMPT_COSINE = 'prompt_cosine'
 """DataSample field, (): mean cosine of pairs of the class's local text features."""
 
+SIMILARITY_SPREAD = 'similarity_spread'
+"""DataSample field, (): standard deviation of the K x N cosines of the plan."""
+
 NUM_PATCHES = 'num_patches'
 """DataSample metainfo: P."""
 

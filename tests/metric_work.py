@@ -43,7 +43,7 @@ def samples() -> list[dict]:
             # few values: ties within and between sets
             sample.set_field(-torch.randint(6, (), generator=generator) / 6, field)
         plan = torch.rand(3, 2, generator=generator)  # three of nine patches, two prompts
-        found = Allocation(torch.tensor([[1, 4, 8]]), plan[None] / plan.sum(), None)
+        found = Allocation(torch.tensor([[1, 4, 8]]), plan[None] / plan.sum(), plan[None])
         set_allocation([sample], found, torch.rand(1, generator=generator), 9)
         made.append(sample.to_dict())
     return made

@@ -57,14 +57,11 @@ MAIN = [
 ]
 MORE = [
     _variant('mean 10, OT 0.1, random start', init='random'),
-    _variant('max 20, OT 0.05', rank='max', k=20, epsilon=0.05),
     _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
     _variant('soft 40, OT 0.05', rank='logsumexp', k=40, epsilon=0.05),
     _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
-    _variant('soft 20, OT 0.1', **SOFT),
     _variant('soft 20, OT 0.5 sd', **SOFT, epsilon=0.5, relative=True),
     _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
-    _variant('soft 20, OT 0.05, random start', **SOFT, epsilon=0.05, init='random'),
     *(
         _variant(f'soft 20, {plan}, {prompts} prompts', **SOFT, epsilon=epsilon, prompts=prompts)
         for prompts in (2, 8)

@@ -11,9 +11,15 @@ from torch import Tensor
 
 from ..functional import part_information, plan_entropy, prompt_overlap
 from ..settings import checked_settings
-from ..structures import ALLOCATION_PLAN, ALLOCATION_SUPPORT, NUM_PATCHES, PROMPT_COSINE
+from ..structures import (
+    ALLOCATION_PLAN,
+    ALLOCATION_SUPPORT,
+    NUM_PATCHES,
+    PROMPT_COSINE,
+    SIMILARITY_SPREAD,
+)
 
-ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'part_information', 'balanced')
+ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'spread', 'part_information', 'balanced')
 
 TOLERANCE = 1e-2
 """As in ``TransportPlan.converged``."""
@@ -31,6 +37,8 @@ class AllocationMetric(BaseMetric):
     - ``allocation/overlap``: part of their patches that two prompts share, see
       :func:`prompt_overlap`;
     - ``allocation/prompt_cosine``: of pairs of the class's local text features;
+    - ``allocation/spread``: standard deviation of the K x N cosines that the plan is made from. An
+      ``epsilon`` well above it makes any plan even;
     - ``allocation/part_information``: where samples have the metainfo ``parts`` (the demo's
       scenes), how well prompts and true parts of the class go together, see
       :func:`part_information`; over the images in which two parts or more were selected;
@@ -53,7 +61,7 @@ class AllocationMetric(BaseMetric):
         super().__init__(collect_device, prefix, collect_dir)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect five numbers for each image; none where there is no plan or no label."""
+        """Collect six numbers for each image; none where there is no plan or no label."""
         for sample in data_samples:
             if ALLOCATION_PLAN not in sample or not len(sample.get('gt_label', ())):
                 self.results.append(())  # every image needs its place, see BranchAccuracy
@@ -68,6 +76,7 @@ class AllocationMetric(BaseMetric):
                     float(plan_entropy(plan)),
                     float(prompt_overlap(on_patches)),
                     float(sample[PROMPT_COSINE]),
+                    float(sample[SIMILARITY_SPREAD]),
                     information,
                     float(_row_error(plan) <= TOLERANCE),
                 )

@@ -10,6 +10,7 @@ from ..structures import (
     ALLOCATION_SUPPORT,
     NUM_PATCHES,
     PROMPT_COSINE,
+    SIMILARITY_SPREAD,
     Allocation,
 )
 
@@ -25,8 +26,9 @@ def set_allocation(
         prompt_cosines: (B,), mean cosine of pairs of that class's local text features.
         num_patches: P.
     """
-    fields = (ALLOCATION_SUPPORT, ALLOCATION_PLAN, PROMPT_COSINE)
-    for sample, *values in zip(samples, found.support, found.plan, prompt_cosines):
+    fields = (ALLOCATION_SUPPORT, ALLOCATION_PLAN, PROMPT_COSINE, SIMILARITY_SPREAD)
+    spreads = found.similarity.flatten(1).std(dim=-1, correction=0)
+    for sample, *values in zip(samples, found.support, found.plan, prompt_cosines, spreads):
         for field, value in zip(fields, values):
             sample.set_field(value, field)
         sample.set_field(num_patches, NUM_PATCHES, field_type='metainfo')

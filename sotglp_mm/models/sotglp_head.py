@@ -62,7 +62,7 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         ood_tau (float): Their temperature, > 0. Defaults to 1.
         report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
             for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
-            ``prompt_cosine``. Defaults to False.
+            ``prompt_cosine``, ``similarity_spread``. Defaults to False.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 

@@ -24,6 +24,7 @@ def sample(plan, support, **more) -> dict:
         allocation_plan=torch.tensor(plan),
         allocation_support=torch.tensor(support),
         prompt_cosine=torch.tensor(0.25),
+        similarity_spread=torch.tensor(0.125),
         num_patches=16,
         img_shape=(16, 16),
         **more,
@@ -50,6 +51,7 @@ def test_a_plan_that_keeps_to_parts_and_one_that_does_not():
     assert found['allocation/overlap'] == pytest.approx(0.5)
     assert found['allocation/entropy'] == pytest.approx((0.5 + 1) / 2)
     assert found['allocation/prompt_cosine'] == 0.25
+    assert found['allocation/spread'] == 0.125
 
 
 def test_supports_of_their_own_overlap_where_patches_are_the_same():
@@ -85,6 +87,7 @@ def test_in_a_run_of_the_demo(tmp_path):
         'allocation/entropy',
         'allocation/overlap',
         'allocation/prompt_cosine',
+        'allocation/spread',
         'allocation/part_information',
         'allocation/balanced',
     }
