@@ -62,11 +62,9 @@ MORE = [
     _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
     _variant('soft 20, OT 0.5 sd', **SOFT, epsilon=0.5, relative=True),
     _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
-    *(
-        _variant(f'soft 20, {plan}, {prompts} prompts', **SOFT, epsilon=epsilon, prompts=prompts)
-        for prompts in (2, 8)
-        for plan, epsilon in (('OT 0.05', 0.05), ('uniform', None))
-    ),
+    _variant('soft 20, 1 prompt', **SOFT, epsilon=0.05, prompts=1),
+    _variant('soft 20, OT 0.05, 2 prompts', **SOFT, epsilon=0.05, prompts=2),
+    _variant('soft 20, uniform, 2 prompts', **SOFT, epsilon=None, prompts=2),
     _variant('soft 20, OT 0.05, no projection', **SOFT, epsilon=0.05, method='sotglp_noproj'),
     _variant('soft 20, uniform, no projection', **SOFT, epsilon=None, method='sotglp_noproj'),
 ]
