@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 from _compare_report import COLUMNS, draw_numbered, table
-from _settings_plot import write_settings_plot
-from _tuned_runs import LEARNING_RATES
+from _settings_plot import PLANS, settings_of, write_settings_plot
+from _tuned_runs import LEARNING_RATES, mean_and_deviation
 
 PLAN = {
     'entropy (1: uniform)': 'allocation/entropy',
@@ -15,14 +16,45 @@ PLAN = {
 
 
 def write_report(rows: list[dict], out: Path) -> None:
-    """``accuracy.md``, ``plans.md``, ``allocation.png`` and ``allocation_settings.png``."""
+    """``accuracy.md``, ``gains.md``, ``plans.md``, and two figures, ``allocation*.png``."""
     seeds = next(iter(rows[0]['metrics'].values()))
     keys = ('combined', 'global', 'local', 'GL-MCM AUROC')
     columns = {key: COLUMNS[key] for key in keys}
     (out / 'accuracy.md').write_text(table(rows, seeds, LEARNING_RATES, columns))
     (out / 'plans.md').write_text(table(rows, seeds, LEARNING_RATES, PLAN, percent=False))
+    (out / 'gains.md').write_text(gains(rows))
     _write_plot(rows, out / 'allocation.png')
     write_settings_plot(rows, out / 'allocation_settings.png')
+
+
+def gains(rows: list[dict]) -> str:
+    """Markdown: what transport adds to a uniform plan of the same other settings, seed by seed."""
+    text = ''
+    for dataset in dict.fromkeys(row['dataset'] for row in rows):
+        text += f'| {dataset}: OT minus uniform | combined | local | seeds that gain |\n'
+        text += '|---|---:|---:|---:|\n'
+        mine = [(settings_of(row), row) for row in rows if row['dataset'] == dataset]
+        for settings, row in mine:
+            even = _even_counterpart(settings, mine)
+            if even is not None:
+                combined, local = (
+                    np.subtract(row['metrics'][COLUMNS[key]], even['metrics'][COLUMNS[key]])
+                    for key in ('combined', 'local')
+                )
+                cells = [
+                    '{:+.1f} ± {:.1f}'.format(*mean_and_deviation(d)) for d in (combined, local)
+                ]
+                won = f'{(combined > 0).sum()} of {len(combined)}'
+                text += f'| {row["variant"]} | {cells[0]} | {cells[1]} | {won} |\n'
+        text += '\n'
+    return text
+
+
+def _even_counterpart(settings: dict | None, others: list[tuple]) -> dict | None:
+    if settings is None or settings['plan'] != PLANS['OTAllocationLoss']:
+        return None
+    even = dict(plan=PLANS['UniformAllocationLoss'], epsilon=None, relative=False)
+    return next((row for found, row in others if found == {**settings, **even}), None)
 
 
 def _write_plot(rows: list[dict], file: Path) -> None:

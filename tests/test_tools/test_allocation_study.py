@@ -10,7 +10,7 @@ from mini_runs import REPO
 sys.path.insert(0, str(REPO / 'tools'))
 
 import allocation_study
-from _allocation_report import PLAN, write_report
+from _allocation_report import PLAN, gains, write_report
 from _compare_report import COLUMNS
 from _settings_plot import lines_over, settings_of
 from _tuned_runs import Variant
@@ -43,6 +43,20 @@ def test_every_variant_stands_in_both_tables(rows: list[dict], tmp_path: Path):
             assert lines == [variant.name for variant in variants]
     for name in ('allocation.png', 'allocation_settings.png'):
         assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_gains_are_differences_of_the_same_seeds_and_settings(rows: list[dict]):
+    def made(name: str, combined: list[float], local: list[float]) -> dict:
+        row = next(row for row in rows if (row['dataset'], row['variant']) == ('scenes', name))
+        metrics = {COLUMNS['combined']: combined, COLUMNS['local']: local}
+        return dict(row, metrics={**row['metrics'], **metrics})
+
+    transported = made('soft 20, OT 0.05', [50.0, 60.0, 70.0], [3.0, 3.0, 3.0])
+    of_two = made('soft 20, uniform, 2 prompts', [1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
+    even = made('soft 20, uniform', [51.0, 58.0, 67.0], [1.0, 1.0, 1.0])
+    found = gains([made('GalLoP', [1.0] * 3, [1.0] * 3), of_two, transported, even])
+    assert '| soft 20, OT 0.05 | +1.3 ± 2.1 | +2.0 ± 0.0 | 2 of 3 |' in found
+    assert len(found.strip().splitlines()) == 3
 
 
 def test_settings_are_those_of_the_config_and_the_options():
