@@ -14,6 +14,10 @@ SIZES = {
 }
 """Whole numbers of at least 1, where they are given."""
 
+PLAIN_ONLY = (
+    'only plain open_clip ViTs (a VisionTransformer and a causal CLIP text tower) are supported'
+)
+
 LARGEST = 5e9
 """Weights of a CLIP; the largest that open_clip knows as a plain ViT has half of that."""
 
@@ -35,6 +39,30 @@ def read_clip_config(path: Path) -> dict:
     if not count < LARGEST:
         raise ValueError(f'{path}: a CLIP of {count:.2g} weights; expected at most {LARGEST:.0e}')
     return config
+
+
+def check_kind(model_name: str, config: dict) -> None:
+    """Refuse towers of another kind, which the model config tells.
+
+    Raises:
+        TypeError: It is not a plain ViT with a causal CLIP text tower.
+    """
+    vision, text = config['vision_cfg'], config['text_cfg']
+    if isinstance(vision.get('layers'), list):
+        raise TypeError(
+            f'{model_name}: ResNet towers are not supported yet; {PLAIN_ONLY}. Take a ViT, e.g. '
+            "clip = dict(model_name='ViT-B-16', pretrained='openai')"
+        )
+    if config.get('custom_text', False) or 'multimodal_cfg' in config:
+        raise TypeError(f'{model_name}: {PLAIN_ONLY}, and its text tower is a custom one')
+    foreign = {
+        'image tower': vision.get('timm_model_name'),
+        'text tower': text.get('hf_model_name'),
+        'tokenizer': text.get('hf_tokenizer_name'),
+    }
+    for part, is_foreign in foreign.items():
+        if is_foreign:
+            raise TypeError(f"{model_name}: {PLAIN_ONLY}, and its {part} is not CLIP's ViT kind")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mmengine.model import BaseModule
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from .clip_config import naming_config, read_clip_config
+from .clip_config import PLAIN_ONLY, check_kind, naming_config, read_clip_config
 from .clip_weights import CLIPWeights, read_clip_weights
 from .quick_gelu_mlp import QuickGELUMLP
 
@@ -28,10 +28,6 @@ EMBEDDED = 'sotglp-demo'
 """Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
 
 EMBEDDED_FILES = Path(__file__).parents[1] / 'assets' / 'sotglp_demo'
-
-_PLAIN_ONLY = (
-    'only plain open_clip ViTs (a VisionTransformer and a causal CLIP text tower) are supported'
-)
 
 _loaded: 'weakref.WeakValueDictionary[tuple, ClipTowers]' = weakref.WeakValueDictionary()
 
@@ -124,7 +120,7 @@ def load_clip(
     towers = _loaded.get(key)
     if towers is None:
         config, folder = _model_config(model_name)
-        _check_kind(model_name, config)  # before anything is fetched
+        check_kind(model_name, config)  # before anything is fetched
         weights = _weights(model_name, pretrained, config)
         activation = _activation(quick_gelu, weights, config)
         clip = _build(model_name, {**config, 'quick_gelu': activation})
@@ -203,26 +199,6 @@ def _activation(asked: bool | None, weights: CLIPWeights | None, config: dict) -
     return config.get('quick_gelu', False)
 
 
-def _check_kind(model_name: str, config: dict) -> None:
-    """Refuse towers of another kind, which the model config tells."""
-    vision, text = config['vision_cfg'], config['text_cfg']
-    if isinstance(vision.get('layers'), list):
-        raise TypeError(
-            f'{model_name}: ResNet towers are not supported yet; {_PLAIN_ONLY}. Take a ViT, e.g. '
-            "clip = dict(model_name='ViT-B-16', pretrained='openai')"
-        )
-    if config.get('custom_text', False) or 'multimodal_cfg' in config:
-        raise TypeError(f'{model_name}: {_PLAIN_ONLY}, and its text tower is a custom one')
-    foreign = {
-        'image tower': vision.get('timm_model_name'),
-        'text tower': text.get('hf_model_name'),
-        'tokenizer': text.get('hf_tokenizer_name'),
-    }
-    for part, is_foreign in foreign.items():
-        if is_foreign:
-            raise TypeError(f"{model_name}: {_PLAIN_ONLY}, and its {part} is not CLIP's ViT kind")
-
-
 def _build(model_name: str, config: dict) -> open_clip.CLIP:
     config.pop('custom_text', None)
     # what is drawn next (prompts) must not depend on whether the towers were loaded before
@@ -252,7 +228,7 @@ def _check_plain(clip: open_clip.CLIP, model_name: str) -> None:
     }
     for oddity, present in oddities.items():
         if present:
-            raise TypeError(f'{model_name}: {_PLAIN_ONLY}, and it has {oddity}')
+            raise TypeError(f'{model_name}: {PLAIN_ONLY}, and it has {oddity}')
 
 
 def _fill(

@@ -92,7 +92,7 @@ def test_a_replaced_image_counts(root: Path):
 @pytest.mark.parametrize('place', [0, 500, -1])
 def test_an_image_edited_at_the_same_size_counts(root: Path, place: int):
     before, samples = describe(settings(root))
-    file = root / samples[0][0]
+    file = root / 'images' / samples[0][0]
     content = bytearray(file.read_bytes())
     content[place] ^= 1
     file.write_bytes(content)
