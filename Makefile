@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both make their own environment.
-# `make test TESTS=tests/test_parity.py` runs some of the tests.
+# `make test TESTS=tests/test_parity.py` runs some of the tests; JOBS=1 all of them one after another.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,8 @@ ONEDL_BIN := $(ONEDL_VENV)/bin
 OLDEST_PYTHON ?= python3.10
 OLDEST_VENV ?= .venv-oldest
 OLDEST_BIN := $(OLDEST_VENV)/bin
+JOBS ?= 2
+PYTEST := pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: demo compare test test-onedl test-oldest coverage docs lint clean
 
@@ -18,8 +20,11 @@ demo: $(VENV)/.standalone
 compare: $(VENV)/.standalone
 	$(BIN)/python tools/compare.py
 
+# one thread each, or the processes get into each other's way
+test test-onedl test-oldest coverage: export OMP_NUM_THREADS ?= 1
+
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m $(PYTEST) $(TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -29,7 +34,7 @@ lint: $(VENV)/.test
 # all tests, and which lines of the package they run, those of other processes too
 coverage: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage run -m $(PYTEST) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -49,7 +54,7 @@ $(VENV)/.test: $(VENV)/.standalone
 # The same tests on the maintained forks of MMEngine and MMPretrain, in an environment of their own:
 # they write the same files as the originals. So --no-deps, where a package asks for an original.
 test-onedl: $(ONEDL_VENV)/.test
-	$(ONEDL_BIN)/python -m pytest $(TESTS)
+	$(ONEDL_BIN)/python -m $(PYTEST) $(TESTS)
 
 $(ONEDL_VENV)/.test: setup.cfg setup.py pyproject.toml tests/onedl_stack.txt
 	$(PYTHON) -m venv $(ONEDL_VENV)
@@ -60,7 +65,7 @@ $(ONEDL_VENV)/.test: setup.cfg setup.py pyproject.toml tests/onedl_stack.txt
 
 # The same tests on the oldest versions that setup.cfg allows, and the oldest Python.
 test-oldest: $(OLDEST_VENV)/.test
-	$(OLDEST_BIN)/python -m pytest $(TESTS)
+	$(OLDEST_BIN)/python -m $(PYTEST) $(TESTS)
 
 $(OLDEST_VENV)/.test: setup.cfg setup.py pyproject.toml tests/oldest_stack.txt
 	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)

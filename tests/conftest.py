@@ -1,5 +1,6 @@
 """Shared fixtures: the released program's numbers, a tiny CLIP, folders of generated images."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +15,14 @@ from mini_cache import MiniCache
 from mini_wheel import build_sdist, build_wheel, install, unpack
 from released import FIXTURES, Released
 
+# tools/dist_*.sh: tests that run at the same time must not share a port
+worker = os.environ.get('PYTEST_XDIST_WORKER', 'gw0')
+os.environ.setdefault('PORT', str(29500 + int(worker.removeprefix('gw'))))
+
 # the same examples every time: a failure is one that a change made
 settings.register_profile('short', max_examples=60, deadline=None, derandomize=True)
 settings.register_profile('long', max_examples=3000, deadline=None)
+settings.register_profile('few', max_examples=5, deadline=None, derandomize=True)
 settings.load_profile('short')
 
 

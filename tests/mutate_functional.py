@@ -212,6 +212,7 @@ def start(mutant: Mutant | None, module: str) -> int:
 def killed(mutants: list[Mutant], processes: int) -> list[bool]:
     """For each mutant, whether its tests fail or do not end; several at a time."""
     verdicts: dict[int, bool] = {}
+    endless = 0
     running: dict[int, tuple[int, float]] = {}
     waiting = list(enumerate(mutants))
     bar = tqdm(total=len(mutants), unit='mutant')
@@ -224,12 +225,14 @@ def killed(mutants: list[Mutant], processes: int) -> list[bool]:
             if not ended and time.monotonic() - since > SECONDS:
                 os.kill(pid, 9)
                 ended, status = os.waitpid(pid, 0)
+                endless += 1
             if ended:
                 verdicts[number] = status != 0
                 del running[pid]
                 bar.update()
         time.sleep(0.02)
     bar.close()
+    print(f'{endless} ran longer than {SECONDS} s, and count as killed')
     return [verdicts[number] for number in range(len(mutants))]
 
 

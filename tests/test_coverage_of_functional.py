@@ -13,7 +13,8 @@ BOUND = 95
 
 def test_lines_of_functional(tmp_path):
     environment = {**os.environ, 'COVERAGE_FILE': str(tmp_path / 'data'), 'PYTHONPATH': str(REPO)}
-    tests = ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'tests/test_functional']
+    flags = ['-q', '-p', 'no:cacheprovider', '--hypothesis-profile=few']
+    tests = ['-m', 'pytest', *flags, 'tests/test_functional']
     out = str(tmp_path / 'coverage.json')
     for arguments in (['run', *tests], ['combine', '--quiet'], ['json', '--quiet', '-o', out]):
         command = [sys.executable, '-m', 'coverage', *arguments]
