@@ -4,7 +4,6 @@ import numpy as np
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from ..settings import checked_settings
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
@@ -158,5 +157,8 @@ def stratified_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndar
             f'every class; the rarest, label {classes[counts.argmin()]}, has {counts.min()}). '
             "Take fewer shots, or sampling='per_class'."
         )
+    # here: scikit-learn is a fifth of the package's import time, and most runs need none of it
+    from sklearn.model_selection import StratifiedShuffleSplit
+
     splitter = StratifiedShuffleSplit(n_splits=1, train_size=total, random_state=seed)
     return np.sort(next(splitter.split(labels, labels))[0])

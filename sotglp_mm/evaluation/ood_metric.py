@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ..settings import checked_settings
 from ..structures import OOD_FIELDS, OOD_TAU, SET_NAME
@@ -131,6 +130,9 @@ def detection_metrics(known: Sequence[float], unknown: Sequence[float]) -> dict[
         known: Scores of in-distribution images, lower is more in-distribution; at least one.
         unknown: Scores of the others; at least one.
     """
+    # here: scikit-learn is a fifth of the package's import time, and most runs need none of it
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
     positive = np.repeat([1, 0], [len(known), len(unknown)])
     certainty = -np.concatenate([known, unknown]).astype(np.float64)
     # all thresholds: scikit-learn else leaves out points between which a curve is straight
