@@ -12,6 +12,7 @@ PLAN = {
     'overlap of prompts': 'allocation/overlap',
     'cosine of prompts': 'allocation/prompt_cosine',
     'information on parts': 'allocation/part_information',
+    'spread of similarities': 'allocation/spread',
 }
 
 
