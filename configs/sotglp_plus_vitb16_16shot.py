@@ -13,6 +13,6 @@ model = dict(
     head=dict(
         local_init='template',
         selector=dict(rank='logsumexp', k=20),
-        local_loss=dict(epsilon=0.05, reduction='sum'),
+        local_loss=dict(epsilon=0.02, reduction='sum'),
     )
 )

@@ -29,33 +29,41 @@ def write_report(rows: list[dict], out: Path) -> None:
 
 
 def gains(rows: list[dict]) -> str:
-    """Markdown: what transport adds to a uniform plan of the same other settings, seed by seed."""
+    """Markdown: differences, seed by seed: to a uniform plan, and to the first line."""
     text = ''
     for dataset in dict.fromkeys(row['dataset'] for row in rows):
-        text += f'| {dataset}: OT minus uniform | combined | local | seeds that gain |\n'
-        text += '|---|---:|---:|---:|\n'
-        mine = [(settings_of(row), row) for row in rows if row['dataset'] == dataset]
-        for settings, row in mine:
-            even = _even_counterpart(settings, mine)
-            if even is not None:
-                combined, local = (
-                    np.subtract(row['metrics'][COLUMNS[key]], even['metrics'][COLUMNS[key]])
-                    for key in ('combined', 'local')
-                )
-                cells = [
-                    '{:+.1f} ± {:.1f}'.format(*mean_and_deviation(d)) for d in (combined, local)
-                ]
-                won = f'{(combined > 0).sum()} of {len(combined)}'
-                text += f'| {row["variant"]} | {cells[0]} | {cells[1]} | {won} |\n'
-        text += '\n'
+        mine = [row for row in rows if row['dataset'] == dataset]
+        settings = [settings_of(row) for row in mine]
+        even = [
+            (row, _even_counterpart(each, settings, mine)) for row, each in zip(mine, settings)
+        ]
+        text += _differences(f'{dataset}: OT minus uniform', [pair for pair in even if pair[1]])
+        first = [(row, mine[0]) for row in mine[1:]]
+        text += _differences(f'{dataset}: minus {mine[0]["variant"]}', first)
     return text
 
 
-def _even_counterpart(settings: dict | None, others: list[tuple]) -> dict | None:
+def _differences(title: str, pairs: list[tuple[dict, dict]]) -> str:
+    text = f'| {title} | combined | local | seeds that gain |\n|---|---:|---:|---:|\n'
+    for row, other in pairs:
+        combined, local = (
+            np.subtract(row['metrics'][COLUMNS[key]], other['metrics'][COLUMNS[key]])
+            for key in ('combined', 'local')
+        )
+        cells = ['{:+.1f} ± {:.1f}'.format(*mean_and_deviation(d)) for d in (combined, local)]
+        won = f'{(combined > 0).sum()} of {len(combined)}'
+        text += f'| {row["variant"]} | {cells[0]} | {cells[1]} | {won} |\n'
+    return text + '\n'
+
+
+def _even_counterpart(
+    settings: dict | None, others: list[dict | None], rows: list[dict]
+) -> dict | None:
+    """The row with a uniform plan and the same other settings, of ``rows`` with ``others``."""
     if settings is None or settings['plan'] != PLANS['OTAllocationLoss']:
         return None
-    even = dict(plan=PLANS['UniformAllocationLoss'], epsilon=None, relative=False)
-    return next((row for found, row in others if found == {**settings, **even}), None)
+    even = {**settings, 'plan': PLANS['UniformAllocationLoss'], 'epsilon': None, 'relative': False}
+    return next((row for row, found in zip(rows, others) if found == even), None)
 
 
 def _write_plot(rows: list[dict], file: Path) -> None:

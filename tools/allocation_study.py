@@ -4,7 +4,7 @@
 
 tunes each variant's learning rate on validation images, with the same number of tries, measures
 it with five seeds, and writes tables and plots; docs/allocation.md says what came out. It takes
-two hours or so on two cores, and goes on where it was when it is started again.
+an hour or so on two idle cores, and goes on where it was when it is started again.
 """
 
 import argparse
@@ -53,15 +53,16 @@ MAIN = [
     _variant('mean 20, uniform', k=20, epsilon=None),
     _variant('soft 20, OT 0.05', **SOFT, epsilon=0.05),
     _variant('soft 20, uniform', **SOFT, epsilon=None),
+    # other supports and a more decided plan
+    _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
+    _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
+    _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
     Variant('GalLoP', 'gallop'),
 ]
 MORE = [
     _variant('mean 10, OT 0.1, random start', init='random'),
-    _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
     _variant('soft 40, OT 0.05', rank='logsumexp', k=40, epsilon=0.05),
-    _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
     _variant('soft 20, OT 0.5 sd', **SOFT, epsilon=0.5, relative=True),
-    _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
     _variant('soft 20, 1 prompt', **SOFT, epsilon=0.05, prompts=1),
     _variant('soft 20, OT 0.05, 2 prompts', **SOFT, epsilon=0.05, prompts=2),
     _variant('soft 20, uniform, 2 prompts', **SOFT, epsilon=None, prompts=2),

@@ -56,7 +56,11 @@ def test_gains_are_differences_of_the_same_seeds_and_settings(rows: list[dict]):
     even = made('soft 20, uniform', [51.0, 58.0, 67.0], [1.0, 1.0, 1.0])
     found = gains([made('GalLoP', [1.0] * 3, [1.0] * 3), of_two, transported, even])
     assert '| soft 20, OT 0.05 | +1.3 ± 2.1 | +2.0 ± 0.0 | 2 of 3 |' in found
-    assert len(found.strip().splitlines()) == 3
+    over_uniform, over_first = found.strip().split('\n\n')
+    assert len(over_uniform.splitlines()) == 3
+    assert over_first.startswith('| scenes: minus GalLoP | combined | local | seeds that gain |')
+    assert '| soft 20, OT 0.05 | +59.0 ± 10.0 | +2.0 ± 0.0 | 3 of 3 |' in over_first
+    assert len(over_first.splitlines()) == 2 + 3
 
 
 def test_settings_are_those_of_the_config_and_the_options():
