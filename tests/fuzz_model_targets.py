@@ -169,7 +169,8 @@ def read_config(folder: Path) -> Any:
 def wrong_config(folder: Path, state: Any) -> str | None:
     config = json.loads((folder / 'model.json').read_text(encoding='utf-8'))
     vision, text, both = config['vision_cfg'], config['text_cfg'], config['embed_dim']
-    width, patch, words = vision.get('width', 768), vision.get('patch_size', 16), text['width']
+    width, patch = vision.get('width', 768), vision.get('patch_size', 16)
+    words = text.get('width', 512)
     expected = {
         'visual.conv1.weight': (width, 3, patch, patch),
         'visual.proj': (width, both),
