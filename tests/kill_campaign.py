@@ -3,10 +3,10 @@
     python tests/kill_campaign.py               # three miniature datasets, two shots, two seeds
     python tests/kill_campaign.py --seeds 1     # half of it
 
-Crops, flips and prompt dropout are drawn as
-ever. The campaign is killed with SIGKILL while a job trains, once its first checkpoint is there.
-What was done must not be done again, and at the end all learned parameters must be those of the
-undisturbed campaign, bit for bit, and its table and plot byte for byte. Exit status 0 only then.
+Crops, flips and prompt dropout are drawn as ever. The campaign is killed with SIGKILL while a job
+trains, once its first checkpoint is there. What was done must not be done again, and at the end
+all learned parameters must be those of the undisturbed campaign, bit for bit, and its table and
+plot byte for byte. Exit status 0 only then.
 
 The jobs' processes are forked from the campaign's, which has imported everything, so a start takes
 a second; ``test_tools/test_run_benchmark.py`` has a smaller campaign with processes of its own.
