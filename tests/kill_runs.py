@@ -5,8 +5,8 @@
 A tiny CLIP learns with crops, flips and prompt dropout. ``tools/train.py --resume`` is killed with
 SIGKILL: at any moment, while a checkpoint is written, and while the note of the latest one is.
 After every kill the folder must hold no broken checkpoint; at the end parameters, optimiser,
-schedule, random states and every logged loss must be those of a run that nothing disturbed, bit
-for bit, the repeated steps included. Exit status 0 only then.
+schedule, random states, every logged loss and every metric must be those of a run that nothing
+disturbed, bit for bit, the repeated steps included. Exit status 0 only then.
 
 Processes are forked from this one, which has imported everything, so a start takes a second.
 """
@@ -139,14 +139,14 @@ def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: rando
     return made
 
 
-def compare(work_dir: Path, expected: Path) -> int:
-    """Assert that nothing differs; the number of losses compared."""
+def compare(work_dir: Path, expected: Path) -> tuple[int, int]:
+    """Assert that nothing differs; the numbers of losses and of validations compared."""
     last = latest_checkpoint(expected).path.name
     assert_equal(learned(work_dir / last), learned(expected / last))
     assert losses(work_dir) == losses(expected), 'a logged loss differs'
     assert metrics(expected), 'nothing was validated'
     assert metrics(work_dir) == metrics(expected), 'a metric differs'
-    return len(losses(expected))
+    return len(losses(expected)), len(metrics(expected))
 
 
 def main() -> None:
@@ -171,16 +171,17 @@ def compare_runs(folder: Path, kills: int, rng: random.Random, began: float) -> 
     config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
     times = undisturbed(config, folder / 'whole')
     made: list[bool] = []
-    runs = compared = 0
+    runs = steps = validations = 0
     while len(made) < kills:
         work_dir = folder / f'killed_{runs}'
         made += disturbed(config, work_dir, min(5, kills - len(made)), times, rng)
-        compared += compare(work_dir, folder / 'whole')
+        compared = compare(work_dir, folder / 'whole')
+        steps, validations = steps + compared[0], validations + compared[1]
         runs += 1
     print(
         f'{len(made)} kills in {runs} runs, {sum(made)} of them while a file was written: '
-        f'all parameters and {compared} losses are those of the undisturbed run, bit for bit '
-        f'({time.monotonic() - began:.0f} s)'
+        f'all parameters, {steps} losses and the metrics of {validations} validations are those '
+        f'of the undisturbed run, bit for bit ({time.monotonic() - began:.0f} s)'
     )
 
 

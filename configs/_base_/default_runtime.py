@@ -18,6 +18,7 @@ default_hooks = dict(
     learned_parameters=dict(type='LearnedParametersHook'),
     finite_loss=dict(type='FiniteLossHook'),
     random_state=dict(type='RandomStateHook'),
+    resumed_validation=dict(type='ResumedValidationHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     few_shot_record=dict(type='FewShotRecordHook'),
 )

@@ -15,6 +15,7 @@ from .one_clip_hook import OneClipHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
 from .read_config import read_config
+from .resumed_validation_hook import ResumedValidationHook
 from .share_settings import share_settings
 from .whole_checkpoint_hook import WholeCheckpointHook
 
@@ -30,6 +31,7 @@ __all__ = [
     'OneClipHook',
     'PlainCheckpointHook',
     'RandomStateHook',
+    'ResumedValidationHook',
     'WholeCheckpointHook',
     'explaining_lost_process',
     'latest_checkpoint',
