@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import ot  # noqa: F401  so that no fork has to import it
 import pytest
+import scipy.optimize  # noqa: F401
 import torch
 from hypothesis import Phase, settings
 from tqdm import tqdm
@@ -229,6 +231,9 @@ def killed(mutants: list[Mutant], processes: int) -> list[bool]:
             if ended:
                 verdicts[number] = status != 0
                 del running[pid]
+                if not verdicts[number]:
+                    mutant = mutants[number]
+                    bar.write(f'alive: {mutant.module}.py:{mutant.line}: {mutant.change}')
                 bar.update()
         time.sleep(0.02)
     bar.close()

@@ -120,5 +120,5 @@ def _plan(log_kernel: Tensor, log_u: Tensor) -> Tensor:
 
 
 def _row_error(plan: Tensor) -> Tensor:
-    """(Q,)."""
+    """What the rows miss, summed; (Q,)."""
     return (plan.sum(dim=1) - 1 / len(plan)).abs().sum(dim=0)

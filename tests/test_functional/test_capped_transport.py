@@ -61,6 +61,34 @@ def test_capacity_out_of_range(cost, capacity: int):
         capped_sinkhorn(cost, capacity)
 
 
+@pytest.mark.parametrize(
+    'wrong', [dict(epsilon=0.0), dict(epsilon=-1.0), dict(max_iters=0)], ids=str
+)
+def test_epsilon_and_iterations_must_be_positive(cost, wrong: dict):
+    with pytest.raises(ValueError, match='epsilon and max_iters must be positive, got '):
+        capped_sinkhorn(cost, 4, **wrong)
+
+
+def test_one_iteration_and_a_tiny_capacity_are_allowed(cost):
+    found = capped_sinkhorn(cost, 0.5, 0.1, max_iters=1)
+    assert found.n_iters == 1
+    assert found.converged.all()  # no row reaches a mass of 2
+
+
+def test_defaults(cost):
+    found, expected = capped_sinkhorn(cost, 4), capped_sinkhorn(cost, 4, epsilon=0.1, max_iters=50)
+    torch.testing.assert_close(found.plan, expected.plan, rtol=0, atol=0)
+    assert found.n_iters == 50
+
+
+def test_marginal_error_is_what_the_rows_give_too_much(cost):
+    found = capped_sinkhorn(cost, 3, 0.02, max_iters=1)
+    expected = (found.plan.sum(dim=-1) - 1 / 3).clamp_min(0).sum(dim=-1)
+    torch.testing.assert_close(found.marginal_error, expected)
+    assert found.marginal_error.gt(1e-2).any()
+    assert found.converged.tolist() == (expected <= 1e-2).tolist()
+
+
 @pytest.mark.parametrize('seed', range(8))
 def test_gradient_is_that_of_central_differences(seed: int):
     """Of fixed problems: where a row just begins to give too much there is a kink."""

@@ -47,6 +47,7 @@ def test_hand_made_cases(tau: float):
 def test_default_temperature_is_one():
     global_, local = torch.tensor(GLOBAL), torch.tensor(LOCAL)
     torch.testing.assert_close(mcm(global_), mcm(global_, 1.0))
+    torch.testing.assert_close(local_mcm(local), local_mcm(local, 1.0))
     torch.testing.assert_close(gl_mcm(global_, local), gl_mcm(global_, local, 1.0))
 
 

@@ -38,6 +38,19 @@ def test_ranks_agree_with_plain_loops(patches, prompts, rank: str):
                 assert found[b, p, c].item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_mean_is_the_default(patches, prompts):
+    torch.testing.assert_close(
+        rank_patches(patches, prompts), rank_patches(patches, prompts, 'mean')
+    )
+
+
+@pytest.mark.parametrize('rank', RANKS)
+def test_another_device_than_the_default_one(patches, prompts, rank: str):
+    found = select_support(rank_patches(patches.to('meta'), prompts.to('meta'), rank), K)
+    assert found.shape == (B, C, K)
+    assert found.device.type == 'meta'
+
+
 @pytest.mark.parametrize('rank', RANKS)
 @pytest.mark.parametrize('k', [1, K, P])
 def test_support_agrees_with_plain_loops(patches, prompts, rank: str, k: int):

@@ -18,10 +18,18 @@ def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return patches.requires_grad_(), prompts.requires_grad_(), orders[..., :K].contiguous()
 
 
-@pytest.fixture(params=[1, 10**9], ids=['class by class', 'all at once'])
-def chunked(request, monkeypatch) -> None:
+CLASS_BYTES = B * K * D * 8
+"""Of the selected patches of one class, in float64."""
+
+CHUNKS = {1: [1] * C, 2 * CLASS_BYTES + 1: [2, 2, 1], 10**9: [C]}
+"""For each number of bytes, how many classes are gathered at a time."""
+
+
+@pytest.fixture(params=CHUNKS, ids=['class by class', 'two at a time', 'all at once'])
+def chunked(request, monkeypatch) -> int:
     module = __import__(module_function.__module__, fromlist=['GATHER_BYTES'])
     monkeypatch.setattr(module, 'GATHER_BYTES', request.param)
+    return request.param
 
 
 def from_all(patches, prompts, support) -> torch.Tensor:
@@ -33,6 +41,19 @@ def test_values(problem, chunked):
     found = selected_similarity(*problem)
     assert found.shape == (B, C, K, N)
     torch.testing.assert_close(found, from_all(*problem))
+
+
+def test_no_more_is_copied_than_it_may_hold(problem, chunked: int, monkeypatch):
+    copied: list[int] = []
+
+    def watched(*args, **kwargs) -> torch.Tensor:
+        copied.append(args[2].numel())
+        return index_select(*args, **kwargs)
+
+    index_select = torch.index_select
+    monkeypatch.setattr(torch, 'index_select', watched)
+    selected_similarity(*problem)
+    assert copied == [classes * B * K for classes in CHUNKS[chunked]]
 
 
 def test_gradients_equal_those_of_the_full_tensor(problem, chunked):
@@ -68,3 +89,48 @@ def test_patches_that_are_not_contiguous(problem):
     transposed = patches.detach().transpose(1, 2).contiguous().transpose(1, 2)
     expected = from_all(patches, prompts, support)
     torch.testing.assert_close(selected_similarity(transposed, prompts, support), expected)
+
+
+@pytest.fixture
+def own_supports() -> torch.Tensor:
+    """(B, C, K, N): each prompt's own patches."""
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(B, C, P, N, generator=generator).argsort(dim=2)[:, :, :K]
+
+
+def from_all_of_own(patches, prompts, support) -> torch.Tensor:
+    return torch.einsum('bpd,cnd->bcpn', patches, prompts).gather(2, support)
+
+
+def test_a_support_for_each_prompt(problem, own_supports, chunked):
+    patches, prompts, _ = problem
+    found = selected_similarity(patches, prompts, own_supports)
+    assert found.shape == (B, C, K, N)
+    torch.testing.assert_close(found, from_all_of_own(patches, prompts, own_supports))
+
+
+def test_gradients_with_a_support_for_each_prompt(problem, own_supports):
+    both = problem[:2]
+    expected = torch.autograd.grad(from_all_of_own(*both, own_supports).square().sum(), both)
+    found = torch.autograd.grad(selected_similarity(*both, own_supports).square().sum(), both)
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other)
+
+
+def test_second_derivatives_are_refused(problem):
+    patches, prompts, support = problem
+    score = selected_similarity(patches, prompts, support).square().sum()
+    (first,) = torch.autograd.grad(score, prompts, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize('own', [False, True], ids=['shared', 'own'])
+def test_another_device_than_the_default_one(problem, own_supports, own: bool):
+    patches, prompts, shared = (tensor.detach().to('meta') for tensor in problem)
+    patches.requires_grad_(), prompts.requires_grad_()
+    support = own_supports.to('meta') if own else shared
+    found = selected_similarity(patches, prompts, support)
+    gradients = torch.autograd.grad(found.sum(), (patches, prompts))
+    assert found.shape == (B, C, K, N)
+    assert [each.shape for each in gradients] == [patches.shape, prompts.shape]

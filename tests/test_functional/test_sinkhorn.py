@@ -1,5 +1,7 @@
 """Sinkhorn: marginals, an outside solver, the plain loops, batches, dtypes, edges."""
 
+import sys
+
 import numpy as np
 import ot
 import pytest
@@ -73,6 +75,48 @@ def test_a_batch_agrees_with_a_loop_over_its_items(tolerance: float | None):
             assert together.converged[b, c] == alone.converged
     assert together.n_iters == max(iterations)
     assert (min(iterations) == 1) is (tolerance is not None)
+
+
+@pytest.mark.parametrize('tolerance', [None, 1e-4])
+@pytest.mark.parametrize(
+    ('numbers', 'sizes'),
+    [(1, [1] * B * C), (K * N * 4 + 1, [4, 2]), (10**9, [B * C])],
+    ids=['one by one', 'four at a time', 'all at once'],
+)
+def test_chunks_change_nothing(monkeypatch, numbers: int, sizes: list, tolerance: float | None):
+    module = sys.modules[sinkhorn.__module__]
+    cost = 1 - make_similarity()
+    expected = sinkhorn(cost, max_iters=300, tolerance=tolerance)
+    solved: list[int] = []
+
+    def watched(log_kernel: torch.Tensor, *args):
+        solved.append(log_kernel.shape[-1])
+        return solve_chunk(log_kernel, *args)
+
+    solve_chunk = module._solve_chunk
+    monkeypatch.setattr(module, 'CHUNK_NUMBERS', numbers)
+    monkeypatch.setattr(module, '_solve_chunk', watched)
+    found = sinkhorn(cost, max_iters=300, tolerance=tolerance)
+    assert solved == sizes
+    torch.testing.assert_close(found.plan, expected.plan)
+    torch.testing.assert_close(found.marginal_error, expected.marginal_error, rtol=0, atol=1e-12)
+    assert found.n_iters == expected.n_iters
+    assert found.converged.all()
+
+
+def test_defaults_are_those_of_the_paper():
+    cost = 1 - make_similarity()
+    found, expected = sinkhorn(cost), sinkhorn(cost, epsilon=0.1, max_iters=20)
+    torch.testing.assert_close(found.plan, expected.plan, rtol=0, atol=0)
+    assert found.n_iters == 20
+
+
+def test_an_error_as_large_as_the_tolerance_meets_it():
+    cost = 1 - make_similarity()[0, 0]
+    error = sinkhorn(cost, max_iters=5).marginal_error.item()
+    solved = sinkhorn(cost, max_iters=50, tolerance=error)
+    assert solved.n_iters == 5
+    assert solved.converged
 
 
 def test_tolerance_is_met_and_saves_iterations():
