@@ -6,6 +6,7 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 
 import warnings
 
+from .quiet_import import quiet_import
 from .stack_check import check_stack
 
 check_stack()  # before the imports that would fail less clearly
@@ -15,8 +16,8 @@ warnings.filterwarnings(
     'ignore', message='Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops'
 )
 # torch 2.4 says so of itself, when MMEngine imports its optimisers
-warnings.filterwarnings(
-    'ignore', message='`TorchScript` support for functional optimizers is deprecated'
+quiet_import(
+    'torch.distributed.optim', '`TorchScript` support for functional optimizers is deprecated'
 )
 
 from . import datasets, engine, evaluation, models, visualization  # noqa: E402

@@ -30,6 +30,18 @@ def test_full_capacity_is_balanced_transport(cost):
     torch.testing.assert_close(found, sinkhorn(cost, 0.2, 500).plan, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize('iterations', [1, 2, 7])
+def test_agrees_with_plain_scalings_after_the_same_number_of_iterations(cost, iterations: int):
+    found = capped_sinkhorn(cost, 4.5, 0.2, max_iters=iterations).plan
+    for plan, kernel in zip(found, np.exp(-cost.numpy() / 0.2)):
+        v = 1 / N / kernel.sum(axis=0)
+        for _ in range(iterations):
+            u = np.minimum(1 / 4.5 / (kernel @ v), 1)  # scaled down, or left alone
+            v = 1 / N / (u @ kernel)
+        expected = torch.from_numpy(u[:, None] * kernel * v)
+        torch.testing.assert_close(plan, expected)
+
+
 def test_small_epsilon_is_the_linear_programme(cost):
     capacity = 4.0
     found = capped_sinkhorn(cost, capacity, 1e-3, max_iters=20000).plan
