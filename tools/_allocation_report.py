@@ -33,10 +33,8 @@ def gains(rows: list[dict]) -> str:
     text = ''
     for dataset in dict.fromkeys(row['dataset'] for row in rows):
         mine = [row for row in rows if row['dataset'] == dataset]
-        settings = [settings_of(row) for row in mine]
-        even = [
-            (row, _even_counterpart(each, settings, mine)) for row, each in zip(mine, settings)
-        ]
+        known = [(row, settings_of(row)) for row in mine]
+        even = [(row, _even_counterpart(settings, known)) for row, settings in known]
         text += _differences(f'{dataset}: OT minus uniform', [pair for pair in even if pair[1]])
         first = [(row, mine[0]) for row in mine[1:]]
         text += _differences(f'{dataset}: minus {mine[0]["variant"]}', first)
@@ -56,14 +54,12 @@ def _differences(title: str, pairs: list[tuple[dict, dict]]) -> str:
     return text + '\n'
 
 
-def _even_counterpart(
-    settings: dict | None, others: list[dict | None], rows: list[dict]
-) -> dict | None:
-    """The row with a uniform plan and the same other settings, of ``rows`` with ``others``."""
+def _even_counterpart(settings: dict | None, known: list[tuple[dict, dict | None]]) -> dict | None:
+    """The row with a uniform plan and the same other settings, of rows and their settings."""
     if settings is None or settings['plan'] != PLANS['OTAllocationLoss']:
         return None
     even = {**settings, 'plan': PLANS['UniformAllocationLoss'], 'epsilon': None, 'relative': False}
-    return next((row for row, found in zip(rows, others) if found == even), None)
+    return next((row for row, found in known if found == even), None)
 
 
 def _write_plot(rows: list[dict], file: Path) -> None:
