@@ -12,11 +12,13 @@ from .resumable_parts import RESUMES_WITH, lacking_part
 
 
 def load_weights_only() -> None:
-    """Let MMEngine's ``torch.load`` run no code of a checkpoint, with torch before 2.6 too.
+    """Let no ``torch.load`` run code of a checkpoint, whoever calls it.
 
-    Later versions do so by themselves. An environment variable that is set already stands.
+    torch before 2.6 would; with later ones MMEngine's fork, onedl-mmengine, asks for it where a
+    safe load has failed. An environment variable that is set already, to this or to the
+    opposite, stands.
     """
-    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
+    if 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ:
         os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
 
 

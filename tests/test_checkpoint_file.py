@@ -129,7 +129,7 @@ def test_a_mismatch_names_the_file_and_other_errors_are_left_alone():
 
 
 def test_mmengine_runs_no_code_either(tmp_path: Path):
-    """With torch before 2.6, because importing the package asks for it."""
+    """Nor torch before 2.6, nor onedl-mmengine: importing the package asks for it."""
     canary = tmp_path / 'canary'
     torch.save({'state_dict': Payload(canary)}, tmp_path / 'bad.pth')
     with pytest.raises(pickle.UnpicklingError, match=r'[Ww]eights.only'):

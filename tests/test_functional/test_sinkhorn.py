@@ -47,6 +47,15 @@ def test_agrees_with_pot(epsilon: float):
             torch.testing.assert_close(found[b, c], torch.from_numpy(expected))
 
 
+def test_a_plan_of_which_a_formula_is_known():
+    # two by two: rows and columns leave one number, and the plan's odds are exp(20) here
+    cost = torch.tensor([[0.01, 0.0], [-0.01, 0.0]], dtype=torch.float64)
+    rare = 0.5 / (1 + np.exp(10))
+    expected = torch.tensor([[rare, 0.5 - rare], [0.5 - rare, rare]], dtype=torch.float64)
+    solved = sinkhorn(cost, epsilon=1e-3, max_iters=50000, tolerance=1e-12)
+    torch.testing.assert_close(solved.plan, expected, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize('iterations', [1, 2, 7])
 def test_agrees_with_plain_loops_after_the_same_number_of_iterations(iterations: int):
     similarity = make_similarity()

@@ -89,11 +89,13 @@ def test_agrees_with_pot(cost, settings):
     scale, epsilon = settings
     cost = cost * scale
     found = sinkhorn(cost, epsilon, 20000, 1e-11)
-    assume(found.converged.all())  # few problems need more iterations, of POT as well
+    assume(found.converged.all())  # few problems need more iterations
     rows, columns = (np.full(size, 1 / size) for size in cost.shape[1:])
-    expected = ot.sinkhorn(
-        rows, columns, cost[0].numpy(), epsilon, 'sinkhorn_log', numItermax=20000, stopThr=1e-11
+    stop = dict(numItermax=20000, stopThr=1e-11, warn=False)
+    expected, log = ot.sinkhorn(
+        rows, columns, cost[0].numpy(), epsilon, 'sinkhorn_log', log=True, **stop
     )
+    assume(log['err'][-1] < 1e-11)  # POT needs more for some that ours solves
     torch.testing.assert_close(
         found.plan[0], torch.from_numpy(expected).double(), rtol=1e-5, atol=1e-8
     )
