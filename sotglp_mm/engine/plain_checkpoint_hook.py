@@ -35,18 +35,24 @@ _statistic.__module__, _statistic.__name__, _statistic.__qualname__ = (
 _rebuild: list[Any] = [np.ones(1).__reduce__()[0], np.float64(1).__reduce__()[0]]
 """numpy's own functions, wherever they live."""
 
-torch.serialization.add_safe_globals(
-    [
-        HistoryBuffer,
-        _statistic,
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.int64)),
-        *_rebuild,
-        codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
-    ]
-)
+_allowed = [
+    HistoryBuffer,
+    _statistic,
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.int64)),
+    *_rebuild,
+    codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
+]
+
+
+def allow_log_history() -> None:
+    """Let torch's safe loading read MMEngine's log history; importing the package calls it."""
+    torch.serialization.add_safe_globals(_allowed)
+
+
+allow_log_history()
 
 
 @HOOKS.register_module()
@@ -67,6 +73,7 @@ class PlainCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the log history."""
+        allow_log_history()  # the loader of onedl-mmengine has just taken the allowance away
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
             with refusing_checkpoint('The log'):
