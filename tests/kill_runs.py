@@ -26,7 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mini_runs import REPO, write_images
+from mini_runs import REPO
 from mini_trust import assert_equal, learned, losses, metrics, trust_config
 from released import FIXTURES, Released
 
@@ -167,7 +167,6 @@ def main() -> None:
 
 def compare_runs(folder: Path, kills: int, rng: random.Random, began: float) -> None:
     """All of it, in a folder."""
-    write_images(folder / 'dtd')
     config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
     times = undisturbed(config, folder / 'whole')
     made: list[bool] = []

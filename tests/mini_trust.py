@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from mini_runs import write_config
+from mini_runs import write_config, write_images
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
@@ -17,7 +17,8 @@ TIMES = ('time', 'data_time', 'memory')
 
 
 def trust_config(folder: Path, clip: dict, epochs: int = EPOCHS) -> Path:
-    """Crops, flips and prompt dropout; epochs of 3 steps on the images of ``write_images``."""
+    """Crops, flips and prompt dropout; epochs of 3 steps on images that it writes."""
+    write_images(folder / 'dtd')
     write_config(folder / 'mini.py', clip, image_size=48)
     path = folder / 'trust.py'
     path.write_text(f"""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mini_runs import REPO, write_images
+from mini_runs import REPO
 from mini_trust import EPOCHS, assert_equal, learned, losses, train, trust_config
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
@@ -26,7 +26,6 @@ BOUND = 1e-6
 @pytest.fixture(scope='module')
 def config(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('seeds')
-    write_images(folder / 'dtd')
     return trust_config(folder, tiny.clip, epochs=2)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from few_images_work import prepared, train_and_test, uneven_epochs
-from mini_runs import CLASSES, write_images
+from mini_runs import CLASSES
 from mini_trust import losses, trust_config
 from mmengine.runner import Runner
 from process_group import run_processes
@@ -19,12 +19,11 @@ NAMES = CLASSES[:2]
 def config(tiny, tmp_path_factory) -> Path:
     """Two images to train on, one to validate on, five to test on."""
     folder = tmp_path_factory.mktemp('few')
-    write_images(folder / 'dtd')
+    base = trust_config(folder, tiny.clip, epochs=2)
     split = folder / 'dtd' / 'split_zhou_DescribableTextures.json'
     rows = json.loads(split.read_text())
     kept = {part: [row for row in rows[part] if row[2] in NAMES] for part in rows}
     split.write_text(json.dumps(kept))
-    base = trust_config(folder, tiny.clip, epochs=2)
     path = folder / 'few.py'
     path.write_text(f"""
 _base_ = {str(base)!r}

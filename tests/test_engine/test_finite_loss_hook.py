@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mini_runs import REPO, write_images
+from mini_runs import REPO
 from mini_trust import train, trust_config
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
@@ -68,7 +68,6 @@ def test_weights_that_are_not_finite_are_not_written():
 
 
 def test_a_planted_nan_stops_a_run(tiny, tmp_path: Path, monkeypatch):
-    write_images(tmp_path / 'dtd')
     config = trust_config(tmp_path, tiny.clip)
     loss, calls = SOTGLPHead.loss, []
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mini_runs import write_images
 from mini_trust import EPOCHS, assert_equal, learned, losses, metrics, train, trust_config
 from mmpretrain.registry import HOOKS
 
@@ -16,9 +15,7 @@ from sotglp_mm.engine.random_states import random_states, set_random_states
 
 @pytest.fixture(scope='module')
 def config(tiny, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('trust')
-    write_images(folder / 'dtd')
-    return trust_config(folder, tiny.clip)
+    return trust_config(tmp_path_factory.mktemp('trust'), tiny.clip)
 
 
 @pytest.fixture(scope='module')

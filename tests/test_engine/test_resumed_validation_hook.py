@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mini_runs import write_images
 from mini_trust import EPOCHS, metrics, train, trust_config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -40,9 +39,7 @@ class KilledHook(Hook):
 
 @pytest.fixture(scope='module')
 def config(tiny, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp('validation')
-    write_images(folder / 'dtd')
-    return trust_config(folder, tiny.clip)
+    return trust_config(tmp_path_factory.mktemp('validation'), tiny.clip)
 
 
 @pytest.fixture(scope='module')
