@@ -21,7 +21,7 @@ quiet_import(
 )
 
 from . import datasets, engine, evaluation, models, visualization  # noqa: E402
-from .checkpoint_file import load_weights_only  # noqa: E402
+from .safe_loading import load_weights_only  # noqa: E402
 from .version import __version__  # noqa: E402
 
 load_weights_only()

@@ -1,25 +1,17 @@
 """Reading a checkpoint whole, or saying what is wrong with the file."""
 
-import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmengine.runner import CheckpointLoader
 
 from .resumable_parts import RESUMES_WITH, lacking_part
+from .safe_loading import TRUST, allow_log_history, trusts_files
 
-
-def load_weights_only() -> None:
-    """Let no ``torch.load`` run code of a checkpoint, whoever calls it.
-
-    torch before 2.6 would; with later ones MMEngine's fork, onedl-mmengine, asks for it where a
-    safe load has failed. An environment variable that is set already, to this or to the
-    opposite, stands.
-    """
-    if 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ:
-        os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+MapLocation = str | torch.device | Callable | None
 
 
 class CheckpointMismatch(ValueError, RuntimeError):
@@ -50,23 +42,28 @@ def refusing_checkpoint(what: str) -> Iterator[None]:
         ) from error
 
 
-def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
     """A checkpoint, every byte of which was checked against its checksum.
+
+    No code in it is run, unless torch's ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` is set.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is truncated, damaged, no file of torch's, or holds no dict.
+        ValueError: It is truncated, damaged, no file of torch's, holds no dict, or more than
+            tensors and plain values.
     """
+    allow_log_history()  # onedl-mmengine takes the allowance away where it reads from an address
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
     try:
         damaged = damaged_member(path)
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusts_files())
     except Exception as error:  # torch, zipfile and pickle each raise their own kind
         raise ValueError(
             f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error}). It has '
-            f'{path.stat().st_size} bytes and is truncated, damaged, or was not written by '
+            f'{path.stat().st_size} bytes and is truncated, damaged, holds objects whose code is '
+            f'not run (unless you trust the file and set {TRUST}=1), or was not written by '
             'torch.save; expected a checkpoint of a run, such as epoch_50.pth. Take an earlier '
             'one, or copy it again'
         ) from error
@@ -81,6 +78,15 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
             "expected a dict with 'state_dict', as a training writes it"
         )
     return checkpoint
+
+
+@CheckpointLoader.register_scheme('', force=True)
+def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
+    """What MMEngine reads every file by, ``load_from`` and the inferencers' too.
+
+    Its own reader takes damaged files without a word.
+    """
+    return read_checkpoint(filename, map_location)
 
 
 def damaged_member(path: str | Path) -> str | None:

@@ -1,13 +1,11 @@
 """A checkpoint is read whole, or the message says what is wrong with the file."""
 
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
-from fuzz_targets import Payload
 from mini_checkpoints import flip_a_bit, truncate, write_checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner import load_checkpoint
 
 from sotglp_mm.checkpoint_file import (
     CheckpointMismatch,
@@ -128,10 +126,14 @@ def test_a_mismatch_names_the_file_and_other_errors_are_left_alone():
         raise RuntimeError('out of memory')
 
 
-def test_mmengine_runs_no_code_either(tmp_path: Path):
-    """Nor torch before 2.6, nor onedl-mmengine: importing the package asks for it."""
-    canary = tmp_path / 'canary'
-    torch.save({'state_dict': Payload(canary)}, tmp_path / 'bad.pth')
-    with pytest.raises(pickle.UnpicklingError, match=r'[Ww]eights.only'):
-        CheckpointLoader.load_checkpoint(str(tmp_path / 'bad.pth'), map_location='cpu')
-    assert not canary.exists()
+def test_mmengine_reads_no_damaged_file_either(file: Path):
+    """What any runner, head or inferencer of the process loads, ``load_from`` for one."""
+    model = torch.nn.Module()
+    model.head = torch.nn.Module()
+    model.head.global_prompts = torch.nn.Parameter(torch.zeros(1000))
+    load_checkpoint(model, str(file), map_location=lambda storage, place: storage)
+    assert model.head.global_prompts[500] == 500
+    with pytest.raises(ValueError, match=r'epoch_2\.pth .* the checksum of .* is wrong'):
+        load_checkpoint(model, str(flip_a_bit(file)))
+    with pytest.raises(FileNotFoundError, match=r'absent\.pth does not exist'):
+        load_checkpoint(model, str(file.with_name('absent.pth')))

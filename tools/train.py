@@ -8,7 +8,12 @@ from _cli import add_common_arguments, finish_config, load_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from sotglp_mm.checkpoint_file import check_resumable, naming_checkpoint, refusing_checkpoint
+from sotglp_mm.checkpoint_file import (
+    check_resumable,
+    check_weights,
+    naming_checkpoint,
+    refusing_checkpoint,
+)
 from sotglp_mm.engine import explaining_lost_process, latest_checkpoint
 
 
@@ -61,16 +66,18 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
                 cfg[name].persistent_workers = False
 
 
-def settle_resume(cfg: Config) -> list[str]:
-    """Where to resume from, settled before anything is built.
+def settle_checkpoint(cfg: Config) -> list[str]:
+    """Where to start or resume from, settled before anything is built.
 
     Returns:
         What to warn of: files that a killed process, or a full disk, left broken.
 
     Raises:
-        FileNotFoundError, ValueError: The checkpoint asked for cannot be resumed from.
+        FileNotFoundError, ValueError: The checkpoint asked for is none, or cannot be resumed from.
     """
     if not cfg.get('resume'):
+        if cfg.get('load_from'):
+            check_weights(cfg.load_from)
         return []
     if cfg.get('load_from'):
         check_resumable(cfg.load_from, count_schedulers(cfg))
@@ -105,7 +112,7 @@ def main() -> None:
     cfg = load_config(args)
     apply_arguments(cfg, args)
     finish_config(cfg, args)
-    warnings = settle_resume(cfg)
+    warnings = settle_checkpoint(cfg)
     runner = ResumingRunner.from_cfg(cfg)
     for warning in warnings:
         runner.logger.warning(warning)

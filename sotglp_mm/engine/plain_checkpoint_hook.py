@@ -1,7 +1,5 @@
 """Checkpoints that ``torch.load(..., weights_only=True)`` reads without any allow-list."""
 
-import codecs
-import pickle
 from typing import Any
 
 import numpy as np
@@ -14,45 +12,6 @@ from mmpretrain.registry import HOOKS
 from ..checkpoint_file import refusing_checkpoint
 from ..resumable_parts import HISTORY
 from ..settings import checked_settings
-
-
-def _statistic(owner: type, name: str) -> Any:
-    """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
-        raise pickle.UnpicklingError(f'getattr of {owner!r} and {name!r} is not allowed')
-    return getattr(owner, name)
-
-
-# torch looks allowed globals up by these names; the real getattr reaches far too much
-_statistic.__module__, _statistic.__name__, _statistic.__qualname__ = (
-    'builtins',
-    'getattr',
-    'getattr',
-)
-
-# What MMEngine puts into a checkpoint where this hook is not in use (another toolbox's run, an
-# older file). Allowing these few keeps torch's safe loading on for everything else.
-_rebuild: list[Any] = [np.ones(1).__reduce__()[0], np.float64(1).__reduce__()[0]]
-"""numpy's own functions, wherever they live."""
-
-_allowed = [
-    HistoryBuffer,
-    _statistic,
-    np.ndarray,
-    np.dtype,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.int64)),
-    *_rebuild,
-    codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
-]
-
-
-def allow_log_history() -> None:
-    """Let torch's safe loading read MMEngine's log history; importing the package calls it."""
-    torch.serialization.add_safe_globals(_allowed)
-
-
-allow_log_history()
 
 
 @HOOKS.register_module()
@@ -73,7 +32,6 @@ class PlainCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the log history."""
-        allow_log_history()  # the loader of onedl-mmengine has just taken the allowance away
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
             with refusing_checkpoint('The log'):

@@ -1,6 +1,5 @@
 """Checkpoints that torch's safe loading reads, in a process that knows nothing of MMEngine."""
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmpretrain.registry import HOOKS
 
-from sotglp_mm.engine.plain_checkpoint_hook import allow_log_history
+from sotglp_mm.checkpoint_file import read_checkpoint
 
 LOSSES = [0.5, 0.25, 0.125]
 
@@ -23,12 +22,6 @@ print(hub['log_scalars']['train/loss']['history_buffer']['values'].tolist())
 print(hub['runtime_info']['epoch'], hub['runtime_info']['best'])
 print([name for name in ('mmengine', 'mmpretrain', 'sotglp_mm') if name in sys.modules])
 """
-
-
-@pytest.fixture(autouse=True)
-def allowed() -> None:
-    """Other tests of this process may have loaded by onedl-mmengine, which takes it away."""
-    allow_log_history()
 
 
 @pytest.fixture
@@ -98,33 +91,8 @@ def test_the_live_history_is_left_as_it_was(hook, hub, tmp_path: Path):
 
 def test_a_checkpoint_of_a_run_without_the_hook_loads_too(hook, hub, tmp_path: Path):
     torch.save(dict(message_hub=hub.state_dict()), tmp_path / 'epoch_3.pth')
-    checkpoint = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    checkpoint = read_checkpoint(tmp_path / 'epoch_3.pth')
     hook.after_load_checkpoint(runner=None, checkpoint=checkpoint)
-    assert_is_history(checkpoint['message_hub']['log_scalars']['train/loss'])
-
-
-class Sly:
-    """Pickled as the attribute of something else."""
-
-    def __init__(self, owner, name: str):
-        self.asked = owner, name
-
-    def __reduce__(self):
-        return getattr, self.asked
-
-
-@pytest.mark.parametrize(('owner', 'name'), [(HistoryBuffer, '__init__'), (torch.Size, 'mean')])
-def test_what_the_history_needs_opens_no_door_for_other_attributes(tmp_path, owner, name: str):
-    torch.save(dict(meta=Sly(owner, name)), tmp_path / 'sly.pth')
-    with pytest.raises(pickle.UnpicklingError, match=rf'getattr of .* and {name!r}'):
-        torch.load(tmp_path / 'sly.pth', weights_only=True)
-
-
-def test_what_another_loader_took_from_the_allow_list_is_given_back(hook, hub, tmp_path: Path):
-    torch.serialization.clear_safe_globals()
-    hook.after_load_checkpoint(runner=None, checkpoint={})
-    torch.save(dict(message_hub=hub.state_dict()), tmp_path / 'epoch_3.pth')
-    checkpoint = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
     assert_is_history(checkpoint['message_hub']['log_scalars']['train/loss'])
 
 

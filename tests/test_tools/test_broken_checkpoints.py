@@ -26,6 +26,19 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path, tool: str):
     assert 'Take an earlier one' in done.stderr
 
 
+def test_training_starts_from_no_broken_or_foreign_weights(tmp_path: Path):
+    broken = truncate(write_checkpoint(tmp_path / 'epoch_2.pth'))
+    foreign = write_checkpoint(tmp_path / 'resnet.pth', state_dict={'fc.weight': torch.ones(3, 3)})
+    expected = {broken: 'cannot be read as a checkpoint', foreign: 'The checkpoint has no '}
+    for file, message in expected.items():
+        options = ['--work-dir', tmp_path / 'run', '--cfg-options', f'load_from={file}']
+        done = run_tool(['train.py', CONFIG, *options], tmp_path)
+        assert done.returncode != 0
+        assert str(file) in done.stderr.splitlines()[-1], done.stderr
+        assert message in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.glob('run/*.pth'))
+
+
 def test_a_foreign_checkpoint_is_named(tmp_path: Path):
     other = write_checkpoint(tmp_path / 'resnet.pth', state_dict={'fc.weight': torch.ones(3, 3)})
     done = run_tool(['test.py', CONFIG, other, '--work-dir', tmp_path], tmp_path)

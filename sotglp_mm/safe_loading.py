@@ -1,0 +1,70 @@
+"""torch's safe loading: always on, and allowed what MMEngine puts into a checkpoint."""
+
+import codecs
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+"""torch's environment variable for files that may run code."""
+
+
+def trusts_files() -> bool:
+    """Has the user said, by torch's variable, that files may run code?"""
+    return os.environ.get(TRUST, '').lower() in ('1', 'y', 'yes', 'true')
+
+
+def load_weights_only() -> None:
+    """Let no ``torch.load`` run code of a checkpoint, whoever calls it.
+
+    torch before 2.6 would; with later ones MMEngine's fork, onedl-mmengine, asks for it where a
+    safe load has failed. An environment variable that is set already, to this or to the
+    opposite, stands.
+    """
+    if TRUST not in os.environ:
+        os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+
+def _statistic(owner: type, name: str) -> Any:
+    """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise pickle.UnpicklingError(f'getattr of {owner!r} and {name!r} is not allowed')
+    return getattr(owner, name)
+
+
+# torch looks allowed globals up by these names; the real getattr reaches far too much
+_statistic.__module__, _statistic.__name__, _statistic.__qualname__ = (
+    'builtins',
+    'getattr',
+    'getattr',
+)
+
+_rebuild: list[Any] = [np.ones(1).__reduce__()[0], np.float64(1).__reduce__()[0]]
+"""numpy's own functions, wherever they live."""
+
+_allowed = [
+    HistoryBuffer,
+    _statistic,
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.int64)),
+    *_rebuild,
+    codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
+]
+
+
+def allow_log_history() -> None:
+    """Let torch's safe loading read what MMEngine puts into a checkpoint.
+
+    ``PlainCheckpointHook`` writes it plainly; files of other toolboxes' runs, and older ones, have
+    it. Allowing these few keeps safe loading on for everything else.
+    """
+    torch.serialization.add_safe_globals(_allowed)
+
+
+allow_log_history()
