@@ -9,7 +9,8 @@ Data:     ImageNet as in sotglp_vitb16_16shot.py, and
           $DATA/imagenet-sketch/images/<WordNet id>/,
           $DATA/imagenet-adversarial/imagenet-a/<WordNet id>/ and
           $DATA/imagenet-rendition/imagenet-r/<WordNet id>/; DATA is ./data by default.
-          Only the classes that a set has compete (-A and -R have 200).
+          Only the classes that a set has compete (-A and -R have 200), so all must be there;
+          for a subset on purpose, set its num_classes.
 Expected: not in the paper's abstract, and not run here on real weights. For comparison, GalLoP
           reports a mean of 61.3 % over the four, CoOp 59.4 % (GalLoP's README).
 """
@@ -28,15 +29,25 @@ test_dataloader = dict(
                 **shift,
                 data_root=f'{root}/imagenetv2',
                 data_prefix='imagenetv2-matched-frequency-format-val',
+                num_classes=1000,
             ),
             imagenet_sketch=dict(
-                **shift, data_root=f'{root}/imagenet-sketch', data_prefix='images'
+                **shift,
+                data_root=f'{root}/imagenet-sketch',
+                data_prefix='images',
+                num_classes=1000,
             ),
             imagenet_a=dict(
-                **shift, data_root=f'{root}/imagenet-adversarial', data_prefix='imagenet-a'
+                **shift,
+                data_root=f'{root}/imagenet-adversarial',
+                data_prefix='imagenet-a',
+                num_classes=200,
             ),
             imagenet_r=dict(
-                **shift, data_root=f'{root}/imagenet-rendition', data_prefix='imagenet-r'
+                **shift,
+                data_root=f'{root}/imagenet-rendition',
+                data_prefix='imagenet-r',
+                num_classes=200,
             ),
         ),
     )

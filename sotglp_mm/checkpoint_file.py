@@ -1,5 +1,6 @@
 """Reading a checkpoint whole, or saying what is wrong with the file."""
 
+import errno
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,17 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from .resumable_parts import RESUMES_WITH, lacking_part
-from .safe_loading import TRUST, allow_log_history, trusts_files
+from .safe_loading import TRUST, allow_log_history, load_weights_only, trusts_files
 
 MapLocation = str | torch.device | Callable | None
 
 
 class CheckpointMismatch(ValueError, RuntimeError):
     """A checkpoint does not belong to the model; RuntimeError is what torch raises for that."""
+
+
+class BrokenCheckpoint(ValueError):
+    """A file is no checkpoint, or not a whole one."""
 
 
 @contextmanager
@@ -45,22 +50,30 @@ def refusing_checkpoint(what: str) -> Iterator[None]:
 def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
     """A checkpoint, every byte of which was checked against its checksum.
 
-    No code in it is run, unless torch's ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` is set.
+    No code in it is run, unless torch's ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` is set. Files in
+    torch's format of before 1.6 have no checksums.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is truncated, damaged, no file of torch's, holds no dict, or more than
-            tensors and plain values.
+        OSError: The system does not give it.
+        BrokenCheckpoint: It is truncated, damaged, no file of torch's, holds no dict, or more
+            than tensors and plain values.
     """
+    load_weights_only()  # unless the user has set the opposite since the import
     allow_log_history()  # onedl-mmengine takes the allowance away where it reads from an address
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
     try:
         damaged = damaged_member(path)
+        if is_torchscript(path):  # which the torch.load of before 2.6 runs all the same
+            raise TypeError('it is a TorchScript archive')
         checkpoint = torch.load(path, map_location=map_location, weights_only=not trusts_files())
     except Exception as error:  # torch, zipfile and pickle each raise their own kind
-        raise ValueError(
+        # of a truncated file torch wants what is before its beginning: EINVAL
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise OSError(error.errno, f'{path} cannot be read: {error.strerror}') from error
+        raise BrokenCheckpoint(
             f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error}). It has '
             f'{path.stat().st_size} bytes and is truncated, damaged, holds objects whose code is '
             f'not run (unless you trust the file and set {TRUST}=1), or was not written by '
@@ -68,12 +81,12 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
             'one, or copy it again'
         ) from error
     if damaged is not None:
-        raise ValueError(
+        raise BrokenCheckpoint(
             f'{path} cannot be read as a checkpoint: the checksum of {damaged!r} in it is wrong, '
             'the file is damaged. Take an earlier one, or copy it again'
         )
     if not isinstance(checkpoint, dict):
-        raise ValueError(
+        raise BrokenCheckpoint(
             f'{path} cannot be read as a checkpoint: it holds a {type(checkpoint).__name__}; '
             "expected a dict with 'state_dict', as a training writes it"
         )
@@ -87,6 +100,14 @@ def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     Its own reader takes damaged files without a word.
     """
     return read_checkpoint(filename, map_location)
+
+
+def is_torchscript(path: str | Path) -> bool:
+    """Is it an archive of ``torch.jit.save``? Loading one by torch runs code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith('/constants.pkl') for name in archive.namelist())
 
 
 def damaged_member(path: str | Path) -> str | None:
@@ -137,7 +158,7 @@ def check_resumable(path: str | Path, schedulers: int | None = None) -> None:
         expected = ', '.join([*RESUMES_WITH, *(['param_schedulers'] if schedulers else [])])
         raise ValueError(
             f'{path} cannot be resumed from: it has {lacking}; found {_names(content)}, expected '
-            f'{expected}, as in epoch_<number>.pth of a training. (best_*.pth '
+            f'{expected}, as in epoch_<number>.pth of a training with this config. (best_*.pth '
             'keeps weights alone: use it with tools/test.py, or as load_from.)'
         )
 

@@ -3,6 +3,7 @@
 import codecs
 import os
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from mmengine.logging import HistoryBuffer
 
 TRUST = 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 """torch's environment variable for files that may run code."""
+
+SAFE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+"""torch's environment variable for files that may not."""
 
 
 def trusts_files() -> bool:
@@ -22,11 +26,13 @@ def load_weights_only() -> None:
     """Let no ``torch.load`` run code of a checkpoint, whoever calls it.
 
     torch before 2.6 would; with later ones MMEngine's fork, onedl-mmengine, asks for it where a
-    safe load has failed. An environment variable that is set already, to this or to the
-    opposite, stands.
+    safe load has failed. A user's word that files are trusted stands, also where it is given
+    later than this: torch refuses to have both variables.
     """
-    if TRUST not in os.environ:
-        os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    if trusts_files():
+        os.environ.pop(SAFE, None)
+    else:
+        os.environ.setdefault(SAFE, '1')
 
 
 def _statistic(owner: type, name: str) -> Any:
@@ -43,17 +49,32 @@ _statistic.__module__, _statistic.__name__, _statistic.__qualname__ = (
     'getattr',
 )
 
+
+def _renamed(function: Callable, module: str) -> Callable:
+    """One of numpy's, by the name that it has in a file; NumPy 2 renamed where it lives."""
+
+    def rebuild(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    name = function.__name__
+    rebuild.__module__, rebuild.__name__, rebuild.__qualname__ = module, name, name
+    return rebuild
+
+
 _rebuild: list[Any] = [np.ones(1).__reduce__()[0], np.float64(1).__reduce__()[0]]
-"""numpy's own functions, wherever they live."""
+"""numpy's own, for arrays and for numbers."""
 
 _allowed = [
     HistoryBuffer,
     _statistic,
     np.ndarray,
     np.dtype,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.int64)),
-    *_rebuild,
+    *{type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'},
+    *(
+        _renamed(function, f'numpy.{core}.multiarray')
+        for core in ('core', '_core')
+        for function in _rebuild
+    ),
     codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
 ]
 

@@ -46,15 +46,16 @@ def train_and_test(rank: int, world: int, port: int, path: str, work_dir: str) -
     leave_group()
 
 
-def uneven_epochs(rank: int, world: int, folder: str, images: int) -> None:
-    """What the hook says of a sampler that does not fill up."""
+def uneven_epochs(rank: int, world: int, folder: str, images: int, resumed: int = 0) -> None:
+    """What the hook says of a sampler that does not fill up, or of some who do not resume."""
     join_group(rank, world, folder)
     dataset = list(range(images))
     loader = DataLoader(dataset, sampler=EpochSampler(dataset, seed=1, round_up=False))
-    hook = HOOKS.build(dict(type='EmptyEpochHook'))
+    epoch = 2 if rank < resumed else 0
+    runner = SimpleNamespace(train_dataloader=loader, epoch=epoch, iter=epoch * len(loader))
     said = 'nothing'
     try:
-        hook.before_train(SimpleNamespace(train_dataloader=loader))
+        HOOKS.build(dict(type='EmptyEpochHook')).before_train(runner)
     except ValueError as error:
         said = str(error)
     Path(folder, f'{rank}.txt').write_text(said)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from mini_data import WNIDS
+from mini_data import SHIFT_LABELS, WNIDS
 from mini_runs import REPO
 from mmengine.config import Config
 
@@ -47,6 +47,8 @@ def shrink_data(node, size: int) -> None:
             ]
         else:
             shrink_data(child, size)
+        if key in SHIFT_LABELS:
+            child['num_classes'] = len(SHIFT_LABELS[key])
     if isinstance(node, dict) and node.get('type') in (
         'CoOpImageNetDataset',
         'ImageNetShiftDataset',

@@ -18,6 +18,12 @@ WNIDS = tuple(ImageNetInfo().label_names()[:4])
 AIRCRAFT = ('707-320', 'Cessna 172', 'F/A-18')
 """Names with a space and with a slash; in the order of the package's list."""
 
+SHIFT_LABELS = {
+    'imagenetv2': (0, 1, 2, 3),
+    'imagenet_sketch': (0, 1, 2, 3),
+    'imagenet_a': (1, 3),
+    'imagenet_r': (0, 2),
+}
 OOD_IMAGES = 6
 COLOURS = np.array([(170, 0, 0), (0, 170, 0), (0, 0, 170), (170, 170, 0)])
 
@@ -148,7 +154,7 @@ def _write_imagenet(images: Path) -> MiniSet:
 
 
 def _write_shift(images: Path, name: str) -> MiniSet:
-    labels = {'imagenet_a': (1, 3), 'imagenet_r': (0, 2)}.get(name, range(len(WNIDS)))
+    labels = SHIFT_LABELS[name]
     for label in labels:
         folder = str(label) if name == 'imagenetv2' else WNIDS[label]
         for number in range(3):

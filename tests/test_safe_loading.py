@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from sotglp_mm.checkpoint_file import read_checkpoint
-from sotglp_mm.safe_loading import TRUST, allow_log_history, load_weights_only
+from sotglp_mm.models.clip_weights import read_clip_weights
+from sotglp_mm.safe_loading import SAFE, TRUST, allow_log_history
 
 
 @pytest.fixture
@@ -54,6 +57,63 @@ def test_what_another_loader_took_from_the_allow_list_is_given_back(tmp_path: Pa
     assert (found['history'].mean(), found['best']) == (0.5, 0.75)
 
 
+@pytest.mark.parametrize('core', ['core', '_core'])
+def test_files_of_either_numpy_are_read(tmp_path: Path, core: str):
+    """NumPy 2 says numpy._core where NumPy 1 said numpy.core."""
+    file = tmp_path / 'epoch_3.pth'
+    arrays = [np.ones(2, code) for code in ('f8', 'f4', 'f2', 'i8', 'i4', 'u1', '?', 'U3')]
+    content = dict(arrays=arrays, best=np.float32(0.75), history=HistoryBuffer([0.5], [1]))
+    torch.save(content, file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, 'w') as archive:
+        for name, data in members.items():
+            archive.writestr(name, re.sub(rb'cnumpy\._?core', f'cnumpy.{core}'.encode(), data))
+    found = read_checkpoint(file)
+    assert [array.tolist() for array in found['arrays']] == [array.tolist() for array in arrays]
+    assert [array.dtype for array in found['arrays']] == [array.dtype for array in arrays]
+    assert (found['history'].mean(), found['best']) == (0.5, 0.75)
+
+
+class Writer(torch.nn.Module):
+    """A scripted module that writes a file when it is loaded."""
+
+    def __init__(self, file: str):
+        super().__init__()
+        self.file = file
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (torch.ones(1), self.file, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, str, bool]):
+        torch.save(state[0], state[1])
+        self.file = state[1]
+        self.training = state[2]
+
+    def forward(self):
+        return self.file
+
+
+@pytest.mark.filterwarnings('ignore:`torch.jit')
+def test_torchscript_runs_neither(tmp_path: Path):
+    """Before 2.6, torch.load hands an archive on to torch.jit.load, safe or not."""
+    canary, file = tmp_path / 'canary', tmp_path / 'scripted.pt'
+    torch.jit.script(Writer(str(canary))).save(file)
+    torch.jit.load(file)
+    assert canary.exists()  # so there is something to be afraid of
+    canary.unlink()
+    for read in (read_checkpoint, lambda file: load_checkpoint(torch.nn.Linear(1, 1), str(file))):
+        with pytest.raises(
+            ValueError, match=r'scripted\.pt cannot be read .* TorchScript archive'
+        ):
+            read(file)
+    with pytest.raises(ValueError, match=r'scripted\.pt .* has a state of its own making'):
+        read_clip_weights(file)
+    assert not canary.exists()
+
+
 def test_code_runs_neither_in_mmengine_nor_in_torch(tmp_path: Path):
     """Nor in torch before 2.6, which asks for no safety, nor in onedl-mmengine."""
     canary, file = tmp_path / 'canary', tmp_path / 'bad.pth'
@@ -69,12 +129,11 @@ def test_code_runs_neither_in_mmengine_nor_in_torch(tmp_path: Path):
 def test_a_file_that_is_trusted_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     canary, file = tmp_path / 'canary', tmp_path / 'theirs.pth'
     torch.save({'meta': Payload(canary)}, file)
-    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD')
+    monkeypatch.setenv(SAFE, '1')  # as importing the package does
     monkeypatch.setenv(TRUST, '0')
     with pytest.raises(ValueError, match=rf'theirs\.pth cannot be read (?s:.)* set {TRUST}=1'):
         read_checkpoint(file)
     monkeypatch.setenv(TRUST, '1')
-    load_weights_only()
-    assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ  # torch refuses to have both
     assert set(read_checkpoint(file)) == {'meta'}
+    assert SAFE not in os.environ  # torch refuses to have both
     assert canary.exists()

@@ -88,7 +88,7 @@ def test_mim_finds_each_config_by_its_name():
 
 @pytest.fixture
 def outside(installed, tmp_path):
-    """Run python, with the installed wheel, in a folder that has nothing to do with the checkout."""
+    """Run python, with the installed wheel, in a folder beside the checkout."""
 
     def run(*arguments: str | Path) -> str:
         command = [sys.executable, *map(str, arguments)]

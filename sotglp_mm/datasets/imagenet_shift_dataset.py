@@ -11,6 +11,7 @@ from ..class_names import resolve_class_names
 from ..own_images import image_files
 from ..settings import checked_settings
 from .find_place import find_place
+from .known_sets import KNOWN_SETS, KnownSet
 from .listed_images import ListedImagesDataset
 
 
@@ -21,7 +22,8 @@ class ImageNetShiftDataset(ListedImagesDataset):
 
     Labels are ImageNet's, whichever of its classes the set has. Where it lacks some (-A and -R
     have 200), ``metainfo['competing_labels']`` lists those it has, and only these compete in a
-    prediction (see :class:`EvaluationSets`).
+    prediction (see :class:`EvaluationSets`). So a set that is not whole would score higher than
+    it should, and is an error.
 
     Args:
         data_root (str): E.g. ``$DATA/imagenet-sketch``.
@@ -29,11 +31,15 @@ class ImageNetShiftDataset(ListedImagesDataset):
         class_names (str | Sequence[str]): Of all of ImageNet's classes, see
             :func:`resolve_class_names`. Defaults to 'imagenet', CLIP's names.
         pipeline (Sequence): Transforms. Defaults to none.
+        num_classes (int, optional): How many classes must have an image; for a subset on purpose,
+            as many as it has. Defaults to the number of the set whose place this is
+            (``known_sets.py``), and in any other place to that of the class folders.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: There is no such folder, or no class folder in it.
-        ValueError: A folder is called like no class.
+        ValueError: A folder is called like no class or has no image, or another number of classes
+            than expected have one.
     """
 
     def __init__(
@@ -42,18 +48,21 @@ class ImageNetShiftDataset(ListedImagesDataset):
         data_prefix: str = 'images',
         class_names: str | Sequence[str] = 'imagenet',
         pipeline: Sequence = (),
+        num_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
         root = Path(data_root).expanduser()
         place = find_place(root, data_prefix)
         names = resolve_class_names(class_names)
         labels = _labels_of_folders(place.images, len(names))
+        files = {folder: image_files(place.images / folder) for folder in labels}
+        competing = tuple(sorted({labels[folder] for folder in files if files[folder]}))
+        _check_whole(place.images, labels, competing, len(names), num_classes)
         rows = [
             [f'{folder}/{path}', label, names[label]]
             for folder, label in labels.items()
-            for path in image_files(place.images / folder)
+            for path in files[folder]
         ]
-        competing = tuple(sorted(set(labels.values())))
         metainfo = {} if len(competing) == len(names) else {'competing_labels': competing}
         kwargs.setdefault('test_mode', True)
         super().__init__(
@@ -86,3 +95,47 @@ def _labels_of_folders(images: Path, num_classes: int) -> dict[str, int]:
                 'classes of ImageNet nor a label below that; move the folder away'
             )
     return dict(sorted(((name, known[name]) for name in folders), key=lambda item: item[1]))
+
+
+def _check_whole(
+    images: Path, labels: dict[str, int], found: tuple[int, ...], of: int, expected: int | None
+) -> None:
+    """Refuse class folders without an image, and another number of classes than expected.
+
+    Args:
+        images: Folder of the class folders.
+        labels: Of all class folders, by name.
+        found: Labels that have an image.
+        of: Number of ImageNet's classes.
+        expected: How many must have one; None for what a known set has, or all class folders.
+    """
+    known = _known_shift(images)
+    if expected is None:
+        expected = known.num_classes if known else len(set(labels.values()))
+    # which of ImageNet's classes a set of 200 should have is not known here
+    wanted = range(of) if expected == of else labels.values()
+    lacking = [label for label in wanted if label not in found]
+    if not lacking and len(found) == expected:
+        return
+    first = f', the first without is {images / _folder_of(lacking[0], labels)}' if lacking else ''
+    raise ValueError(
+        f'{images}: {len(found)} classes have an image, expected {expected}{first}. '
+        f'Unpack the archive again{f" ({known.source})" if known else ""}; for a subset on '
+        f'purpose, move empty folders away and set num_classes={len(found)} in the config'
+    )
+
+
+def _folder_of(label: int, labels: dict[str, int]) -> str:
+    """Name of a class folder, which need not exist, in the style of those that do."""
+    numbered = next(iter(labels)).isdecimal()
+    return str(label) if numbered else ImageNetInfo().label_names()[label]
+
+
+def _known_shift(images: Path) -> KnownSet | None:
+    """The published set whose place this is."""
+    parts = images.absolute().parts
+    for known in KNOWN_SETS.values():
+        ends = [Path(*place).parts for place in known.places]
+        if known.kind == 'shift' and any(parts[-len(end) :] == end for end in ends):
+            return known
+    return None

@@ -19,7 +19,8 @@ from ..settings import checked_settings
 class PlainCheckpointHook(Hook):
     """Writes MMEngine's log history and numpy scalars as tensors and plain numbers.
 
-    On resuming, the log history becomes again what MMEngine needs.
+    On resuming, the log history becomes again what MMEngine needs. MMCV's ``meta.config``, a
+    Python text, is left out; MMEngine's own checkpoints have ``meta.cfg``, which nothing runs.
     """
 
     priority = 'VERY_LOW'
@@ -31,7 +32,8 @@ class PlainCheckpointHook(Hook):
                 checkpoint[key] = _to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restore the log history."""
+        """Restore the log history, and leave out what MMEngine would run."""
+        checkpoint.get('meta', {}).pop('config', None)  # Runner.resume runs it as a Python config
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:
             with refusing_checkpoint('The log'):

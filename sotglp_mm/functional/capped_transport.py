@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..structures import TransportPlan
-from .sinkhorn import log_kernel_of
+from .sinkhorn import check_epsilon, log_kernel_of
 
 
 def capped_sinkhorn(
@@ -25,7 +25,7 @@ def capped_sinkhorn(
     Args:
         cost: (..., K, N), finite; see :func:`sinkhorn`.
         capacity: In sources; 0 < capacity <= K.
-        epsilon: Weight of the entropy, in units of the cost; > 0.
+        epsilon: Weight of the entropy, in units of the cost; see :func:`check_epsilon`.
         max_iters: Iterations; exactly this many are made.
 
     Returns:
@@ -33,7 +33,7 @@ def capped_sinkhorn(
         exactly. ``converged`` compares it with 1e-2.
 
     Raises:
-        ValueError: ``capacity`` is not in its range, or ``epsilon`` or ``max_iters`` not positive.
+        ValueError: ``capacity`` or ``epsilon`` is out of its range, or ``max_iters`` not positive.
     """
     num_sources, num_targets = cost.shape[-2:]
     if not 0 < capacity <= num_sources:
@@ -41,10 +41,9 @@ def capped_sinkhorn(
             f'capped_sinkhorn: capacity={capacity}, but there are {num_sources} sources; '
             f'expected a number over 0 and at most {num_sources}'
         )
-    if not epsilon > 0 or max_iters < 1:
-        raise ValueError(
-            f'capped_sinkhorn: epsilon and max_iters must be positive, got {epsilon}, {max_iters}'
-        )
+    check_epsilon('capped_sinkhorn', epsilon, cost.dtype)
+    if max_iters < 1:
+        raise ValueError(f'capped_sinkhorn: max_iters must be at least 1, got {max_iters}')
     with torch.autocast(cost.device.type, enabled=False):
         dtype = torch.promote_types(cost.dtype, torch.float32)
         cost = cost.to(dtype)

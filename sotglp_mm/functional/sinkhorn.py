@@ -30,7 +30,7 @@ def sinkhorn(
     Args:
         cost: (..., K, N), finite. What lies above the smallest cost by more ``epsilon`` than a
             quarter of the dtype's largest number counts as that many.
-        epsilon: Weight of the entropy, in units of the cost; > 0.
+        epsilon: Weight of the entropy, in units of the cost; see :func:`check_epsilon`.
         max_iters: Iterations. Without ``tolerance`` exactly this many, with no look at the values
             in between (on a GPU: no synchronisation).
         tolerance: With a number, a problem is left alone once its ``marginal_error`` is at most
@@ -41,14 +41,33 @@ def sinkhorn(
         compares ``marginal_error`` with ``tolerance``, or with 1e-2 if there is none.
 
     Raises:
-        ValueError: ``epsilon`` or ``max_iters`` is not positive.
+        ValueError: ``epsilon`` is out of its range, or ``max_iters`` is not positive.
     """
-    if not epsilon > 0:
-        raise ValueError(f'sinkhorn: epsilon must be > 0, got {epsilon}')
+    check_epsilon('sinkhorn', epsilon, cost.dtype)
     if max_iters < 1:
         raise ValueError(f'sinkhorn: max_iters must be at least 1, got {max_iters}')
     with torch.autocast(cost.device.type, enabled=False):
         return _solve(cost, epsilon, max_iters, tolerance)
+
+
+def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
+    """Refuse what is 0, infinite or hardly exact once it is a number of the computing dtype.
+
+    Args:
+        caller: For the message.
+        epsilon: A normal positive number of ``dtype``, or of float32 if that has more.
+        dtype: Of the costs.
+
+    Raises:
+        ValueError: It is none; a cost of 0 divided by it could be NaN.
+    """
+    dtype = torch.promote_types(dtype, torch.float32)
+    numbers = torch.finfo(dtype)
+    if not numbers.tiny <= epsilon <= numbers.max:
+        raise ValueError(
+            f'{caller}: epsilon must be > 0, from {numbers.tiny} to {numbers.max} in {dtype}, '
+            f'got {epsilon}'
+        )
 
 
 def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None) -> TransportPlan:
@@ -77,7 +96,7 @@ def log_kernel_of(cost: Tensor, epsilon: float, dim: int | tuple[int, ...]) -> T
 
     Args:
         cost: (..., K, N), float32 or float64.
-        epsilon: > 0.
+        epsilon: As :func:`check_epsilon` lets pass.
         dim: Over which the offset is common.
     """
     log_kernel = (cost - cost.amin(dim=dim, keepdim=True)) / -epsilon

@@ -7,6 +7,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional import capped_sinkhorn, transport_cost
+from ..functional.sinkhorn import check_epsilon
 from ..settings import checked_settings
 from ..structures import TransportPlan
 from .allocation_loss import AllocationLoss
@@ -34,7 +35,8 @@ class CappedAllocationLoss(AllocationLoss):
         self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in dict(capacity=capacity, epsilon=epsilon, max_iters=max_iters).items():
+        check_epsilon('CappedAllocationLoss', epsilon, torch.float32)
+        for name, value in dict(capacity=capacity, max_iters=max_iters).items():
             if not value > 0:
                 raise ValueError(f'CappedAllocationLoss: {name} must be > 0, got {value}')
         self.capacity = capacity

@@ -1,11 +1,9 @@
 """Reading CLIP checkpoints: OpenAI's archive, a state dict, safetensors.
 
 Nothing in a file is executed: state dicts are read with ``weights_only=True``, and of a
-TorchScript archive only the tensors are used.
+TorchScript archive only the tensors.
 """
 
-import warnings
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..checkpoint_file import damaged_member
+from ..checkpoint_file import damaged_member, is_torchscript
 from ..json_file import read_json
+from .torchscript_weights import read_torchscript_weights
 
 OPENAI_EXTRAS = ('input_resolution', 'context_length', 'vocab_size')
 """Entries that OpenAI's archives keep beside the weights; no other CLIP has them."""
@@ -49,7 +48,7 @@ def read_clip_weights(path: str | Path) -> CLIPWeights:
         if damaged is not None:
             raise RuntimeError(f'the checksum of {damaged!r} in it is wrong')
         state = _read(path)
-        torchscript = _is_torchscript(path)
+        torchscript = is_torchscript(path)
     except Exception as error:  # torch, zipfile, pickle and safetensors raise their own kinds
         raise ValueError(
             f'{path} cannot be read as a CLIP checkpoint ({type(error).__name__}: '
@@ -67,24 +66,14 @@ def read_clip_weights(path: str | Path) -> CLIPWeights:
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == '.safetensors':
         return load_file(path)
-    if _is_torchscript(path):
-        with warnings.catch_warnings():
-            # the format is OpenAI's choice; nothing that a user could do about it
-            warnings.filterwarnings('ignore', message='`torch.jit.load` is deprecated')
-            return dict(torch.jit.load(path, map_location='cpu').state_dict())
+    if is_torchscript(path):
+        return read_torchscript_weights(path)
     loaded = torch.load(path, map_location='cpu', weights_only=True)
     state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else loaded
     named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not named or not all(isinstance(value, Tensor) for value in state.values()):
         raise RuntimeError(f'it holds a {type(state).__name__}, not a dict of named tensors')
     return state
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any('/code/' in name for name in archive.namelist())
 
 
 def _activation_beside(path: Path) -> tuple[bool | None, str]:

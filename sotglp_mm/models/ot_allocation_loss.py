@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional import sinkhorn, transport_cost
+from ..functional.sinkhorn import check_epsilon
 from ..settings import checked_settings
 from ..structures import TransportPlan
 from .allocation_loss import AllocationLoss, ot_allocation_loss
@@ -53,8 +54,7 @@ class OTAllocationLoss(AllocationLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not epsilon > 0:
-            raise ValueError(f'OTAllocationLoss: epsilon must be > 0, got {epsilon}')
+        check_epsilon('OTAllocationLoss', epsilon, torch.float32)
         if max_iters < 1:
             raise ValueError(f'OTAllocationLoss: max_iters must be at least 1, got {max_iters}')
         self.epsilon = epsilon

@@ -1,10 +1,13 @@
 """ImageNet's classes in another style: labels stay ImageNet's."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
-from mini_data import WNIDS, write_set
+from mini_data import SHIFT_LABELS, WNIDS, write_image, write_set
 from mmpretrain.registry import DATASETS
+from timm.data import ImageNetInfo
 
 from sotglp_mm.class_names import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
@@ -15,7 +18,8 @@ NAMES = list(resolve_class_names('imagenet')[: len(WNIDS)])
 def build(all_data: Path, name: str, **settings):
     known = KNOWN_SETS[name]
     root = dict(data_root=str(all_data / known.folder), data_prefix=known.images)
-    return DATASETS.build(dict(type='ImageNetShiftDataset', class_names=NAMES, **root, **settings))
+    mini = dict(class_names=NAMES, num_classes=len(SHIFT_LABELS[name]))
+    return DATASETS.build({'type': 'ImageNetShiftDataset', **root, **mini, **settings})
 
 
 @pytest.mark.parametrize(
@@ -43,8 +47,6 @@ def test_labels_and_who_competes(tmp_path: Path, name: str, labels: tuple | None
 def test_label_folders_are_numbers_not_strings(tmp_path: Path):
     names = [f'class {i}' for i in range(11)]
     for label in range(11):
-        from mini_data import write_image
-
         write_image(tmp_path / 'v2' / 'all' / str(label) / f'x_{label}_0.jpg', label % 4)
     dataset = DATASETS.build(
         dict(
@@ -70,3 +72,82 @@ def test_nothing_there(tmp_path: Path):
         FileNotFoundError, match=r'imagenet-a does not exist, or has no class fold'
     ):
         build(tmp_path, 'imagenet_a')
+
+
+def write_classes(images: Path, folders: list[str]) -> None:
+    """An image for each class, of no content: datasets only list them."""
+    for folder in folders:
+        (images / folder).mkdir(parents=True)
+        (images / folder / 'one.jpg').touch()
+
+
+WHOLE = {
+    'imagenetv2': [str(label) for label in range(1000)],
+    'imagenet_sketch': ImageNetInfo().label_names(),
+    'imagenet_a': ImageNetInfo().label_names()[:200],
+    'imagenet_r': ImageNetInfo().label_names()[:200],
+}
+AS_PUBLISHED = dict(class_names='imagenet', num_classes=None)
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_a_published_set_must_be_whole(tmp_path: Path, name: str):
+    known, folders = KNOWN_SETS[name], WHOLE[name]
+    images = tmp_path / known.folder / known.images
+    write_classes(images, folders)
+    assert len(build(tmp_path, name, **AS_PUBLISHED)) == known.num_classes
+
+    for folder in folders[100:150]:
+        shutil.rmtree(images / folder)
+    left = known.num_classes - 50
+    # which 200 classes -A and -R have is not known, so none of them can be named
+    first = f', the first without is {images / folders[100]}' if known.num_classes == 1000 else ''
+    told = (
+        f'{images}: {left} classes have an image, expected {known.num_classes}{first}. Unpack the '
+        f'archive again ({known.source}); for a subset on purpose, move empty folders away and '
+        f'set num_classes={left} in the config'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(told)}$'):
+        build(tmp_path, name, **AS_PUBLISHED)
+    subset = build(tmp_path, name, class_names='imagenet', num_classes=left)
+    assert len(subset.metainfo['competing_labels']) == len(subset) == left
+
+
+@pytest.mark.parametrize('number', range(3))
+def test_in_other_places_too(tmp_path: Path, number: int):
+    write_set(tmp_path, 'imagenet_sketch', other_place=number)
+    with pytest.raises(ValueError, match=r': 4 classes have an image, expected 1000, the first '):
+        build(tmp_path, 'imagenet_sketch', **AS_PUBLISHED)
+
+
+def test_more_classes_than_the_set_has(tmp_path: Path):
+    write_set(tmp_path, 'imagenet_r')
+    with pytest.raises(ValueError, match=r'imagenet-r: 2 classes have an image, expected 1\. '):
+        build(tmp_path, 'imagenet_r', num_classes=1)
+
+
+@pytest.mark.parametrize('name', ['imagenet_sketch', 'imagenet_r'])
+def test_an_empty_class_folder_is_no_class(tmp_path: Path, name: str):
+    write_set(tmp_path, name)
+    known, label = KNOWN_SETS[name], SHIFT_LABELS[name][1]
+    empty = tmp_path / known.folder / known.images / WNIDS[label]
+    for image in empty.iterdir():
+        image.rename(image.with_suffix('.part'))  # a download that broke off
+    number = len(SHIFT_LABELS[name])
+    told = f'{number - 1} classes have an image, expected {number}, the first without is {empty}. '
+    with pytest.raises(ValueError, match=re.escape(told)):
+        build(tmp_path, name)
+
+
+def test_elsewhere_every_class_folder_must_have_an_image(tmp_path: Path):
+    write_classes(tmp_path / 'mine', [WNIDS[1], WNIDS[3]])
+    settings = dict(type='ImageNetShiftDataset', data_root=str(tmp_path), data_prefix='mine')
+    assert DATASETS.build(settings).metainfo['competing_labels'] == (1, 3)
+    with pytest.raises(
+        ValueError, match=r'mine: 2 classes have an image, expected 4\. Unpack the '
+    ):
+        DATASETS.build(dict(settings, num_classes=4))
+    (tmp_path / 'mine' / WNIDS[2]).mkdir()
+    told = rf'mine: 2 classes have an image, expected 3, the first without is .*{WNIDS[2]}\. '
+    with pytest.raises(ValueError, match=told):
+        DATASETS.build(settings)

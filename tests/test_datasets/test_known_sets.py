@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_data import PER_CLASS, WNIDS, write_set
+from mini_data import PER_CLASS, SHIFT_LABELS, WNIDS, write_set
 from mini_layouts import PLACES
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -29,6 +29,7 @@ def build(all_data: Path, name: str, **settings):
         config['type'] = 'UnlabelledImagesDataset'
     elif known.kind == 'shift':
         config.update(type='ImageNetShiftDataset', class_names=IMAGENET)
+        config['num_classes'] = len(SHIFT_LABELS[name])
     elif name == 'imagenet':
         config.update(type='CoOpImageNetDataset', class_names=IMAGENET)
         del config['data_prefix']
@@ -185,3 +186,14 @@ def test_configs_name_the_places_of_the_table():
         assert data.data_root == f'data/{known.folder}'
         assert (data.data_prefix, data.split_file) == (known.images, known.split_file)
         assert cfg.model.head.class_names == name
+
+
+def test_the_config_of_the_shifts_names_places_and_classes_of_the_table():
+    from mini_configs import config_of
+
+    sets = Config.fromfile(config_of('domains')).test_dataloader.dataset.sets
+    assert list(sets) == [name for name, known in KNOWN_SETS.items() if known.kind == 'shift']
+    for name, data in sets.items():
+        known = KNOWN_SETS[name]
+        assert data.data_root == f'data/{known.folder}'
+        assert (data.data_prefix, data.num_classes) == (known.images, known.num_classes)

@@ -16,7 +16,8 @@ def before_train(images: int, batch_size: int, drop_last: bool = True) -> None:
     loader = DataLoader(
         dataset, batch_size, sampler=SequentialSampler(dataset), drop_last=drop_last
     )
-    HOOKS.build(dict(type='EmptyEpochHook')).before_train(SimpleNamespace(train_dataloader=loader))
+    runner = SimpleNamespace(train_dataloader=loader, epoch=0, iter=0)
+    HOOKS.build(dict(type='EmptyEpochHook')).before_train(runner)
 
 
 @pytest.mark.parametrize(('images', 'batch_size', 'drop_last'), [(8, 8, True), (5, 8, False)])

@@ -87,3 +87,13 @@ def test_one_batch_more_in_one_process_stops_all(tmp_path: Path, images: int, ba
 def test_as_many_batches_in_each_process_are_fine(tmp_path: Path):
     run_processes(uneven_epochs, WORLD, str(tmp_path), 6)
     assert [(tmp_path / f'{rank}.txt').read_text() for rank in range(WORLD)] == ['nothing'] * WORLD
+
+
+def test_processes_that_found_other_checkpoints_are_stopped(tmp_path: Path):
+    run_processes(uneven_epochs, WORLD, str(tmp_path), 6, 1)
+    for rank in range(WORLD):
+        said = (tmp_path / f'{rank}.txt').read_text()
+        assert said.startswith(
+            'The processes would go on from different (epoch, iteration), [(2, 4), (0, 0), (0, 0)]'
+        )
+        assert 'give all the same file by --resume' in said

@@ -1,9 +1,11 @@
 """Resuming takes the newest whole checkpoint, and says what it left out."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
+import torch
 from mini_checkpoints import flip_a_bit, truncate, write_checkpoint
 
 from sotglp_mm.engine import latest_checkpoint
@@ -50,6 +52,32 @@ def test_broken_files_are_skipped_and_named(work_dir: Path, damage):
     path, skipped = latest_checkpoint(work_dir)
     assert path == work_dir / 'epoch_9.pth'
     assert ['epoch_11.pth' in skipped[0], 'epoch_10.pth' in skipped[1]] == [True, True]
+
+
+def test_a_whole_one_of_another_config_stops_the_run(work_dir: Path):
+    """A run that began anew would write over it."""
+    why = r'epoch_11\.pth cannot be resumed from: .* the config has 2: .* needs another work dir'
+    with pytest.raises(ValueError, match=why):
+        latest_checkpoint(work_dir, schedulers=2)
+
+
+def test_one_that_the_system_does_not_give_stops_the_run(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(torch, 'load', fail)
+    with pytest.raises(OSError, match=r'epoch_11\.pth cannot be read: Input/output error'):
+        latest_checkpoint(work_dir)
+
+
+def test_checkpoints_kept_elsewhere_are_found_by_the_note(work_dir: Path, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp('run')  # CheckpointHook's out_dir is another folder
+    (elsewhere / 'last_checkpoint').write_text(str(work_dir / 'epoch_11.pth'))
+    assert latest_checkpoint(elsewhere) == (work_dir / 'epoch_11.pth', [])
+    truncate(work_dir / 'epoch_11.pth')
+    assert latest_checkpoint(elsewhere).path == work_dir / 'epoch_10.pth'
 
 
 def test_same_age_goes_by_number(work_dir: Path):

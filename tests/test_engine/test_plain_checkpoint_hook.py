@@ -96,6 +96,13 @@ def test_a_checkpoint_of_a_run_without_the_hook_loads_too(hook, hub, tmp_path: P
     assert_is_history(checkpoint['message_hub']['log_scalars']['train/loss'])
 
 
+def test_a_config_is_not_run(hook):
+    """MMEngine's Runner.resume would run it."""
+    checkpoint = dict(meta=dict(epoch=2, cfg='text', config="open('canary', 'w')"))
+    hook.after_load_checkpoint(runner=None, checkpoint=checkpoint)
+    assert checkpoint['meta'] == dict(epoch=2, cfg='text')
+
+
 def test_a_checkpoint_of_weights_alone_is_left_alone(hook):
     checkpoint = dict(state_dict={})
     hook.after_load_checkpoint(runner=None, checkpoint=checkpoint)

@@ -73,12 +73,17 @@ def test_capacity_out_of_range(cost, capacity: int):
         capped_sinkhorn(cost, capacity)
 
 
-@pytest.mark.parametrize(
-    'wrong', [dict(epsilon=0.0), dict(epsilon=-1.0), dict(max_iters=0)], ids=str
-)
-def test_epsilon_and_iterations_must_be_positive(cost, wrong: dict):
-    with pytest.raises(ValueError, match='epsilon and max_iters must be positive, got '):
-        capped_sinkhorn(cost, 4, **wrong)
+@pytest.mark.parametrize('epsilon', [0.0, -1.0, 1e-309, float('nan'), float('inf')])
+def test_epsilon_must_be_a_normal_positive_number(cost, epsilon: float):
+    with pytest.raises(
+        ValueError, match=f'^capped_sinkhorn: epsilon must .*float64, got {epsilon}'
+    ):
+        capped_sinkhorn(cost, 4, epsilon)
+
+
+def test_max_iters_must_be_positive(cost):
+    with pytest.raises(ValueError, match='capped_sinkhorn: max_iters must be at least 1, got 0'):
+        capped_sinkhorn(cost, 4, max_iters=0)
 
 
 def test_one_iteration_and_a_tiny_capacity_are_allowed(cost):

@@ -1,6 +1,9 @@
 """Sinkhorn: marginals, an outside solver, the plain loops, batches, dtypes, edges."""
 
+import math
+import re
 import sys
+from functools import partial
 
 import numpy as np
 import ot
@@ -8,7 +11,7 @@ import pytest
 import reference
 import torch
 
-from sotglp_mm.functional import sinkhorn
+from sotglp_mm.functional import capped_sinkhorn, sinkhorn
 
 B, C, K, N = 2, 3, 5, 4
 
@@ -202,10 +205,50 @@ def test_too_few_iterations_are_reported():
     assert not sinkhorn(cost, epsilon=0.02, max_iters=1, tolerance=1e-3).converged
 
 
-@pytest.mark.parametrize('epsilon', [0.0, -0.1, float('nan')])
-def test_epsilon_must_be_positive(epsilon: float):
-    with pytest.raises(ValueError, match=r'epsilon must be > 0'):
-        sinkhorn(torch.zeros(K, N), epsilon=epsilon)
+FLOAT32, FLOAT64 = torch.finfo(torch.float32), torch.finfo(torch.float64)
+
+
+@pytest.mark.parametrize('solve', [sinkhorn, partial(capped_sinkhorn, capacity=3)])
+@pytest.mark.parametrize(
+    ('dtype', 'epsilon'),
+    [
+        *((torch.float32, wrong) for wrong in (0.0, -0.1, math.nan, math.inf, -math.inf)),
+        # 0 in float32, and the number before the first normal one; halves are solved in float32
+        *((torch.float32, wrong) for wrong in (1e-46, FLOAT32.tiny * (1 - 2**-24))),
+        (torch.float32, FLOAT32.max * (1 + 2**-24)),
+        (torch.bfloat16, 1e-46),
+        (torch.float16, 1e-46),
+        (torch.float64, FLOAT64.tiny * (1 - 2**-52)),
+        (torch.float64, math.inf),
+    ],
+)
+def test_epsilon_must_be_a_normal_positive_number(solve, dtype, epsilon: float):
+    computed = torch.promote_types(dtype, torch.float32)
+    message = (
+        f'sinkhorn: epsilon must be > 0, from {torch.finfo(computed).tiny} to '
+        f'{torch.finfo(computed).max} in {computed}, got {epsilon}'
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        solve(torch.zeros(K, N, dtype=dtype), epsilon=epsilon)
+
+
+@pytest.mark.parametrize('solve', [sinkhorn, partial(capped_sinkhorn, capacity=3)])
+@pytest.mark.parametrize(
+    ('dtype', 'epsilon'),
+    [
+        (torch.float32, FLOAT32.tiny),
+        (torch.float32, FLOAT32.max),
+        (torch.float16, FLOAT32.tiny),
+        (torch.float64, 1e-46),
+        (torch.float64, FLOAT64.tiny),
+        (torch.float64, FLOAT64.max),
+    ],
+)
+def test_the_first_and_the_last_epsilon_make_a_plan(solve, dtype, epsilon: float):
+    plan = solve(make_similarity().to(dtype), epsilon=epsilon).plan
+    assert plan.isfinite().all()
+    columns = plan.sum(dim=-2)
+    torch.testing.assert_close(columns, torch.full_like(columns, 1 / N))
 
 
 def test_max_iters_must_be_positive():

@@ -18,10 +18,16 @@ def test_capped_plan_and_scores():
     torch.testing.assert_close(loss.scores(SIMILARITY), (plan * SIMILARITY).sum(dim=(-2, -1)))
 
 
-@pytest.mark.parametrize('name', ['capacity', 'epsilon', 'max_iters'])
+@pytest.mark.parametrize('name', ['capacity', 'max_iters'])
 def test_settings_out_of_range(name: str):
     with pytest.raises(ValueError, match=rf'CappedAllocationLoss: {name} must be > 0, got 0'):
         MODELS.build(dict(type='CappedAllocationLoss', **{name: 0}))
+
+
+@pytest.mark.parametrize('epsilon', [0, 1e-46, float('nan'), float('inf')])
+def test_epsilon_out_of_range(epsilon: float):
+    with pytest.raises(ValueError, match=f'CappedAllocationLoss: epsilon must .*, got {epsilon}'):
+        MODELS.build(dict(type='CappedAllocationLoss', epsilon=epsilon))
 
 
 def test_relative_epsilon_is_in_standard_deviations():

@@ -85,7 +85,12 @@ def test_tolerance_is_handed_on(similarity):
 
 
 @pytest.mark.parametrize(
-    ('setting', 'value'), [('epsilon', 0.0), ('max_iters', 0), ('reduction', 'max')]
+    ('setting', 'value'),
+    [
+        *(('epsilon', value) for value in (0.0, 1e-46, float('nan'), float('inf'))),
+        ('max_iters', 0),
+        ('reduction', 'max'),
+    ],
 )
 def test_settings_out_of_range_are_named(setting: str, value):
     with pytest.raises(ValueError, match=rf'OTAllocationLoss: {setting}.*{value}'):

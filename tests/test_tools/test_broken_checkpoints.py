@@ -69,6 +69,13 @@ def test_a_resumed_checkpoint_of_another_config_is_named(tiny, tmp_path: Path):
         assert str(file) in done.stderr.strip().splitlines()[-1], done.stderr
     assert not (tmp_path / 'run' / 'epoch_3.pth').exists()
 
+    canary = tmp_path / 'canary'
+    torch.save({**whole, 'meta': {**whole['meta'], 'config': f'open({str(canary)!r}, "w")'}}, file)
+    done = run_tool(['train.py', config, *flags, *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'run' / 'epoch_3.pth').exists()
+    assert not canary.exists()  # MMEngine would have run it
+
 
 def test_resume_skips_broken_checkpoints_with_a_warning(tiny, tmp_path: Path):
     write_images(tmp_path / 'dtd')
