@@ -1,6 +1,10 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both make their own environment.
 # `make test TESTS=tests/test_parity.py` runs some of the tests; JOBS=1 all of them one after another.
-PYTHON ?= python3
+# the first that MMEngine can live with; where there is none, the rule below says what is missing
+SUPPORTED := (3, 10) <= sys.version_info < (3, 12)
+FOUND := $(shell for python in python3 python3.11 python3.10; do \
+	$$python -c 'import sys; sys.exit(not $(SUPPORTED))' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(or $(FOUND),python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ONEDL_VENV ?= .venv-onedl
@@ -49,6 +53,8 @@ docs: $(VENV)/.test
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build
 
 $(VENV)/.standalone: setup.cfg setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; $(SUPPORTED) or sys.exit("$(PYTHON) is Python %d.%d, expected 3.10 or \
+	3.11: make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[standalone]'
 	touch $@
@@ -69,7 +75,7 @@ $(ONEDL_VENV)/.test: setup.cfg setup.py pyproject.toml tests/onedl_stack.txt
 	$(PYTHON) -m venv $(ONEDL_VENV)
 	$(ONEDL_BIN)/python -m pip install --quiet --upgrade pip 'setuptools<81'
 	$(ONEDL_BIN)/python -m pip install --quiet --requirement tests/onedl_stack.txt
-	$(ONEDL_BIN)/python -m pip install --quiet --no-deps 'mmcv-lite>=2.2.0' onedl-mim --editable .
+	$(ONEDL_BIN)/python -m pip install --quiet --no-deps 'mmcv-lite>=2.2.0,<2.4' onedl-mim --editable .
 	touch $@
 
 # The same tests on the oldest versions that setup.cfg allows, and the oldest Python.

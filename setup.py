@@ -1,7 +1,7 @@
 """What setup.cfg cannot say: the wheel carries configs, tools and model-index.yml for MIM.
 
 `mim train sotglp_mm CONFIG` looks for them in ``sotglp_mm/.mim``. A wheel gets copies; an editable
-install gets links, so that the same path works there and nothing can be out of date.
+install gets links, for code that looks beside the package (MIM itself looks in site-packages).
 """
 
 import shutil

@@ -23,8 +23,12 @@ TOO_NEW = {
     'onedl-mmengine': '0.11',
     'onedl-mmpretrain': '1.4',
     'open_clip_torch': '4',
+    'mmcv': '2.4',
+    'mmcv-lite': '2.4',
+    'onedl-mmcv': '2.4',
 }
-"""The first version that is not supported, as in setup.cfg; forks count on their own."""
+"""The first version that is not supported, as in setup.cfg; forks count on their own. MMCV's is
+MMPretrain's own bound."""
 
 OLDEST_MMCV = '2.0.0'
 """MMPretrain's own bound."""
@@ -48,7 +52,7 @@ def check_stack() -> None:
         *(_doubled(name, versions) for name, versions in found.items()),
         *(_outdated(found[name], OLDEST[name]) for name in OLDEST),
         _outdated(found['mmcv'], OLDEST_MMCV),
-        *(_untried(found[name]) for name in OLDEST),
+        *(_untried(versions) for versions in found.values()),
         _without_mmcv(found['mmcv']),
         _without_pkg_resources(found['mmengine']),
     ]

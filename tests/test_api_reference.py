@@ -31,6 +31,13 @@ def test_every_public_name_is_there(documented: set[str], room: str):
     assert names and not missing
 
 
+def test_what_contributors_import_is_there(documented: set[str]):
+    text = (REPO / 'CONTRIBUTING.md').read_text()
+    found = re.findall(r'^from (sotglp_mm\.\S+) import (\w+)$', text, re.MULTILINE)
+    assert len(found) >= 3
+    assert {f'{module}.{name}' for module, name in found} <= documented
+
+
 def test_every_module_of_the_ground_floor_is_there(documented: set[str]):
     files = {file.stem for file in (REPO / 'sotglp_mm').glob('*.py')} - {'__init__', 'version'}
     found = {name.split('.')[1] for name in documented}

@@ -96,6 +96,8 @@ def test_too_old(environment, name, old):
         (GOOD, 'mmengine', '0.11.0'),
         (GOOD, 'mmpretrain', '2.0.0'),
         (GOOD, 'open_clip_torch', '4.0.0rc1'),
+        (GOOD, 'mmcv-lite', '2.4.0'),
+        (FORKS, 'onedl-mmcv', '2.5'),
         (FORKS, 'onedl-mmengine', '1.0'),
         (FORKS, 'onedl-mmpretrain', '1.4.0'),
     ],
@@ -166,6 +168,9 @@ def test_oldest_versions_are_those_of_setup_cfg(setup_cfg):
         name: asked[name] for name in OLDEST
     }
     assert not [name for name, what in asked.items() if not re.match('>=|<', what)]
+    mmcv = requirements(setup_cfg['options.extras_require']['standalone'])['mmcv-lite']
+    assert mmcv.endswith(f',<{TOO_NEW["mmcv-lite"]}')
+    assert f"'mmcv-lite{mmcv}'" in (REPO / 'Makefile').read_text()
 
 
 def test_requirements_of_the_forks_are_the_same(setup_cfg):

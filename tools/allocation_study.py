@@ -76,9 +76,18 @@ VARIANTS = {'scenes': MAIN + MORE, 'digits': MAIN}
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/allocation'))
-    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3, 4, 5])
-    parser.add_argument('--datasets', nargs='+', default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/allocation'),
+        help='where runs are kept, and tables and figures written',
+    )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[1, 2, 3, 4, 5], help='of shots, prompts and order'
+    )
+    parser.add_argument(
+        '--datasets', nargs='+', default=list(VARIANTS), choices=list(VARIANTS), help='of the demo'
+    )
     parser.add_argument('--workers', type=int, default=2, help='runs at a time')
     return parser.parse_args()
 

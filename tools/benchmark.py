@@ -27,7 +27,7 @@ from _bench_report import ALIASES, as_markdown, as_text
 from _bench_scaling import scaling
 
 WORKER = '_worker'
-OUTPUTS = ('json', 'plot', 'markdown')
+OUTPUTS = dict(json='all figures', plot='a picture', markdown='the tables of docs/performance.md')
 CONTENDERS = ('package', 'product', 'plain')
 STEP_KEYS = ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'step_s', 'peak_gb')
 """What every JSON has of these, where it applies: programs read them."""
@@ -75,7 +75,9 @@ def parse_args(argv: list[str] | None = None) -> Namespace:
             '--plain', action='store_true', help='also time the plain implementation'
         )
     for command in (train, evaluate, sweep):
-        command.add_argument('--precision', choices=('fp32', 'bf16'), default='fp32')
+        command.add_argument(
+            '--precision', choices=('fp32', 'bf16'), default='fp32', help='of the computation'
+        )
     defaults = dict(plain=False, precision='fp32', step_only=False)
     return Namespace(**{**defaults, **vars(parser.parse_args(argv))})
 
@@ -96,10 +98,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default=2,
         help='runs before the first round, for training at least 2',
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of weights and images')
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
-    for output in OUTPUTS:
-        parser.add_argument(f'--{output}', type=Path, metavar='FILE')
+    for output, what in OUTPUTS.items():
+        parser.add_argument(f'--{output}', type=Path, metavar='FILE', help=f'write {what} there')
 
 
 def _count(text: str) -> int:

@@ -122,6 +122,12 @@ def main(arguments: list[str] | None = None) -> int:
         return run_download(args, parser)
     if not args.data_root.is_dir():
         parser.error(f'{args.data_root} is no folder; expected the folder of all data, $DATA')
+    if args.json:
+        try:  # now, not after hours of decoding
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.touch()
+        except OSError as error:
+            parser.error(f'--json {args.json} cannot be written: {error}')
     try:
         expected = read_expected(args.expected)
     except (OSError, ValueError) as error:

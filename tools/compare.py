@@ -26,8 +26,15 @@ METHODS = [
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
-    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/compare'),
+        help='where runs are kept, and table and figure written',
+    )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[1, 2, 3], help='of shots, prompts and order'
+    )
     parser.add_argument(
         '--datasets', nargs='+', default=['scenes', 'digits'], choices=['scenes', 'digits']
     )

@@ -463,6 +463,14 @@ def test_a_folder_of_data_that_does_not_exist_is_a_usage_error(tmp_path, capsys)
     assert 'nowhere is no folder' in capsys.readouterr().err
 
 
+def test_a_place_where_json_cannot_be_written_is_told_at_once(tmp_path, capsys):
+    (tmp_path / 'taken').write_text('a file')
+    with pytest.raises(SystemExit) as stopped:
+        check_data.main([str(tmp_path), '--json', str(tmp_path / 'taken' / 'found.json')])
+    assert stopped.value.code == 2
+    assert 'found.json cannot be written' in capsys.readouterr().err
+
+
 def test_the_exit_status_reaches_the_shell(whole):
     data, numbers = whole
     command = [sys.executable, str(REPO / 'tools/check_data.py'), str(data), '--sets', 'dtd']
