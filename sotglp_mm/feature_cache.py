@@ -13,15 +13,17 @@
 Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is unpickled.
 """
 
+import errno
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .json_file import read_json
+from .json_file import first_difference, read_json
 
 FORMAT = 2
 """Version of this layout."""
@@ -78,15 +80,45 @@ def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 
 def create_arrays(folder: Path, about: dict) -> None:
-    """Make the files of a split that do not exist yet, all zero; ``done`` last."""
+    """Make the files of a split that do not exist yet, all zero; ``done`` last.
+
+    Raises:
+        OSError: The disk has no room for one (full, quota, rights); nothing of that one is left.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in array_specs(about).items():
         file = folder / f'{name}.npy'
         if not file.exists():
-            # a file of this name is a whole one, whenever the process was killed
-            part = file.with_suffix('.part')
-            np.lib.format.open_memmap(part, mode='w+', dtype=dtype, shape=shape).flush()
-            os.replace(part, file)
+            _create_array(file, shape, dtype)
+
+
+def _create_array(file: Path, shape: tuple, dtype: np.dtype) -> None:
+    # a file of this name is a whole one, whenever the process was killed
+    part = file.with_suffix('.part')
+    try:
+        np.lib.format.open_memmap(part, mode='w+', dtype=dtype, shape=shape).flush()
+        _reserve(part)
+        os.replace(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f'feature cache: {file} could not be made, it needs '
+            f'{math.prod(shape) * dtype.itemsize} bytes: {error.strerror}. Make room, and run '
+            'the same command again: it goes on where it stopped',
+        ) from error
+
+
+def _reserve(file: Path) -> None:
+    """Take the room of a sparse file: on a full disk, writing to its map ends in SIGBUS."""
+    if not hasattr(os, 'posix_fallocate'):  # macOS, for one
+        return
+    with file.open('r+b') as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a filesystem without it
+                raise
 
 
 def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
@@ -134,13 +166,6 @@ def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memm
     return array
 
 
-def write_json(file: Path, content: Any) -> None:
-    """Write whole or not at all."""
-    part = file.with_suffix('.part')
-    part.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    os.replace(part, file)
-
-
 def read_manifest(folder: str | Path) -> dict:
     """The manifest of a cache.
 
@@ -173,6 +198,12 @@ def read_manifest(folder: str | Path) -> dict:
         if not all(isinstance(name, str) for name in about['classes']):
             raise ValueError(f"{file} is damaged: split {split!r} has 'classes' that are no names")
     return manifest
+
+
+def made_of(folder: str | Path) -> dict:
+    """What the manifest says to people; nothing, where somebody has put something else there."""
+    made = read_manifest(folder).get(MADE)
+    return made if isinstance(made, dict) else {}
 
 
 def _is(about: dict, key: str, kind: type) -> bool:
@@ -254,31 +285,5 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
 
 
 def _made(folder: str | Path) -> str:
-    made = read_manifest(folder).get(MADE, {})
+    made = made_of(folder)
     return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''
-
-
-def first_difference(pinned: Any, found: Any, key: str = '') -> tuple[str, str, str] | None:
-    """Where two plain values differ first: key, value before, value now; None if nowhere."""
-    if isinstance(pinned, dict) and isinstance(found, dict):
-        for name in [*pinned, *(name for name in found if name not in pinned)]:
-            inner = f'{key}.{name}' if key else str(name)
-            if name not in pinned or name not in found:
-                return inner, _shown(pinned, name), _shown(found, name)
-            difference = first_difference(pinned[name], found[name], inner)
-            if difference:
-                return difference
-        return None
-    if isinstance(pinned, list) and isinstance(found, list):
-        for index, (before, now) in enumerate(zip(pinned, found)):
-            difference = first_difference(before, now, f'{key}[{index}]')
-            if difference:
-                return difference
-        if len(pinned) != len(found):
-            return key, f'of length {len(pinned)}', f'of length {len(found)}'
-        return None
-    return None if pinned == found else (key, repr(pinned), repr(found))
-
-
-def _shown(mapping: dict, name: str) -> str:
-    return repr(mapping[name]) if name in mapping else 'absent'

@@ -30,6 +30,7 @@ def prepare_cache(folder: Path) -> None:
     create_arrays(folder / 'train', about)
     (folder / 'train' / 'samples.json').write_text(json.dumps(rows))
     manifest = dict(format=FORMAT, backbone={}, data_preprocessor={}, splits=dict(train=about))
+    manifest['made'] = dict(command='python tools/extract_features.py x.py', clip={}, by='0')
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=1))
     arrays = open_arrays(folder / 'train', about, 'r+')
     arrays.patches[:], arrays.image[:], arrays.done[:] = 1, np.arange(6)[None, :, None], True

@@ -1,6 +1,10 @@
 """The layout of a cache: what is pinned, and what is said of files that are not as they were."""
 
+import errno
 import json
+import os
+import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +12,8 @@ import pytest
 
 from sotglp_mm.feature_cache import (
     array_specs,
+    check_pinned,
     create_arrays,
-    first_difference,
     open_arrays,
     plain,
     read_manifest,
@@ -41,6 +45,64 @@ def test_arrays_are_written_and_read(folder: Path):
     assert float(again.patches.sum()) == 3 * 5 * 7
     assert np.argwhere(again.done).tolist() == [[1, 2]]
     assert not list(folder.glob('*.part'))
+
+
+def fails_with(number: int, at: int = 0):
+    """An ``os.posix_fallocate`` that fails, after so many calls."""
+    calls = []
+
+    def fallocate(*args) -> None:
+        calls.append(args)
+        if len(calls) > at:
+            raise OSError(number, os.strerror(number))
+
+    return fallocate
+
+
+def test_the_room_is_taken_when_the_arrays_are_made(tmp_path: Path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(os, 'posix_fallocate', lambda *args: taken.append(args[1:]), raising=False)
+    create_arrays(tmp_path, ABOUT)
+    sizes = [(tmp_path / f'{name}.npy').stat().st_size for name in array_specs(ABOUT)]
+    assert taken == [(0, size) for size in sizes]
+    create_arrays(tmp_path, ABOUT)
+    assert len(taken) == len(sizes), 'what is there is left alone'
+
+
+@pytest.mark.parametrize('number', [errno.EOPNOTSUPP, errno.EINVAL, None])
+def test_where_it_cannot_be_taken_it_goes_on(tmp_path: Path, monkeypatch, number):
+    if number is None:  # a system without it
+        monkeypatch.delattr(os, 'posix_fallocate', raising=False)
+    else:
+        monkeypatch.setattr(os, 'posix_fallocate', fails_with(number), raising=False)
+    create_arrays(tmp_path, ABOUT)
+    assert not open_arrays(tmp_path, ABOUT).done.any()
+
+
+def test_a_full_disk_is_an_error_and_blocks_nothing(tmp_path: Path, monkeypatch):
+    full = fails_with(errno.ENOSPC, at=1)
+    monkeypatch.setattr(os, 'posix_fallocate', full, raising=False)
+    with pytest.raises(
+        OSError, match=r'image\.npy .*needs 84 bytes: No space left.*again'
+    ) as said:
+        create_arrays(tmp_path, ABOUT)
+    assert said.value.errno == errno.ENOSPC
+    assert [file.name for file in tmp_path.iterdir()] == ['patches.npy']
+    monkeypatch.undo()
+    create_arrays(tmp_path, ABOUT)
+    assert not open_arrays(tmp_path, ABOUT).done.any()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the limit acts otherwise elsewhere')
+def test_a_limit_of_the_system_is_an_error(tmp_path: Path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        with pytest.raises(OSError, match=r'patches\.npy could not be made, it needs 420 bytes'):
+            create_arrays(tmp_path, ABOUT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('name', list(array_specs(ABOUT)))
@@ -117,6 +179,14 @@ def test_a_manifest_of_another_form_is_refused(mini_cache, tmp_path, change, mes
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize('made', [None, 'x', [1], 5])
+def test_what_is_for_people_may_be_anything(mini_cache, tmp_path: Path, made):
+    manifest = {**read_manifest(mini_cache.cache), 'made': made}
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r'format was 2, and is 3 now\..*it was made with, or'):
+        check_pinned(tmp_path, 'format', 2, 3)
+
+
 def test_a_negative_size_is_refused(mini_cache, tmp_path: Path):
     manifest = read_manifest(mini_cache.cache)
     manifest['splits']['test']['width'] = -4
@@ -165,22 +235,6 @@ def test_an_edited_list_of_images_is_refused(mini_cache, tmp_path: Path):
     file.unlink()
     with pytest.raises(FileNotFoundError, match=r'samples\.json is missing'):
         read_split(copy, 'train')
-
-
-@pytest.mark.parametrize(
-    ('pinned', 'found', 'expected'),
-    [
-        (dict(a=1, b=[2, 3]), dict(a=1, b=[2, 3]), None),
-        (dict(a=1, b=2), dict(a=1, b=3), ('k.b', '2', '3')),
-        (dict(a=[dict(c=1)]), dict(a=[dict(c=2)]), ('k.a[0].c', '1', '2')),
-        (dict(a=1), dict(a=1, b=2), ('k.b', 'absent', '2')),
-        (dict(a=1, b=2), dict(a=1), ('k.b', '2', 'absent')),
-        ([1, 2], [1], ('k', 'of length 2', 'of length 1')),
-        ([], {}, ('k', '[]', '{}')),
-    ],
-)
-def test_the_first_difference_is_found(pinned, found, expected):
-    assert first_difference(pinned, found, 'k') == expected
 
 
 def test_plain_values_survive_json():

@@ -1,10 +1,12 @@
 """Is a job done, and was what lies in its folder made with its settings?"""
 
-import json
 from pathlib import Path
 
 from _campaign_files import LAST, RESULT, SETTINGS, read_result
+from _campaign_json import read_json
 from _campaign_plan import Job
+
+SETTINGS_KEYS = {'config': str, 'cfg_options': list, 'settings': dict}
 
 
 def is_done(job: Job) -> bool:
@@ -31,19 +33,27 @@ def is_done(job: Job) -> bool:
 
 
 def _read_settings(file: Path) -> dict:
+    advice = 'remove the folder it is in, and the job is done anew'
     try:
-        return json.loads(file.read_text(encoding='utf-8'))
+        started = read_json(file)
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise ValueError(f'{file} is no JSON ({error}); remove the folder it is in') from error
+        raise ValueError(f'{error}; {advice}') from error
+    if not isinstance(started, dict):
+        raise ValueError(f'{file} holds a {type(started).__name__}, expected an object; {advice}')
+    for key, kind in SETTINGS_KEYS.items():
+        if not isinstance(started.get(key), kind):
+            found = repr(started[key])[:60] if key in started else 'nothing'
+            raise ValueError(f'{file}: {key!r} is {found}, expected {kind.__name__}; {advice}')
+    return started
 
 
 def _differs(job: Job, found: dict) -> str:
     now = job.describe()
     lines = [f'{job.folder} was made with other settings.']
     for title, each in (('there', found), ('now', now)):
-        options = ' '.join(each['cfg_options']) or 'none'
+        options = ' '.join(map(str, each['cfg_options'])) or 'none'
         lines.append(
             f'  {title + ":":6} config {each["config"]}, --cfg-options {options}, '
             f'settings sha256 {str(each.get("settings_sha256"))[:12]}'

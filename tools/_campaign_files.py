@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from _campaign_json import read_json
+
 RESULT = 'result.json'
 SETTINGS = 'settings.json'
 LOG = 'log.txt'
@@ -43,9 +45,9 @@ def read_result(file: Path) -> dict:
     """
     advice = 'remove it, and run tools/run_benchmark.py again to repeat the job'
     try:
-        result = json.loads(file.read_text(encoding='utf-8'))
+        result = read_json(file)
     except ValueError as error:
-        raise ValueError(f'{file} is no JSON ({error}); {advice}') from error
+        raise ValueError(f'{error}; {advice}') from error
     if not isinstance(result, dict):
         raise ValueError(f'{file} holds a {type(result).__name__}, expected an object; {advice}')
     for key, kind in RESULT_KEYS.items():
@@ -73,14 +75,29 @@ def lock(file: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def read_plan(work_dir: Path) -> list[tuple[str, int, int]]:
-    """(dataset, shots, seed) of all that was asked for in this folder, sorted."""
+    """(dataset, shots, seed) of all that was asked for in this folder, sorted.
+
+    Raises:
+        ValueError: The file is broken.
+    """
     file = work_dir / PLAN
     if not file.is_file():
         return []
+    advice = 'remove it, and tools/run_benchmark.py writes it anew'
     try:
-        return sorted((str(d), int(k), int(s)) for d, k, s in json.loads(file.read_text())['jobs'])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{file} is broken ({error!r}); remove it') from error
+        content = read_json(file)
+    except ValueError as error:
+        raise ValueError(f'{error}; {advice}') from error
+    jobs = content.get('jobs') if isinstance(content, dict) else None
+    if not isinstance(jobs, list):
+        raise ValueError(f"{file} is {repr(content)[:60]}, expected 'jobs', a list; {advice}")
+    for job in jobs:
+        # the types themselves: True is an int to Python
+        if not isinstance(job, list) or [type(value) for value in job] != [str, int, int]:
+            raise ValueError(
+                f'{file} has the job {repr(job)[:60]}, expected [dataset, shots, seed]; {advice}'
+            )
+    return sorted((dataset, shots, seed) for dataset, shots, seed in jobs)
 
 
 def add_to_plan(work_dir: Path, jobs: list[tuple[str, int, int]]) -> None:

@@ -1,10 +1,10 @@
 """One job of a campaign: train, test, write the result down."""
 
-import json
 import shlex
 from pathlib import Path
 
 from _campaign_files import LOG, RESULT, SETTINGS, write_atomically
+from _campaign_json import read_json
 from _campaign_plan import Job
 from _campaign_process import run_command
 
@@ -59,7 +59,7 @@ def test(job: Job, checkpoint: Path, launch: list[str], common: list[str]) -> di
     flags = ['--work-dir', str(folder), '--out', str(out), '--out-item', 'metrics', *common]
     execute(job, [*launch, str(TOOLS / 'test.py'), str(job.config), str(checkpoint), *flags])
     try:
-        return json.loads(out.read_text(encoding='utf-8'))
+        return read_json(out)
     except (OSError, ValueError) as error:
         raise JobFailed(f'testing ended well and left no metrics in {out}: {error}') from error
 

@@ -1,10 +1,12 @@
 """What a feature cache of a config is to hold: its splits, its model, its manifest."""
 
 import argparse
+import json
 import math
 from copy import deepcopy
 from pathlib import Path
 
+from _feature_files import part_of, write_text
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 
@@ -17,7 +19,6 @@ from sotglp_mm.feature_cache import (
     check_pinned,
     read_manifest,
     read_split,
-    write_json,
 )
 from sotglp_mm.models.cached_feature_preprocessor import describe_preprocessing
 from sotglp_mm.models.clip_identity import describe_image_tower
@@ -112,15 +113,19 @@ def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
         present = read_manifest(out)
         for key in PINNED:
             check_pinned(out, key, present[key], manifest[key])
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and set(out.iterdir()) - {part_of(out / MANIFEST)}:
         raise ValueError(f'{out} is not empty and holds no feature cache; give another folder')
     else:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / MANIFEST, manifest)
+        write_text(out / MANIFEST, _as_text(manifest))
     for name, rows in samples.items():
         file = out / name / 'samples.json'
         if file.exists():
             read_split(out, name)
         else:
             file.parent.mkdir(exist_ok=True)
-            write_json(file, rows)
+            write_text(file, _as_text(rows))
+
+
+def _as_text(content: dict | list) -> str:
+    return json.dumps(content, indent=1) + '\n'

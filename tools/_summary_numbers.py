@@ -1,5 +1,6 @@
 """Results of a campaign as means and standard deviations over seeds."""
 
+import math
 import re
 import statistics
 from collections.abc import Iterable
@@ -52,8 +53,8 @@ def is_evaluation(metric: str) -> bool:
 
 
 def mean_std(values: list[float]) -> dict:
-    """Mean, sample standard deviation (None for one value) and their number."""
-    std = statistics.stdev(values) if len(values) > 1 else None
+    """Mean, sample standard deviation (None for one value, or a NaN) and their number."""
+    std = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
     return {'mean': statistics.fmean(values), 'std': std, 'n': len(values)}
 
 

@@ -7,7 +7,6 @@ Killed, it goes on where it was when it is run again; what is stored is checked 
 """
 
 import argparse
-import math
 import os
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import sys
 from pathlib import Path
 
 from _cached_config import CONFIG, derived_configs
+from _feature_files import bytes_missing, bytes_unreserved, write_text
 from _feature_manifest import build_model, make_manifest, settle_manifest, splits_of
 from _feature_writer import forget_damaged, write_features
 from mmengine.config import Config, DictAction
@@ -22,7 +22,7 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from sotglp_mm.engine import share_settings
-from sotglp_mm.feature_cache import array_specs, create_arrays, open_arrays
+from sotglp_mm.feature_cache import create_arrays
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,19 +69,6 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def bytes_missing(out: Path, splits: dict) -> int:
-    """What is still to be written."""
-    missing = 0
-    for name, about in splits.items():
-        specs = array_specs(about).values()
-        each = sum(math.prod(shape[2:]) * dtype.itemsize for shape, dtype in specs)
-        pairs = about['views'] * about['num_images']
-        if (out / name / 'done.npy').exists():
-            pairs -= int(open_arrays(out / name, about).done.sum())
-        missing += pairs * each
-    return missing
-
-
 def check_stored(out: Path, splits: dict) -> None:
     """Compare everything that is stored with its checksum; what differs is made anew."""
     for name, about in splits.items():
@@ -94,18 +81,26 @@ def check_stored(out: Path, splits: dict) -> None:
                 )
 
 
-def check_room(out: Path, missing: int) -> None:
+def check_room(out: Path, missing: int, unreserved: int) -> None:
     """Stop before the disk is full.
+
+    Args:
+        out: Folder of the cache.
+        missing: Bytes still to be written.
+        unreserved: Bytes that the arrays do not hold yet; killed, an extraction holds its own.
 
     Raises:
         OSError: It has not the room.
     """
     free = shutil.disk_usage(out).free
     print(f'to write: {missing / 1e9:.2f} GB; free in {out}: {free / 1e9:.2f} GB')
-    if missing > free:
+    # the smaller: on a disk that compresses, written features hold less than their size
+    needed = min(missing, unreserved)
+    if needed > free:
         raise OSError(
             f'{out} has {free / 1e9:.2f} GB of free space and the features need '
-            f'{missing / 1e9:.2f} GB; take fewer --views, or another disk'
+            f'{needed / 1e9:.2f} GB; make room, take another disk, or remove {out} and take fewer '
+            '--views'
         )
 
 
@@ -114,7 +109,7 @@ def write_configs(args: argparse.Namespace, splits: dict) -> None:
     for name, text in derived_configs(args.config, args.cfg_options, args.out, splits).items():
         file = args.out / name
         if not file.exists():
-            file.write_text(text, encoding='utf-8')
+            write_text(file, text)
         elif file.read_text(encoding='utf-8') != text:
             print(f'{file} is left as it is, though it would be written otherwise now')
 
@@ -131,9 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     check_stored(args.out, splits)
     missing = bytes_missing(args.out, splits)
     if missing:
-        check_room(args.out, missing)
-    for name, about in splits.items():
+        check_room(args.out, missing, bytes_unreserved(args.out, splits))
+    for name, about in splits.items():  # all of them first: a full disk stops it before the work
         create_arrays(args.out / name, about)
+    for name, about in splits.items():
         if missing:
             folder = args.out / name
             write_features(model, datasets[name], folder, about, args.batch_size, args.workers)

@@ -11,16 +11,15 @@ import csv
 import io
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from _campaign_files import read_plan
+from _campaign_json import PACKAGE
 from _summary_numbers import BRANCHES, COMBINED, MEAN_CLASS, Numbers, is_evaluation, read_results
 from _summary_plot import plot
+from _summary_published import read_published
 from _summary_tables import as_markdown
 
-# not imported: that takes seconds, and this needs none of it
-PACKAGE = Path(find_spec('sotglp_mm').origin).parent
 PUBLISHED = PACKAGE / 'assets' / 'published.json'
 FIELDS = ['dataset', 'shots', 'metric', 'mean', 'std', 'n']
 
@@ -97,10 +96,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Summarize."""
     args = parse_args(arguments)
     try:
-        # numbers stay text: 72.60 is shown as it was printed
-        published = json.loads(args.published.read_text(encoding='utf-8'), parse_float=str)
+        published = read_published(args.published)
         numbers = read_numbers(args, published['datasets'])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f'summarize_runs: {error}')
     write(numbers, published, args)
 

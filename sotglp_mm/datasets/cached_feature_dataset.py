@@ -11,11 +11,10 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
 from ..feature_cache import (
-    MADE,
     SplitArrays,
     check_pinned,
+    made_of,
     open_arrays,
-    read_manifest,
     read_split,
 )
 from ..feature_checksums import cache_number, damaged_array
@@ -144,8 +143,7 @@ class CachedFeatureDataset:
             )
 
     def _command(self) -> str:
-        command = read_manifest(self.cache).get(MADE, {}).get('command')
-        return command or 'python tools/extract_features.py ...'
+        return made_of(self.cache).get('command') or 'python tools/extract_features.py ...'
 
     def _checked_view(self, view: str | int) -> str | int:
         views = self.about['views']

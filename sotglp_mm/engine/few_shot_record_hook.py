@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..settings import checked_settings
+from .atomic_local_backend import write_whole
 
 FILE_NAME = 'few_shot_files.json'
 
@@ -31,8 +32,7 @@ class FewShotRecordHook(Hook):
             return
         record = few_shot.few_shot_record()
         path = Path(runner.work_dir) / FILE_NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1), encoding='utf-8')
+        write_whole(json.dumps(record, indent=1).encode(), path)
         runner.logger.info(
             f'Few-shot set: {len(record["images"])} images, sha256 {record["sha256"]}, '
             f'written to {path}'

@@ -1,5 +1,6 @@
 """What a run learned from is written down, once, where there is something to write."""
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,22 @@ def test_what_cached_features_were_made_from(few_shot, tmp_path: Path):
     run_hook(SimpleNamespace(source=few_shot), tmp_path)
     record = json.loads((tmp_path / 'few_shot_files.json').read_text())
     assert record == few_shot.few_shot_record()
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(few_shot, tmp_path: Path, monkeypatch):
+    from sotglp_mm.engine import atomic_local_backend
+
+    def full(file, data: bytes) -> None:
+        file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    run_hook(few_shot, tmp_path)
+    before = (tmp_path / 'few_shot_files.json').read_bytes()
+    monkeypatch.setattr(atomic_local_backend, '_write', full)
+    with pytest.raises(OSError, match=r'few_shot_files\.json .*could not be written: No space'):
+        run_hook(few_shot, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ['few_shot_files.json']
+    assert (tmp_path / 'few_shot_files.json').read_bytes() == before
 
 
 @pytest.mark.parametrize('dataset', [SimpleNamespace(), SimpleNamespace(source=None)])

@@ -1,5 +1,6 @@
 """Extract, train from what was extracted, and do it beside the uncached run."""
 
+import errno
 import json
 import os
 import signal
@@ -291,6 +292,81 @@ class TestInProcess:
         with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
             run(mini_cache.config, '--out', mini_cache.folder / 'dtd')
 
+    def settle(self, mini_cache, out: Path) -> None:
+        from _feature_manifest import settle_manifest
+
+        manifest = read_manifest(mini_cache.cache)
+        files = {name: mini_cache.cache / name / 'samples.json' for name in manifest['splits']}
+        rows = {name: json.loads(file.read_text()) for name, file in files.items()}
+        settle_manifest(out, manifest, rows)
+        assert read_manifest(out) == manifest
+        assert not list(out.rglob('*.part'))
+
+    def test_what_a_killed_process_left_half_written_is_replaced(self, mini_cache, tmp_path: Path):
+        (tmp_path / 'manifest.part').write_text('{"format": ')  # its first write
+        self.settle(mini_cache, tmp_path)
+        (tmp_path / 'train' / 'samples.json').rename(tmp_path / 'train' / 'samples.part')
+        self.settle(mini_cache, tmp_path)
+        (tmp_path / 'manifest.json').unlink()
+        with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
+            self.settle(mini_cache, tmp_path)
+
+    def test_a_disk_that_is_full_at_the_first_write(self, mini_cache, tmp_path, monkeypatch):
+        def full(number: int) -> None:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        monkeypatch.setattr(os, 'fsync', full)
+        with pytest.raises(
+            OSError, match=r'manifest\.json could not be written: No space'
+        ) as said:
+            self.settle(mini_cache, tmp_path)
+        assert said.value.errno == errno.ENOSPC
+        assert not list(tmp_path.iterdir())
+        monkeypatch.undo()
+        self.settle(mini_cache, tmp_path)
+
+    def test_half_a_config_is_none(self, mini_cache, tmp_path: Path, monkeypatch):
+        import extract_features as tool
+
+        def killed(number: int) -> None:
+            raise KeyboardInterrupt
+
+        args = tool.parse_args([str(mini_cache.config), '--out', str(tmp_path)])
+        monkeypatch.setattr(os, 'fsync', killed)
+        with pytest.raises(KeyboardInterrupt):
+            tool.write_configs(args, dict(train_dataloader='train'))
+        assert not (tmp_path / 'config.py').exists()
+
+    def test_the_room_that_arrays_hold_is_not_asked_for_again(self, tmp_path, monkeypatch):
+        """A run that was killed has taken all of it: the disk may have nothing more to give."""
+        import _feature_files
+        import extract_features as tool
+
+        about = dict(views=2, num_images=10, num_patches=5, width=1000)
+        splits = dict(train=about)
+        size = tool.bytes_missing(tmp_path, splits)
+        assert tool.bytes_unreserved(tmp_path, splits) == size
+        monkeypatch.setattr(_feature_files, '_bytes_held', lambda file: 10**6)
+        assert tool.bytes_unreserved(tmp_path, splits) == 0
+        assert tool.bytes_missing(tmp_path, splits) == size
+        usage = tool.shutil.disk_usage(tmp_path)._replace(free=1)
+        monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
+        tool.check_room(tmp_path, size, 0)
+        tool.check_room(tmp_path, 1, size)
+        with pytest.raises(OSError, match='the features need'):
+            tool.check_room(tmp_path, size, size)
+
+    def test_what_a_file_holds(self, tmp_path: Path):
+        import _feature_files
+
+        file = tmp_path / 'image.npy'
+        assert _feature_files._bytes_held(file) == 0
+        file.with_suffix('.part').write_bytes(os.urandom(10**5))  # the array will replace it
+        os.sync()
+        assert _feature_files._bytes_held(file) >= 10**5
+        file.touch()
+        assert _feature_files._bytes_held(file) < 10**4
+
     def test_a_cached_config_is_not_cached_again(self, run, mini_cache, tmp_path: Path):
         with pytest.raises(ValueError, match='this is the config of a cache already'):
             run(mini_cache.cache / 'config.py', '--out', tmp_path / 'out')
@@ -348,8 +424,8 @@ class TestInProcess:
         usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
         monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
         with pytest.raises(OSError, match=r'0\.00 GB of free space and the features need 0\.00'):
-            tool.check_room(tmp_path, needed)
-        tool.check_room(tmp_path, needed - 1)
+            tool.check_room(tmp_path, needed, needed)
+        tool.check_room(tmp_path, needed - 1, needed - 1)
 
     def test_what_is_done_needs_no_room(self, mini_cache, tmp_path: Path):
         import extract_features as tool

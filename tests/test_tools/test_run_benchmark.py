@@ -176,7 +176,7 @@ def test_what_is_done_is_skipped_and_broken_results_are_redone(minis, tmp_path, 
     # its training is whole, so only its test is missing
     assert pretender.tools() == ['test.py']
     assert '4 jobs in' in (said := capsys.readouterr()).out and '3 done already' in said.out
-    assert f'{broken} is no JSON' in said.err
+    assert f'{broken} is not JSON' in said.err
     assert json.loads(broken.read_text())['metrics'] == METRICS
 
 
@@ -194,6 +194,62 @@ def test_other_settings_are_refused(left, minis, tmp_path, pretender, capsys):
     assert f'now:   config {minis}/mini_alpha.py, --cfg-options {" ".join(options)}, ' in said
     assert 'optim_wrapper.optimizer.lr is 0.002 there and 0.125 now' in said
     assert pretender.commands == []
+
+
+DEEP = '[' * 100_000
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', 'is not JSON'),
+        (DEEP, 'its lists are nested too deeply'),
+        ('[1]', 'holds a list, expected an object'),
+        ('{"a": 1}', "'config' is nothing, expected str"),
+        ('{"config": "c.py", "cfg_options": null}', "'cfg_options' is None, expected list"),
+    ],
+)
+def test_broken_settings_are_named(content, message, minis, tmp_path, pretender, capsys):
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 0
+    file = tmp_path / 'alpha' / '1shot' / 'seed1' / 'settings.json'
+    file.write_text(content)
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 2
+    said = capsys.readouterr().err
+    assert str(file) in said and message in said and 'remove the folder it is in' in said
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', 'is not JSON'),
+        (DEEP, 'its lists are nested too deeply'),
+        ('[1]', "is [1], expected 'jobs', a list"),
+        ('{"jobs": 3}', "is {'jobs': 3}, expected 'jobs', a list"),
+        (
+            '{"jobs": [["a", 1, Infinity]]}',
+            "the job ['a', 1, inf], expected [dataset, shots, seed",
+        ),
+        ('{"jobs": [["a", 1]]}', "has the job ['a', 1], expected"),
+        ('{"jobs": [7]}', 'has the job 7, expected'),
+    ],
+)
+def test_a_broken_plan_is_named(content, message, minis, tmp_path, pretender, capsys):
+    (tmp_path / 'campaign.json').write_text(content)
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 2
+    said = capsys.readouterr().err
+    assert f'{tmp_path / "campaign.json"} ' in said and message in said and 'remove it' in said
+
+
+def test_metrics_that_cannot_be_read_fail_the_job(minis, tmp_path, pretender, monkeypatch, capsys):
+    def nested(command, log_file):
+        status = pretender(command, log_file)
+        if '--out' in command:
+            Path(command[command.index('--out') + 1]).write_text(DEEP)
+        return status
+
+    monkeypatch.setattr(_campaign_run, 'run_command', nested)
+    assert campaign(minis, tmp_path, datasets=['alpha']) == 1
+    assert 'FAILED, testing ended well and left no metrics in' in capsys.readouterr().out
 
 
 def test_a_changed_config_is_another_setting(minis, tmp_path, pretender, capsys):

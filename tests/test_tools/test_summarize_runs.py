@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -260,7 +261,8 @@ def test_out_names_the_folder(runs, tmp_path_factory):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda text: text[:60], 'is no JSON'),
+        (lambda text: text[:60], 'is not JSON'),
+        (lambda text: '[' * 100_000, 'its lists are nested too deeply'),
         (lambda text: '[]', 'holds a list, expected an object'),
         (lambda text: text.replace('"seed": 1', '"seed": "1"'), "'seed' is '1', expected int"),
         (lambda text: text.replace('"shots"', '"shot"'), "'shots' is nothing, expected int"),
@@ -274,6 +276,74 @@ def test_a_broken_result_is_named(runs, change, message):
     with pytest.raises(SystemExit, match='summarize_runs: ') as stop:
         summarize(runs)
     assert str(file) in str(stop.value) and message in str(stop.value)
+
+
+def without(*keys: str):
+    """A change of published results: this key of that object is gone."""
+
+    def change(content: dict) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        del content[keys[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict.clear, "'datasets' is nothing, expected a list of names"),
+        (lambda p: p.update(datasets=[1]), "'datasets' is [1], expected a list of names"),
+        (lambda p: p.update(few_shot_top1={}), "'few_shot_top1' is {}, expected a list of obj"),
+        (lambda p: p['few_shot_top1'][0].pop('mean'), "'few_shot_top1' is [{'method': 'CLIP"),
+        (lambda p: p['few_shot_top1'][0]['values'].pop(), 'values (null, or 11 numbers), mean'),
+        (without('domain_shift_top1', 'source'), "'domain_shift_top1' is {'sets': ['imagenet',"),
+        (lambda p: p['domain_shift_top1'].update(sets=['a']), 'rows as many numbers a method'),
+        (without('ood_imagenet_fpr95_auroc', 'rows'), 'as many pairs (FPR95, AUROC; or null) a'),
+        (lambda p: p['ood_imagenet_fpr95_auroc']['rows'].update(x=[1] * 5), 'as many pairs'),
+    ],
+)
+def test_other_published_results_are_named(runs, change, message):
+    published = json.loads(summarize_runs.PUBLISHED.read_text())
+    change(published)
+    file = runs / 'published.json'
+    file.write_text(json.dumps(published))
+    with pytest.raises(SystemExit) as stop:
+        summarize(runs, '--published', str(file))
+    assert f'summarize_runs: {file}: ' in str(stop.value) and message in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', 'is not JSON'),
+        ('[]', 'holds a list, expected an object'),
+        ('[' * 100_000, 'its lists are nested too deeply'),
+    ],
+)
+def test_what_are_no_published_results(runs, content, message):
+    file = runs / 'published.json'
+    file.write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        summarize(runs, '--published', str(file))
+    assert f'summarize_runs: {file} ' in str(stop.value) and message in str(stop.value)
+    with pytest.raises(SystemExit, match=f'summarize_runs: .*{runs}'):
+        summarize(runs, '--published', str(runs))
+
+
+def test_a_metric_that_is_no_number_has_no_deviation(tmp_path):
+    for seed, top1 in enumerate([float('nan'), 50.0], start=1):
+        write_result(tmp_path, 'dtd', 16, seed, top1)
+    shown = lines_of(summarize(tmp_path), 'Top-1, combined', '| dtd')
+    assert shown == ['| dtd | nan (n=2) |']
+
+
+def test_the_package_is_not_imported():
+    """It takes seconds."""
+    code = 'import sys, summarize_runs; print(*[n for n in sys.modules if n == "sotglp_mm"])'
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, cwd=REPO / 'tools', capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ''
 
 
 def test_no_results_and_no_such_metric(runs, tmp_path_factory):

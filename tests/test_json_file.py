@@ -1,0 +1,45 @@
+"""JSON is read, or the file that is none is named; and the first difference of two is found."""
+
+from pathlib import Path
+
+import pytest
+
+from sotglp_mm.json_file import first_difference, read_json
+
+
+def test_numbers_may_stay_text(tmp_path: Path):
+    (tmp_path / 'a.json').write_text('[72.60, 3]')
+    assert read_json(tmp_path / 'a.json') == [72.6, 3]
+    assert read_json(tmp_path / 'a.json', parse_float=str) == ['72.60', 3]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'{', r'is not JSON: Expecting'),
+        (b'"\xff"', r'is not JSON: .*utf-8'),
+        (b'9' * 5000, r'is not JSON: .*digits'),
+        (b'[' * 100_000, r'cannot be read: its lists are nested too deeply'),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: str):
+    file = tmp_path / 'a.json'
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'^split file {file} {message}'):
+        read_json(file, 'split file')
+
+
+@pytest.mark.parametrize(
+    ('pinned', 'found', 'expected'),
+    [
+        (dict(a=1, b=[2, 3]), dict(a=1, b=[2, 3]), None),
+        (dict(a=1, b=2), dict(a=1, b=3), ('k.b', '2', '3')),
+        (dict(a=[dict(c=1)]), dict(a=[dict(c=2)]), ('k.a[0].c', '1', '2')),
+        (dict(a=1), dict(a=1, b=2), ('k.b', 'absent', '2')),
+        (dict(a=1, b=2), dict(a=1), ('k.b', '2', 'absent')),
+        ([1, 2], [1], ('k', 'of length 2', 'of length 1')),
+        ([], {}, ('k', '[]', '{}')),
+    ],
+)
+def test_the_first_difference_is_found(pinned, found, expected):
+    assert first_difference(pinned, found, 'k') == expected

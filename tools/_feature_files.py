@@ -1,0 +1,65 @@
+"""Small files of a feature cache, whole or not there, and the room that its large ones take."""
+
+import math
+import os
+from pathlib import Path
+
+from sotglp_mm.feature_cache import array_specs, open_arrays
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file so that its name never stands for half of it.
+
+    Raises:
+        OSError: It could not be written (full disk, quota, rights); nothing is left behind.
+    """
+    part = part_of(file)
+    try:
+        with part.open('w', encoding='utf-8') as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f'{file} could not be written: {error.strerror}. Make room, and run the same command '
+            'again',
+        ) from error
+
+
+def part_of(file: Path) -> Path:
+    """Where a file is while it is written; a killed process leaves half of it there."""
+    return file.with_suffix('.part')
+
+
+def bytes_missing(out: Path, splits: dict) -> int:
+    """What is still to be written."""
+    missing = 0
+    for name, about in splits.items():
+        specs = array_specs(about).values()
+        each = sum(math.prod(shape[2:]) * dtype.itemsize for shape, dtype in specs)
+        pairs = about['views'] * about['num_images']
+        if (out / name / 'done.npy').exists():
+            pairs -= int(open_arrays(out / name, about).done.sum())
+        missing += pairs * each
+    return missing
+
+
+def bytes_unreserved(out: Path, splits: dict) -> int:
+    """What the arrays will take of the room that is free."""
+    unreserved = 0
+    for name, about in splits.items():
+        for array, (shape, dtype) in array_specs(about).items():
+            size = math.prod(shape) * dtype.itemsize
+            unreserved += max(0, size - _bytes_held(out / name / f'{array}.npy'))
+    return unreserved
+
+
+def _bytes_held(file: Path) -> int:
+    """By an array; or by half of one, which the array will replace."""
+    for each in (file, part_of(file)):
+        if each.exists():
+            return getattr(each.stat(), 'st_blocks', 0) * 512  # that unit, whatever the disk's
+    return 0
