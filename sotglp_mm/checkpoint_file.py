@@ -74,7 +74,7 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise OSError(error.errno, f'{path} cannot be read: {error.strerror}') from error
         raise BrokenCheckpoint(
-            f'{path} cannot be read as a checkpoint ({type(error).__name__}: {error}). It has '
+            f'{path} cannot be read as a checkpoint ({_reason(error)}). It has '
             f'{path.stat().st_size} bytes and is truncated, damaged, holds objects whose code is '
             f'not run (unless you trust the file and set {TRUST}=1), or was not written by '
             'torch.save; expected a checkpoint of a run, such as epoch_50.pth. Take an earlier '
@@ -108,6 +108,12 @@ def is_torchscript(path: str | Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith('/constants.pkl') for name in archive.namelist())
+
+
+def _reason(error: Exception, longest: int = 300) -> str:
+    """What torch found, without its advice to load the file unsafely."""
+    text = str(error).rpartition('WeightsUnpickler error:')[2].strip()
+    return f'{type(error).__name__}: {text.splitlines()[0] if text else "no details"}'[:longest]
 
 
 def damaged_member(path: str | Path) -> str | None:
