@@ -118,9 +118,7 @@ def test_code_runs_neither_in_mmengine_nor_in_torch(tmp_path: Path):
     """Nor in torch before 2.6, which asks for no safety, nor in onedl-mmengine."""
     canary, file = tmp_path / 'canary', tmp_path / 'bad.pth'
     torch.save({'state_dict': Payload(canary)}, file)
-    with pytest.raises(
-        ValueError, match=r'bad\.pth cannot be read .*pathlib'
-    ):
+    with pytest.raises(ValueError, match=r'bad\.pth cannot be read .*pathlib'):
         load_checkpoint(torch.nn.Linear(1, 1), str(file))
     for asked in ({}, dict(weights_only=False)):
         with pytest.raises(pickle.UnpicklingError, match=r'[Ww]eights.only'):
