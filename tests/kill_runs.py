@@ -5,8 +5,9 @@
 A tiny CLIP learns with crops, flips and prompt dropout. ``tools/train.py --resume`` is killed with
 SIGKILL: at any moment, while a checkpoint is written, and while the note of the latest one is.
 After every kill the folder must hold no broken checkpoint; at the end parameters, optimiser,
-schedule, random states, every logged loss and every metric must be those of a run that nothing
-disturbed, bit for bit, the repeated steps included. Exit status 0 only then.
+schedule, random states, every logged loss and metric, and which epoch is kept as the best, must be
+those of a run that nothing disturbed, bit for bit, the repeated steps included. Exit status 0 only
+then.
 
 Processes are forked from this one, which has imported everything, so a start takes a second.
 """
@@ -116,8 +117,7 @@ def undisturbed(config: Path, work_dir: Path) -> tuple[float, float]:
         if first is None and any(work_dir.glob('*.part')):
             first = time.monotonic() - began
         time.sleep(0.002)
-    epochs = len(list(work_dir.glob('epoch_*.pth')))
-    return first, (time.monotonic() - began - first) / epochs
+    return first, (time.monotonic() - began - first) / EPOCHS
 
 
 def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: random.Random) -> list:
@@ -146,6 +146,8 @@ def compare(work_dir: Path, expected: Path) -> tuple[int, int]:
     assert losses(work_dir) == losses(expected), 'a logged loss differs'
     assert metrics(expected), 'nothing was validated'
     assert metrics(work_dir) == metrics(expected), 'a metric differs'
+    best = [[file.name for file in each.glob('best_*.pth')] for each in (work_dir, expected)]
+    assert len(best[1]) == 1 and best[0] == best[1], f'best ones: {best[0]} instead of {best[1]}'
     return len(losses(expected)), len(metrics(expected))
 
 
@@ -168,6 +170,9 @@ def main() -> None:
 def compare_runs(folder: Path, kills: int, rng: random.Random, began: float) -> None:
     """All of it, in a folder."""
     config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
+    with config.open('a') as file:  # as in the recipes, and the best one: files go, too
+        keep = dict(interval=1, max_keep_ckpts=2, save_best='accuracy/top1')
+        file.write(f'default_hooks = dict(checkpoint={keep!r})\n')
     times = undisturbed(config, folder / 'whole')
     made: list[bool] = []
     runs = steps = validations = 0

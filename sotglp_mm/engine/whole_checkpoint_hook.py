@@ -1,5 +1,6 @@
 """Checkpoints that survive being killed while they are written."""
 
+import re
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from mmpretrain.registry import HOOKS
 
 from ..settings import checked_settings
 from .atomic_local_backend import TEMPORARY, write_whole
+
+BEST = re.compile(r'(best_.+_)(\d+)\.pth')
+"""Name of a best one: metric and unit; epoch or iteration."""
 
 
 class _RemovesLater:
@@ -54,12 +58,15 @@ class WholeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='atomic_local')
 
     def before_train(self, runner: Runner) -> None:
-        """Settle the folder, and clear what a killed process left half written in it."""
+        """Settle the folder, and clear what a killed process left in it."""
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, LocalBackend):
             for part in Path(self.out_dir).glob(f'*.pth{TEMPORARY}'):
                 part.unlink()
                 runner.logger.info(f'Removed {part}, which a killed process left half written')
+            for path in self._replaced(runner.epoch if self.by_epoch else runner.iter):
+                path.unlink()
+                runner.logger.info(f'Removed {path}: a better one has replaced it')
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, say so in ``last_checkpoint``, then delete what is outdated."""
@@ -92,12 +99,26 @@ class WholeCheckpointHook(CheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
+        for path in later.outdated:
+            if path not in self._best() and backend.isfile(path):
+                backend.remove(path)
+
+    def _best(self) -> set[str]:
+        """Paths of the best ones, one for each metric of ``save_best``."""
         # MMEngine has the one or the other, by the number of metrics
         several = getattr(self, 'best_ckpt_path_dict', {})
-        best = {getattr(self, 'best_ckpt_path', None), *several.values()}
-        for path in later.outdated:
-            if path not in best and backend.isfile(path):
-                backend.remove(path)
+        return {getattr(self, 'best_ckpt_path', None), *several.values()} - {None}
+
+    def _replaced(self, step: int) -> list[Path]:
+        """Best ones of before ``step`` that a killed process had replaced, and did not delete."""
+        replaced = []
+        for best in map(Path, self._best()):
+            kind = BEST.fullmatch(best.name)
+            for path in Path(self.out_dir).glob('best_*.pth'):
+                other = BEST.fullmatch(path.name)
+                if kind and other and kind[1] == other[1] and int(other[2]) < step:
+                    replaced += [path] if path.name != best.name else []
+        return replaced
 
     def _note_kept(self, runner: Runner, step: int) -> list[int]:
         """Steps whose checkpoints go; the others are noted in the checkpoint itself."""

@@ -40,7 +40,12 @@ def runner_in(work_dir: Path, fail: bool = False) -> SimpleNamespace:
 
     hub = MessageHub(f'{work_dir.name} {len(MessageHub._instance_dict)}')
     return SimpleNamespace(
-        work_dir=str(work_dir), logger=Told(), message_hub=hub, save_checkpoint=save, iter=0
+        work_dir=str(work_dir),
+        logger=Told(),
+        message_hub=hub,
+        save_checkpoint=save,
+        iter=0,
+        epoch=0,
     )
 
 
@@ -90,6 +95,23 @@ def test_the_previous_best_goes_once_the_new_one_is_there(tmp_path: Path):
     with pytest.raises(OSError, match='No space left'):
         best_after(hook, runner, 3, 0.9)
     assert names(tmp_path) == second
+
+
+@pytest.mark.parametrize('metrics', ['accuracy', ['accuracy', 'recall']])
+def test_a_best_one_that_a_killed_process_had_replaced_is_removed(tmp_path: Path, metrics):
+    """But not those of now or later, of other metrics, or that are none."""
+    hook = HOOKS.build(dict(type='WholeCheckpointHook', save_best=metrics, rule='greater'))
+    runner = runner_in(tmp_path)
+    runner.epoch = 5
+    key = 'best_ckpt' if metrics == 'accuracy' else 'best_ckpt_accuracy'
+    runner.message_hub.update_info(key, '/elsewhere/best_accuracy_epoch_3.pth')
+    stay = ['best_accuracy_epoch_3', 'best_accuracy_epoch_5', 'best_accuracy_epoch_6']
+    stay += ['best_recall_epoch_2', 'best_accuracy_iter_2', 'best_of_all', 'epoch_2']
+    for name in ('best_accuracy_epoch_2', *stay):
+        (tmp_path / f'{name}.pth').touch()
+    hook.before_train(runner)
+    assert names(tmp_path) == {f'{name}.pth' for name in stay}
+    assert [line for line in runner.logger.lines if 'best_accuracy_epoch_2.pth: a better' in line]
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path):
