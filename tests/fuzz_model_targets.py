@@ -1,6 +1,7 @@
 """Readers of checkpoints, features and CLIP, each with a good file and what a right answer is."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,24 @@ def prepare_weights(folder: Path) -> None:
     )
 
 
+def prepare_archive(folder: Path) -> None:
+    """A small archive such as OpenAI's."""
+    folder.mkdir(parents=True)
+    module = torch.nn.Module()
+    module.inner = torch.nn.Linear(3, 2)
+    for name, value in state().items():
+        module.register_parameter(name, torch.nn.Parameter(value))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch's own, of torch.jit
+        torch.jit.script(module).save(folder / 'openai.pt')
+
+
+def wrong_archive(folder: Path, found: Any) -> str | None:
+    """Numbers may be others, where those in the archive are; what is read are tensors."""
+    named = all(isinstance(name, str) for name in found.state_dict)
+    return None if named and all(map(torch.is_tensor, found.state_dict.values())) else f'{found}'
+
+
 def read_weights(name: str) -> Callable[[Path], Any]:
     return lambda folder: read_clip_weights(folder / name)
 
@@ -200,6 +219,9 @@ MODEL_TARGETS = {
     'checkpoint': Target('epoch_2.pth', 'binary', prepare_checkpoint, read_run, wrong_checkpoint),
     'note': Target('last_checkpoint', 'text', prepare_checkpoint, read_note, wrong_note),
     'weights': weights_target('clip.pt', 'binary', wrong_whole_weights),
+    'torchscript': Target(
+        'openai.pt', 'archive', prepare_archive, read_weights('openai.pt'), wrong_archive
+    ),
     'safetensors': weights_target('clip.safetensors', 'binary', wrong_safetensors),
     'config beside': weights_target('open_clip_config.json', 'json', wrong_weights, 'clip.pt'),
     'model config': Target(

@@ -1,7 +1,9 @@
 """Ways to spoil a file: its bytes, its text, the values in its JSON."""
 
+import io
 import json
 import random
+import zipfile
 from typing import Any
 
 PATHS = (
@@ -25,11 +27,13 @@ def mutate(data: bytes, kind: str, rng: random.Random) -> tuple[str, bytes]:
 
     Args:
         data: The file as it was.
-        kind: 'json', 'text' or 'binary'.
+        kind: 'json', 'text', 'binary', or 'archive' for a zip whose checksums are right again.
         rng: Where all chance comes from.
     """
     ways = [_flip, _truncate, _insert, _repeat, _remove, _empty]
-    if kind != 'binary':
+    if kind == 'archive':
+        ways += [_member] * 12
+    elif kind != 'binary':
         ways += [_spoil_line, _spoil_line, _encode, _line_ends, _blanks]
     if kind == 'json':
         ways += [_values] * 12 + [_nest, _key_twice, _same_but_spaced]
@@ -42,6 +46,21 @@ def _flip(data: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 8))):
         spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
     return bytes(spoilt)
+
+
+def _member(data: bytes, rng: random.Random) -> bytes:
+    """A file of the archive is spoilt, and the archive is whole."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    victim = rng.choice([name for name in content if content[name]])
+    content[victim] = rng.choice((_flip, _truncate, _insert, _repeat, _remove))(
+        content[victim], rng
+    )
+    spoilt = io.BytesIO()
+    with zipfile.ZipFile(spoilt, 'w') as archive:
+        for name, part in content.items():
+            archive.writestr(name, part)
+    return spoilt.getvalue()
 
 
 def _truncate(data: bytes, rng: random.Random) -> bytes:

@@ -16,7 +16,7 @@ class Target(NamedTuple):
     """What is spoilt, in the target's folder."""
 
     kind: str
-    """'json', 'text' or 'binary'."""
+    """'json', 'text', 'binary' or 'archive'."""
 
     prepare: Callable[[Path], None]
     """Write the good files into a folder."""
