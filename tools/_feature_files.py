@@ -1,37 +1,15 @@
 """Small files of a feature cache, whole or not there, and the room that its large ones take."""
 
 import math
-import os
 from pathlib import Path
 
+from sotglp_mm.engine.atomic_local_backend import write_whole
 from sotglp_mm.feature_cache import array_specs, open_arrays
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file so that its name never stands for half of it.
-
-    Raises:
-        OSError: It could not be written (full disk, quota, rights); nothing is left behind.
-    """
-    part = part_of(file)
-    try:
-        with part.open('w', encoding='utf-8') as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno,
-            f'{file} could not be written: {error.strerror}. Make room, and run the same command '
-            'again',
-        ) from error
-
-
-def part_of(file: Path) -> Path:
-    """Where a file is while it is written; a killed process leaves half of it there."""
-    return file.with_suffix('.part')
+    """Whole or not at all; see :func:`write_whole`."""
+    write_whole(text.encode(), file, 'Make room, and run the same command again')
 
 
 def bytes_missing(out: Path, splits: dict) -> int:
@@ -59,7 +37,7 @@ def bytes_unreserved(out: Path, splits: dict) -> int:
 
 def _bytes_held(file: Path) -> int:
     """By an array; or by half of one, which the array will replace."""
-    for each in (file, part_of(file)):
+    for each in (file, file.with_suffix('.part')):
         if each.exists():
             return getattr(each.stat(), 'st_blocks', 0) * 512  # that unit, whatever the disk's
     return 0

@@ -6,11 +6,12 @@ import math
 from copy import deepcopy
 from pathlib import Path
 
-from _feature_files import part_of, write_text
+from _feature_files import write_text
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 
 from sotglp_mm.datasets.data_identity import describe_data
+from sotglp_mm.engine.atomic_local_backend import TEMPORARY
 from sotglp_mm.feature_cache import (
     FORMAT,
     MADE,
@@ -113,7 +114,7 @@ def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
         present = read_manifest(out)
         for key in PINNED:
             check_pinned(out, key, present[key], manifest[key])
-    elif out.is_dir() and set(out.iterdir()) - {part_of(out / MANIFEST)}:
+    elif out.is_dir() and set(out.iterdir()) - {out / f'{MANIFEST}{TEMPORARY}'}:
         raise ValueError(f'{out} is not empty and holds no feature cache; give another folder')
     else:
         out.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,19 @@ TEMPORARY = '.part'
 """Ending of a file that is being written; what a killed process leaves may be deleted."""
 
 
-def write_whole(data: bytes, path: str | Path) -> None:
+ADVICE = 'Make room, or choose another --work-dir, and go on with --resume'
+
+
+def write_whole(data: bytes, path: str | Path, advice: str = ADVICE) -> None:
     """Write a file so that its name never stands for half of it.
 
     The bytes go into a neighbour, are on the disk before it takes the name, and until then an
     older file of that name stays as it was.
+
+    Args:
+        data: All that the file is to hold.
+        path: Of the file.
+        advice: What to do where that fails.
 
     Raises:
         OSError: They could not be written (full disk, quota, rights); nothing is left behind.
@@ -33,8 +41,7 @@ def write_whole(data: bytes, path: str | Path) -> None:
         raise OSError(
             error.errno,
             f'{path} ({len(data) / 1e6:.3g} MB) could not be written: {error.strerror}. What was '
-            'there before is untouched. Make room, or choose another --work-dir, and go on with '
-            '--resume',
+            f'there before is untouched. {advice}',
         ) from error
 
 
