@@ -28,7 +28,7 @@ demo: $(VENV)/.standalone
 
 # methods side by side, some 20 minutes on two cores
 compare: $(VENV)/.standalone
-	$(BIN)/python tools/compare.py
+	$(BIN)/python tools/studies/compare.py
 
 # one thread each, or the processes get into each other's way
 test test-onedl test-oldest coverage: export OMP_NUM_THREADS ?= 1

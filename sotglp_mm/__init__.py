@@ -7,7 +7,7 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 import warnings
 
 from .quiet_import import quiet_import
-from .stack_check import check_stack
+from .utils.stack_check import check_stack
 
 check_stack()  # before the imports that would fail less clearly
 
@@ -20,10 +20,19 @@ quiet_import(
     'torch.distributed.optim', '`TorchScript` support for functional optimizers is deprecated'
 )
 
-from . import datasets, engine, evaluation, models, visualization  # noqa: E402
-from .safe_loading import load_weights_only  # noqa: E402
+from . import datasets, demo, engine, evaluation, features, models, visualization  # noqa: E402
+from .io.safe_loading import load_weights_only  # noqa: E402
 from .version import __version__  # noqa: E402
 
 load_weights_only()
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = [
+    '__version__',
+    'datasets',
+    'demo',
+    'engine',
+    'evaluation',
+    'features',
+    'models',
+    'visualization',
+]

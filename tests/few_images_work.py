@@ -12,8 +12,9 @@ from mmpretrain.registry import HOOKS
 from process_group import join_group, leave_group
 from torch.utils.data import DataLoader
 
+from sotglp_mm.apis import share_settings
 from sotglp_mm.datasets.epoch_sampler import EpochSampler
-from sotglp_mm.engine import prepare_cpu_processes, share_settings
+from sotglp_mm.engine import prepare_cpu_processes
 
 
 def prepared(path: str, **options) -> Config:

@@ -12,7 +12,7 @@ from fuzz_target import CLASSES, Target, plain_lines, rows_of, write_pictures, w
 from PIL import Image
 from scipy.io import savemat
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets import (
     CoOpAircraftDataset,
     CoOpSplitDataset,
@@ -22,7 +22,7 @@ from sotglp_mm.datasets import (
 )
 from sotglp_mm.datasets.few_shot_files import read_few_shot_files
 from sotglp_mm.datasets.find_place import Place
-from sotglp_mm.feature_cache import samples_digest
+from sotglp_mm.features.format import samples_digest
 
 # --- CoOp's split files, also as a list of class names
 

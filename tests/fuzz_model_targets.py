@@ -13,13 +13,13 @@ from mini_checkpoints import write_checkpoint
 from safetensors.torch import save_file
 from small_clip import CONFIG
 
-from sotglp_mm.class_names import class_names_of_checkpoint
-from sotglp_mm.datasets import CachedFeatureDataset
+from sotglp_mm.class_names.resolve import class_names_of_checkpoint
+from sotglp_mm.clip.towers import load_clip
+from sotglp_mm.clip.weights import read_clip_weights
 from sotglp_mm.engine import latest_checkpoint
-from sotglp_mm.feature_cache import FORMAT, create_arrays, open_arrays, samples_digest
-from sotglp_mm.feature_checksums import cache_number, row_checksums
-from sotglp_mm.models.clip_towers import load_clip
-from sotglp_mm.models.clip_weights import read_clip_weights
+from sotglp_mm.features import CachedFeatureDataset
+from sotglp_mm.features.checksums import cache_number, row_checksums
+from sotglp_mm.features.format import FORMAT, create_arrays, open_arrays, samples_digest
 
 # --- stored features
 

@@ -29,17 +29,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mini_campaign import flags
 from mini_data import write_set
-from mini_runs import REPO, write_config
+from mini_runs import write_config
 from mini_trust import assert_equal, learned
 from released import FIXTURES, Released
 
-sys.path.insert(0, str(REPO / 'tools'))
-
-import _campaign_run
-import run_benchmark
-import summarize_runs
-from _campaign_files import LAST, RESULT, lock
-from _campaign_process import _die_with_parent
+from sotglp_mm.campaign import run as _campaign_run
+from sotglp_mm.campaign import run_benchmark, summarize_runs
+from sotglp_mm.campaign.files import LAST, RESULT, lock
+from sotglp_mm.campaign.process import _die_with_parent
 
 DATASETS = ['dtd', 'eurosat', 'oxford_pets']
 SHOTS = ['1', '2']

@@ -58,7 +58,6 @@ def start(config: Path, work_dir: Path) -> int:
         os.dup2(output, 1), os.dup2(output, 2)
         atomic_local_backend._write = write_slowly
         sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
-        sys.path.insert(0, str(REPO / 'tools'))
         runpy.run_path(str(REPO / 'tools' / 'train.py'), run_name='__main__')
         status = 0
     except BaseException:

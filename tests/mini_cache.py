@@ -9,7 +9,7 @@ from unittest import mock
 from mini_runs import run_tool, write_config, write_images
 from mmengine.config import Config
 
-from sotglp_mm.engine import share_settings
+from sotglp_mm.apis import share_settings
 
 VIEWS = 3
 STRAIGHT = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0'

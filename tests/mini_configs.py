@@ -8,8 +8,8 @@ from mini_data import SHIFT_LABELS, WNIDS
 from mini_runs import REPO
 from mmengine.config import Config
 
-from sotglp_mm.class_names import resolve_class_names
-from sotglp_mm.engine import share_settings
+from sotglp_mm.apis import share_settings
+from sotglp_mm.class_names.resolve import resolve_class_names
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS, KnownSet
 
 PER_CLASS = {'train': 4, 'val': 1, 'test': 2}

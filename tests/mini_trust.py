@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
-from sotglp_mm.engine import share_settings
+from sotglp_mm.apis import share_settings
 
 EPOCHS = 4
 TIMES = ('time', 'data_time', 'memory')

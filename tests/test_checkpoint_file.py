@@ -7,7 +7,7 @@ import torch
 from mini_checkpoints import flip_a_bit, truncate, write_checkpoint
 from mmengine.runner import load_checkpoint
 
-from sotglp_mm.checkpoint_file import (
+from sotglp_mm.io.checkpoint_file import (
     CheckpointMismatch,
     check_resumable,
     check_weights,

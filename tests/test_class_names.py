@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from sotglp_mm.class_names import (
+from sotglp_mm.class_names.resolve import (
     class_names_of_checkpoint,
     class_names_of_split,
     resolve_class_names,

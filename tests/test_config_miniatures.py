@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from text_blocks import blocks_of, section
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 CONFIGS = REPO / 'configs'

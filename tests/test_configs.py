@@ -20,8 +20,8 @@ from mmpretrain.registry import (
     TRANSFORMS,
 )
 
-from sotglp_mm.engine import share_settings
-from sotglp_mm.models.clip_towers import EMBEDDED
+from sotglp_mm.apis import share_settings
+from sotglp_mm.clip.towers import EMBEDDED
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
 MIXING = sorted((REPO / 'configs' / 'mixing').glob('*.py'))

@@ -14,8 +14,8 @@ from mini_trust import EPOCHS, assert_equal, learned, losses, train, trust_confi
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from sotglp_mm.datasets import DemoScenesDataset
-from sotglp_mm.engine import share_settings
+from sotglp_mm.apis import share_settings
+from sotglp_mm.demo import DemoScenesDataset
 from sotglp_mm.structures import OOD_FIELDS
 
 NUM_IMAGES = 30

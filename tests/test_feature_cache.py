@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sotglp_mm.feature_cache import (
+from sotglp_mm.features.format import (
     array_specs,
     check_pinned,
     create_arrays,

@@ -14,7 +14,7 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from sotglp_mm.engine import read_config
+from sotglp_mm.apis import read_config
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sotglp_mm.json_file import first_difference, read_json
+from sotglp_mm.io.json_file import first_difference, read_json
 
 
 def test_numbers_may_stay_text(tmp_path: Path):

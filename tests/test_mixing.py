@@ -1,6 +1,5 @@
 """Our parts with MMPretrain's heads, losses and test-time augmentation: each config runs."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,10 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from sotglp_mm.datasets.demo_scenes_dataset import CLASS_NAMES
+from sotglp_mm.apis import predict
+from sotglp_mm.apis import test as test_tool
+from sotglp_mm.demo.scenes_dataset import CLASS_NAMES
 from sotglp_mm.structures import ImageFeatures
-
-sys.path.insert(0, str(REPO / 'tools'))
-import predict
-import test as test_tool
 
 CONFIGS = REPO / 'configs' / 'mixing'
 PROMPTS = {'global_prompts', 'local_prompts'}

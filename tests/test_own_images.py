@@ -6,9 +6,9 @@ import pytest
 from mini_data import write_image
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.own_split import FILE_NAME
-from sotglp_mm.own_images import image_files, read_own_images
+from sotglp_mm.io.own_images import image_files, read_own_images
 
 
 def build(source: Path, **settings):

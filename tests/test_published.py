@@ -7,7 +7,7 @@ from mini_runs import REPO
 
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
-PUBLISHED = json.loads((REPO / 'sotglp_mm' / 'assets' / 'published.json').read_text())
+PUBLISHED = json.loads((REPO / 'sotglp_mm' / 'campaign' / 'published.json').read_text())
 
 
 def names_of(kind: str) -> list[str]:

@@ -13,9 +13,9 @@ from fuzz_targets import Payload
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from sotglp_mm.checkpoint_file import read_checkpoint
-from sotglp_mm.models.clip_weights import read_clip_weights
-from sotglp_mm.safe_loading import SAFE, TRUST, allow_log_history
+from sotglp_mm.clip.weights import read_clip_weights
+from sotglp_mm.io.checkpoint_file import read_checkpoint
+from sotglp_mm.io.safe_loading import SAFE, TRUST, allow_log_history
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sotglp_mm.settings import checked_settings
+from sotglp_mm.utils.settings import checked_settings
 
 
 class Parent:

@@ -11,7 +11,7 @@ import pytest
 from mini_runs import REPO
 
 from sotglp_mm import stack_check
-from sotglp_mm.stack_check import OLDEST, SAME_FILES, TOO_NEW, check_stack
+from sotglp_mm.utils.stack_check import OLDEST, SAME_FILES, TOO_NEW, check_stack
 
 GOOD = {
     'torch': '2.14.1+cpu',

@@ -39,7 +39,10 @@ def test_wheel_is_the_package_and_what_mim_looks_for(wheel):
     expected = files_below('sotglp_mm') | {f'{LAID_FOR_MIM}/{name}' for name in carried}
     found = {name for name in names_in(wheel) if '.dist-info/' not in name}
     assert found == expected
-    assert {'sotglp_mm/assets/sotglp_demo.safetensors', f'{LAID_FOR_MIM}/tools/_cli.py'} <= found
+    assert {
+        'sotglp_mm/demo/assets/sotglp_demo.safetensors',
+        f'{LAID_FOR_MIM}/tools/train.py',
+    } <= found
 
 
 def test_sdist_can_build_and_test_itself(sdist):
@@ -132,5 +135,5 @@ def test_installed_summary_finds_published_numbers(installed):
     found = subprocess.check_output(
         [sys.executable, '-c', code], cwd=installed, env=environment, text=True
     )
-    assert Path(found.strip()) == installed / 'sotglp_mm' / 'assets' / 'published.json'
+    assert Path(found.strip()) == installed / 'sotglp_mm' / 'campaign' / 'published.json'
     assert Path(found.strip()).is_file()

@@ -5,7 +5,7 @@ Here: patches of the V-V stream, and a global branch beside, as in every method 
 Compared in arXiv 2603.08347, and set beside it here: the same parts, other settings.
 Train:    python tools/train.py configs/vitb16/plot.py
 Data:     $DATA/imagenet/images/{train,val}/<WordNet id>/; DATA is ./data by default.
-Expected: not run here on real weights; sotglp_mm/assets/published.json has published numbers.
+Expected: not run here on real weights; sotglp_mm/campaign/published.json has published numbers.
 """
 
 _base_ = '../sotglp_vitb16_16shot.py'

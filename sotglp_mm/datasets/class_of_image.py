@@ -6,8 +6,8 @@ Used where the field's split file is absent.
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from ..class_names import resolve_class_names
-from ..own_images import image_files
+from ..class_names.resolve import resolve_class_names
+from ..io.own_images import image_files
 from .find_place import Place
 from .known_sets import KnownSet
 from .matlab_labels import read_car_labels, read_flower_labels

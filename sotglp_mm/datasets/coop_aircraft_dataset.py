@@ -6,8 +6,8 @@ from typing import Any
 
 from mmpretrain.registry import DATASETS
 
-from ..settings import checked_settings
-from ..text_file import read_lines
+from ..io.text_file import read_lines
+from ..utils.settings import checked_settings
 from .find_place import find_place
 from .listed_images import ListedImagesDataset
 

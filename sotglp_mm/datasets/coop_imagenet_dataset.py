@@ -8,8 +8,8 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 from timm.data import ImageNetInfo
 
-from ..class_names import resolve_class_names
-from ..settings import checked_settings
+from ..class_names.resolve import resolve_class_names
+from ..utils.settings import checked_settings
 from .find_place import find_place
 
 

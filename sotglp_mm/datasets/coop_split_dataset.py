@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
-from ..class_names import class_names_of_split
-from ..json_file import read_json
-from ..settings import checked_settings
+from ..class_names.resolve import class_names_of_split
+from ..io.json_file import read_json
+from ..utils.settings import checked_settings
 from .class_of_image import labelled_images
 from .find_place import Place, find_place
 from .known_sets import COOP, KNOWN_SETS

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..feature_cache import plain, samples_digest
+from ..features.format import plain, samples_digest
 
 # Where the data lies is not what it is: a cache may be used on another machine.
 # ``files`` of a few-shot set is a place too: its images are compared one by one.

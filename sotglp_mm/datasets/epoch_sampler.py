@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mmengine.dataset import DefaultSampler
 from mmpretrain.registry import DATA_SAMPLERS
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 from .item_seed import ItemIndex
 
 

@@ -8,9 +8,9 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
-from ..class_names import class_difference
-from ..settings import checked_settings
+from ..class_names.resolve import class_difference
 from ..structures import COMPETING_LABELS, SET_NAME
+from ..utils.settings import checked_settings
 
 
 @DATASETS.register_module()

@@ -5,7 +5,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 from .item_seed import item_randomness
 

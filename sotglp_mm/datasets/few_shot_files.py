@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..class_names import class_difference
-from ..feature_cache import plain, samples_digest
-from ..json_file import read_json
+from ..class_names.resolve import class_difference
+from ..features.format import plain, samples_digest
+from ..io.json_file import read_json
 from .data_identity import image_identity, images_root_of
 
 KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')

@@ -7,7 +7,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 
 DEEP_FORMATS = ('.png', '.tif', '.tiff', '.pgm', '.jp2')
 """Files that may hold more than 8 bits a channel."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmpretrain.registry import DATASETS
 
-from ..own_images import read_own_images
-from ..settings import checked_settings
+from ..io.own_images import read_own_images
+from ..utils.settings import checked_settings
 from .listed_images import ListedImagesDataset
 from .own_split import FILE_NAME, kept_split
 

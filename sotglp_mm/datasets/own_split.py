@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from ..class_names import class_names_of_split
-from ..json_file import read_json
+from ..class_names.resolve import class_names_of_split
+from ..io.json_file import read_json
 
 SEED = 1
 FILE_NAME = f'split_sotglp_seed{SEED}.json'

@@ -7,8 +7,8 @@ from typing import Any
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from ..own_images import image_files
-from ..settings import checked_settings
+from ..io.own_images import image_files
+from ..utils.settings import checked_settings
 from .find_place import find_place
 
 

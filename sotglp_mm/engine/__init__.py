@@ -1,11 +1,9 @@
 """Hooks and wrappers that check or serve a run."""
 
-from .atomic_local_backend import AtomicLocalBackend
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .class_names_check_hook import ClassNamesCheckHook
 from .cpu_processes import prepare_cpu_processes
 from .empty_epoch_hook import EmptyEpochHook
-from .feature_cache_check_hook import FeatureCacheCheckHook
 from .few_shot_record_hook import FewShotRecordHook
 from .finite_loss_hook import FiniteLossHook
 from .latest_checkpoint import latest_checkpoint
@@ -14,17 +12,13 @@ from .lost_process import explaining_lost_process
 from .one_clip_hook import OneClipHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
-from .read_config import read_config
 from .resumed_validation_hook import ResumedValidationHook
-from .share_settings import share_settings
 from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
-    'AtomicLocalBackend',
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
     'EmptyEpochHook',
-    'FeatureCacheCheckHook',
     'FewShotRecordHook',
     'FiniteLossHook',
     'LearnedParametersHook',
@@ -36,6 +30,4 @@ __all__ = [
     'explaining_lost_process',
     'latest_checkpoint',
     'prepare_cpu_processes',
-    'read_config',
-    'share_settings',
 ]

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 
 DTYPES = ('float16', 'bfloat16')
 

@@ -6,8 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..class_names import class_difference
-from ..settings import checked_settings
+from ..class_names.resolve import class_difference
+from ..utils.settings import checked_settings
 
 
 @HOOKS.register_module()

@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..settings import checked_settings
-from .atomic_local_backend import write_whole
+from ..io.atomic_local_backend import write_whole
+from ..utils.settings import checked_settings
 
 FILE_NAME = 'few_shot_files.json'
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checkpoint_file import BrokenCheckpoint, check_resumable
+from ..io.checkpoint_file import BrokenCheckpoint, check_resumable
 
 POINTER = 'last_checkpoint'
 NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 
 
 @HOOKS.register_module()

@@ -9,9 +9,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..checkpoint_file import refusing_checkpoint
-from ..resumable_parts import HISTORY
-from ..settings import checked_settings
+from ..io.checkpoint_file import refusing_checkpoint
+from ..io.resumable_parts import HISTORY
+from ..utils.settings import checked_settings
 
 
 @HOOKS.register_module()

@@ -7,8 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..checkpoint_file import refusing_checkpoint
-from ..settings import checked_settings
+from ..io.checkpoint_file import refusing_checkpoint
+from ..utils.settings import checked_settings
 from .random_states import random_states, set_random_states
 
 KEY = 'random_states'

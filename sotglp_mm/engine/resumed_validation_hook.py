@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 
 
 @HOOKS.register_module()

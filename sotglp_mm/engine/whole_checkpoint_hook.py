@@ -11,8 +11,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..settings import checked_settings
-from .atomic_local_backend import TEMPORARY, write_whole
+from ..io.atomic_local_backend import TEMPORARY, write_whole
+from ..utils.settings import checked_settings
 
 BEST = re.compile(r'(best_.+_)(\d+)\.pth')
 """Name of a best one: metric and unit; epoch or iteration."""

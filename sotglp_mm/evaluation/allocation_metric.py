@@ -10,7 +10,6 @@ from mmpretrain.registry import METRICS
 from torch import Tensor
 
 from ..functional import part_information, plan_entropy, prompt_overlap
-from ..settings import checked_settings
 from ..structures import (
     ALLOCATION_PLAN,
     ALLOCATION_SUPPORT,
@@ -18,6 +17,7 @@ from ..structures import (
     PROMPT_COSINE,
     SIMILARITY_SPREAD,
 )
+from ..utils.settings import checked_settings
 
 ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'spread', 'part_information', 'balanced')
 

@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
-from ..settings import checked_settings
 from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, SET_NAME
+from ..utils.settings import checked_settings
 
 _FIELDS = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
 _MEAN_CLASS = 'mean_class'

@@ -6,8 +6,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
-from ..settings import checked_settings
 from ..structures import OOD_FIELDS, OOD_TAU, SET_NAME
+from ..utils.settings import checked_settings
 
 TPR = 0.95
 

@@ -1,8 +1,6 @@
 """Registered models: frozen towers or their cached outputs, projection, prompts, allocation."""
 
 from .average_scores_tta import AverageScoresTTA
-from .cached_feature_backbone import CachedFeatureBackbone
-from .cached_feature_preprocessor import CachedFeaturePreprocessor
 from .capped_allocation_loss import CappedAllocationLoss
 from .local_projection_neck import LocalProjectionNeck
 from .open_clip_vit import OpenCLIPViT
@@ -15,8 +13,6 @@ from .uniform_allocation_loss import UniformAllocationLoss
 
 __all__ = [
     'AverageScoresTTA',
-    'CachedFeatureBackbone',
-    'CachedFeaturePreprocessor',
     'CappedAllocationLoss',
     'LocalProjectionNeck',
     'OTAllocationLoss',

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..functional import capped_sinkhorn, transport_cost
 from ..functional.sinkhorn import check_epsilon
-from ..settings import checked_settings
 from ..structures import TransportPlan
+from ..utils.settings import checked_settings
 from .allocation_loss import AllocationLoss
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.model import BaseModule
 
-from ..checkpoint_file import CheckpointMismatch
+from ..io.checkpoint_file import CheckpointMismatch
 
 
 class LoadsWholeState(BaseModule):

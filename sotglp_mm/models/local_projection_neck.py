@@ -5,9 +5,9 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..settings import checked_settings
+from ..clip.towers import HoldsClipTowers, build_towers
 from ..structures import ImageFeatures
-from .clip_towers import HoldsClipTowers, build_towers
+from ..utils.settings import checked_settings
 from .learned_state import LoadsWholeState
 
 

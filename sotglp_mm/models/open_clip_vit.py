@@ -7,10 +7,10 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ..clip.towers import HoldsClipTowers, build_towers
 from ..functional import dual_attention
-from ..settings import checked_settings
 from ..structures import ImageFeatures
-from .clip_towers import HoldsClipTowers, build_towers
+from ..utils.settings import checked_settings
 
 
 @MODELS.register_module()

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..functional import sinkhorn, transport_cost
 from ..functional.sinkhorn import check_epsilon
-from ..settings import checked_settings
 from ..structures import TransportPlan
+from ..utils.settings import checked_settings
 from .allocation_loss import AllocationLoss, ot_allocation_loss
 
 __all__ = ['OTAllocationLoss', 'ot_allocation_loss']

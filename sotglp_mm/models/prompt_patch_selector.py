@@ -8,7 +8,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional.patch_support import select_support
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 from .sparse_patch_selector import CHUNK_NUMBERS, at_least_float32
 
 

@@ -7,9 +7,9 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..clip.prefix_text_tower import activation_bytes, run_prefix, run_suffix
+from ..clip.towers import ClipTowers, HoldsClipTowers
 from .class_shards import gather_shards, my_share
-from .clip_towers import ClipTowers, HoldsClipTowers
-from .prefix_text_tower import activation_bytes, run_prefix, run_suffix
 
 ACTIVATION_BYTES = 2**30
 """With ``class_chunk='auto'``: what a call may keep for the backward pass; else it recomputes."""

@@ -11,12 +11,12 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..class_names import resolve_class_names
+from ..class_names.resolve import resolve_class_names
+from ..clip.towers import HoldsClipTowers, build_towers
 from ..functional import mean_cosine, selected_similarity
-from ..settings import checked_settings
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
+from ..utils.settings import checked_settings
 from .allocation_fields import set_allocation
-from .clip_towers import HoldsClipTowers, build_towers
 from .competing_classes import competing_classes, leave_out_others
 from .initial_prompts import check_prompt_settings, initial_local_prompts
 from .learned_state import LoadsWholeState

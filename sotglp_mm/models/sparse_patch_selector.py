@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional.patch_support import RANKS, rank_patches, select_support
-from ..settings import checked_settings
+from ..utils.settings import checked_settings
 
 CHUNK_NUMBERS = 2**22
 """Similarities that are held at a time, beside some integers made of them (100 MB in all)."""

@@ -7,8 +7,8 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ..settings import checked_settings
 from ..structures import TransportPlan
+from ..utils.settings import checked_settings
 from .allocation_loss import AllocationLoss
 
 

@@ -10,8 +10,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
-from ..settings import checked_settings
 from ..structures import SET_NAME
+from ..utils.settings import checked_settings
 from .draw_plan import draw_plan
 from .plan_pictures_of_batch import CHOICES, classifier_problem, pictures_of_batch, true_label
 

@@ -15,7 +15,7 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from sotglp_mm.datasets.item_seed import ItemIndex
-from sotglp_mm.feature_cache import open_arrays
+from sotglp_mm.features.format import open_arrays
 from sotglp_mm.structures import ImageFeatures
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.datasets.demo_scenes_dataset import (
+from sotglp_mm.demo.scenes_dataset import (
     CLASS_NAMES,
     HELD_OUT_PAIRS,
     DemoScenesDataset,
     class_parts,
     other_parts,
 )
-from sotglp_mm.datasets.demo_world import COLOURS, PAIRS, SHAPES, world_words
+from sotglp_mm.demo.world import COLOURS, PAIRS, SHAPES, world_words
 
 
 def test_builds_through_the_registry_and_counts_its_images():

@@ -6,8 +6,8 @@ import numpy as np
 import open_clip
 import pytest
 
-from sotglp_mm.datasets.demo_captions import byte_pair_merges, draw_batch, write_merges
-from sotglp_mm.datasets.demo_world import (
+from sotglp_mm.demo.captions import byte_pair_merges, draw_batch, write_merges
+from sotglp_mm.demo.world import (
     COLOURS,
     DIGITS,
     IMAGE_SIZE,

@@ -11,7 +11,7 @@ from mmpretrain.registry import DATASETS
 
 from sotglp_mm.datasets import few_shot_dataset
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
-from sotglp_mm.feature_cache import samples_digest
+from sotglp_mm.features.format import samples_digest
 
 SPLIT_FILE = 'split_zhou_DescribableTextures.json'
 

@@ -9,7 +9,7 @@ from mini_data import SHIFT_LABELS, WNIDS, write_image, write_set
 from mmpretrain.registry import DATASETS
 from timm.data import ImageNetInfo
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 NAMES = list(resolve_class_names('imagenet')[: len(WNIDS)])

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 from scipy.io import savemat
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 from sotglp_mm.datasets.own_split import FILE_NAME
 

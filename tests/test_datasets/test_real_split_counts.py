@@ -10,7 +10,7 @@ import pytest
 from mini_runs import REPO
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.few_shot_dataset import per_class_indices, stratified_indices
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmpretrain.registry import HOOKS
 
-from sotglp_mm.checkpoint_file import read_checkpoint
+from sotglp_mm.io.checkpoint_file import read_checkpoint
 
 LOSSES = [0.5, 0.25, 0.125]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from sotglp_mm.engine import share_settings
+from sotglp_mm.apis import share_settings
 
 OLD = dict(model_name='ViT-B-16', pretrained='openai')
 NEW = dict(model_name='ViT-B-16', pretrained='my.pt')

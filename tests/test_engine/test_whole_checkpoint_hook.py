@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from mmpretrain.registry import HOOKS
 
 from sotglp_mm.engine import latest_checkpoint
-from sotglp_mm.engine.atomic_local_backend import write_whole
+from sotglp_mm.io.atomic_local_backend import write_whole
 
 
 class Told:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_clip import CONFIG
 
-from sotglp_mm.models.clip_config import read_clip_config
-from sotglp_mm.models.clip_towers import load_clip
+from sotglp_mm.clip.config import read_clip_config
+from sotglp_mm.clip.towers import load_clip
 
 
 def write(folder: Path, changes: dict) -> Path:

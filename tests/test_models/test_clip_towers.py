@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.models.clip_towers import _either_activation, build_towers, load_clip
-from sotglp_mm.models.quick_gelu_mlp import QuickGELUMLP
+from sotglp_mm.clip.quick_gelu_mlp import QuickGELUMLP
+from sotglp_mm.clip.towers import _either_activation, build_towers, load_clip
 
 
 @pytest.fixture(scope='module')
@@ -383,9 +383,9 @@ def test_models_whose_weights_may_have_either_activation(model_name: str, either
 
 def test_weights_that_may_have_either_activation_are_warned_of(clip: dict, monkeypatch):
     told = []
-    monkeypatch.setattr('sotglp_mm.models.clip_towers._either_activation', lambda name: True)
+    monkeypatch.setattr('sotglp_mm.clip.towers._either_activation', lambda name: True)
     monkeypatch.setattr(
-        'sotglp_mm.models.clip_towers.print_log',
+        'sotglp_mm.clip.towers.print_log',
         lambda message, logger, level: told.append((level, message)),
     )
     towers = [load_clip(**clip), load_clip(**clip, quick_gelu=False)]

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from sotglp_mm.engine import share_settings
-from sotglp_mm.models.clip_towers import load_clip
+from sotglp_mm.apis import share_settings
+from sotglp_mm.clip.towers import load_clip
 from sotglp_mm.structures import ImageFeatures
 
 B, C, P, N = 2, 3, 23, 4

@@ -6,8 +6,8 @@ import pytest
 import torch
 from small_clip import config_with, write_clip
 
+from sotglp_mm.clip.towers import ClipTowers, load_clip
 from sotglp_mm.models import PromptTextEncoder, prompt_text_encoder
-from sotglp_mm.models.clip_towers import ClipTowers, load_clip
 
 NAMES = ['cat', 'grey-headed flying fox', 'boeing 737-800', 'ram']  # 1 to some 8 tokens
 TEMPLATE = 'a photo of a'

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from mini_runs import REPO
 
-sys.path.insert(0, str(REPO / 'tools'))
+sys.path.insert(0, str(REPO / 'tools' / 'studies'))
 
 import allocation_study
-from _allocation_report import PLAN, gains, write_report
-from _compare_report import COLUMNS
-from _settings_plot import lines_over, settings_of
-from _tuned_runs import Variant
+from allocation_report import PLAN, gains, write_report
+from compare_report import COLUMNS
+from settings_plot import lines_over, settings_of
+from tuned_runs import Variant
 
 
 def fake_row(dataset: str, variant: Variant, number: int) -> dict:

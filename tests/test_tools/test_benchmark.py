@@ -12,16 +12,16 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from small_clip import write_clip, write_model
 
-sys.path.insert(0, str(REPO / 'tools'))
+sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
 
 import benchmark
-from _bench_measure import Clock, MatrixRate, median_ratio, memory_above
-from _bench_model import TrainStep, build_model, recomputed
-from _bench_operations import Tower, image_operations, local_operations, text_operations
-from _bench_plot import figure_class, plot
-from _bench_report import as_markdown
-from _bench_scaling import fit, regimes, scaling
-from _bench_workers import _warm_up
+from bench_measure import Clock, MatrixRate, median_ratio, memory_above
+from bench_model import TrainStep, build_model, recomputed
+from bench_operations import Tower, image_operations, local_operations, text_operations
+from bench_plot import figure_class, plot
+from bench_report import as_markdown
+from bench_scaling import fit, regimes, scaling
+from bench_workers import _warm_up
 from plain_method import PlainMethod
 
 NAMES = ['tench', 'great white shark', 'tiger_shark']
@@ -186,7 +186,7 @@ def test_scaling_changes_one_size_at_a_time(tmp_path):
     assert result['sweeps']['batch']['fits']['peak_gb']['log_slope'] == pytest.approx(2)
     assert result['sweeps']['k']['fits']['step_s']['slope'] == 0
 
-    result |= dict(settings=SETTINGS, command='python tools/benchmark.py scaling')
+    result |= dict(settings=SETTINGS, command='python tools/benchmarks/benchmark.py scaling')
     page = as_markdown(result)
     assert '| over C | training step, s | 2 | 1 | 1 |' in page
     assert '| over C=6 to 12, text recomputed | training step, s | 2 | 1 | 1 |' in page
@@ -309,7 +309,7 @@ def test_local_command(tmp_path, model_name):
 
 
 def test_necessary_operations_follow_the_model(model_name):
-    from _bench_model import necessary_operations
+    from bench_model import necessary_operations
 
     spec = Namespace(**SIZES, model=model_name, pretrained=None)
     found = necessary_operations(build_model(spec), spec)

@@ -16,10 +16,8 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 from scipy.io import savemat
 
+from sotglp_mm.apis import check_data
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
-
-sys.path.insert(0, str(REPO / 'tools'))
-import check_data
 
 DTD_IMAGE = 'dtd/images/banded/banded_0001.jpg'
 DTD_TEST_IMAGE = 'dtd/images/banded/banded_0007.jpg'

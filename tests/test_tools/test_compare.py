@@ -6,15 +6,15 @@ import sys
 import pytest
 from mini_runs import REPO
 
-sys.path.insert(0, str(REPO / 'tools'))
+sys.path.insert(0, str(REPO / 'tools' / 'studies'))
 
-import _compare_report
-import _demo_runs
-import _tuned_runs
-from _demo_runs import DemoRun, run_all
-from _tuned_runs import Variant, study
+import compare_report as _compare_report
+import tuned_runs as _tuned_runs
+from tuned_runs import Variant, study
 
 import sotglp_mm
+from sotglp_mm.demo import runs as _demo_runs
+from sotglp_mm.demo.runs import DemoRun, run_all
 
 VARIANTS = [
     Variant('still', 'zero_shot', learns=False),

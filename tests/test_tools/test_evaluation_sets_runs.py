@@ -9,7 +9,7 @@ from mini_data import WNIDS, write_set
 from mini_runs import REPO, run_tool
 from mmengine.runner import Runner
 
-from sotglp_mm.class_names import resolve_class_names
+from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 

@@ -16,7 +16,7 @@ from mini_cache import STRAIGHT, VIEWS, extract
 from mini_runs import REPO, run_tool
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.feature_cache import open_arrays, read_manifest
+from sotglp_mm.features.format import open_arrays, read_manifest
 
 ACCURACIES = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
 
@@ -293,7 +293,7 @@ class TestInProcess:
             run(mini_cache.config, '--out', mini_cache.folder / 'dtd')
 
     def settle(self, mini_cache, out: Path) -> None:
-        from _feature_manifest import settle_manifest
+        from sotglp_mm.features.manifest import settle_manifest
 
         manifest = read_manifest(mini_cache.cache)
         files = {name: mini_cache.cache / name / 'samples.json' for name in manifest['splits']}
@@ -339,8 +339,9 @@ class TestInProcess:
 
     def test_the_room_that_arrays_hold_is_not_asked_for_again(self, tmp_path, monkeypatch):
         """A run that was killed has taken all of it: the disk may have nothing more to give."""
-        import _feature_files
         import extract_features as tool
+
+        from sotglp_mm.features import files as _feature_files
 
         about = dict(views=2, num_images=10, num_patches=5, width=1000)
         splits = dict(train=about)
@@ -357,7 +358,7 @@ class TestInProcess:
             tool.check_room(tmp_path, size, size)
 
     def test_what_a_file_holds(self, tmp_path: Path):
-        import _feature_files
+        from sotglp_mm.features import files as _feature_files
 
         file = tmp_path / 'image.npy'
         assert _feature_files._bytes_held(file) == 0
@@ -391,7 +392,7 @@ class TestInProcess:
             run(config, '--out', tmp_path / 'out', '--cfg-options', *options)
 
     def test_inside_the_current_folder_paths_are_relative(self, mini_cache, monkeypatch):
-        from _cached_config import derived_configs
+        from sotglp_mm.features.derived_config import derived_configs
 
         splits = dict(train_dataloader='train')
         out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
@@ -405,7 +406,7 @@ class TestInProcess:
 
     def test_an_item_under_another_label_is_refused(self, mini_cache):
         """A dataset that replaces what it cannot load must not fill a cache unnoticed."""
-        from _feature_writer import PendingViews
+        from sotglp_mm.features.writer import PendingViews
 
         dataset = DATASETS.build(mini_cache.dataset())
         views = PendingViews(dataset, np.zeros((1, 12), bool), seed=0)
@@ -440,7 +441,7 @@ class TestInProcess:
         assert tool.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 2 * 4 + 1)
 
     def test_what_float16_does_not_hold_is_refused(self):
-        from _feature_writer import _half
+        from sotglp_mm.features.writer import _half
 
         batch = dict(view=torch.tensor([1, 2]), index=torch.tensor([3, 4]))
         features = torch.ones(2, 5)
@@ -450,7 +451,7 @@ class TestInProcess:
             _half(features, batch)
 
     def test_validation_on_other_data_gets_its_own_split(self, mini_cache):
-        from _feature_manifest import splits_of
+        from sotglp_mm.features.manifest import splits_of
 
         cfg = mini_cache.load(mini_cache.config)
         loaders = dict(train_dataloader='train', val_dataloader='test', test_dataloader='test')

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ from mini_own import CHANNELS, OwnRun, picture, train_own
 from mini_runs import REPO, run_tool
 from PIL import Image
 
-sys.path.insert(0, str(REPO / 'tools'))
-import predict
-from _predict_report import as_rows
-from _predict_run import Prediction, threshold_at_tpr, with_rounding
+from sotglp_mm.apis import predict
+from sotglp_mm.apis.predict_report import as_rows
+from sotglp_mm.apis.predict_run import Prediction, threshold_at_tpr, with_rounding
 
 NAMES = sorted(CHANNELS)
 EXIF_ORIENTATION = 0x0112

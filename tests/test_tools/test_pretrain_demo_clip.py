@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-ASSETS = ROOT / 'sotglp_mm' / 'assets'
+ASSETS = ROOT / 'sotglp_mm' / 'demo' / 'assets'
 FILES = [f'sotglp_demo{end}' for end in ('.json', '.safetensors', '_bpe.txt.gz', '.report.json')]
 _TINY = """
     --steps 3 --settle-steps 3 --batch 12 --width 64 --layers 2 --text-width 64 --text-layers 1

@@ -17,13 +17,10 @@ from mini_data import write_image
 from mini_runs import CLASSES, REPO
 from mmengine.logging import MMLogger
 
-sys.path.insert(0, str(REPO / 'tools'))
-
-import _campaign_run
-import run_benchmark
-import summarize_runs
-from _campaign_files import lock, read_plan
-from _campaign_plan import batch_for, find_config
+from sotglp_mm.campaign import run as _campaign_run
+from sotglp_mm.campaign import run_benchmark, summarize_runs
+from sotglp_mm.campaign.files import lock, read_plan
+from sotglp_mm.campaign.plan import batch_for, find_config
 
 METRICS = {'accuracy_local/top1': 30.0, 'accuracy/top1': 50.0}
 EPOCHS = 6

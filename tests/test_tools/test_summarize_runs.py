@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from mini_runs import REPO
 
-sys.path.insert(0, str(REPO / 'tools'))
-
-import summarize_runs
-from _campaign_files import add_to_plan
+from sotglp_mm.campaign import summarize_runs
+from sotglp_mm.campaign.files import add_to_plan
 
 FILES = ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png')
 

@@ -8,12 +8,10 @@ import pytest
 import torch
 from mini_own import CLASSES, train_own
 from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
-from mini_runs import REPO
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-sys.path.insert(0, str(REPO / 'tools'))
-import visualize_plan
+from sotglp_mm.apis import visualize_plan
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,192 @@
+"""The checks of one set, from where it lies to what its files hold."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+from timm.data import ImageNetInfo
+
+from ..class_names.resolve import resolve_class_names
+from ..datasets.find_place import Place, find_place
+from ..datasets.known_sets import COOP, KNOWN_SETS, KnownSet
+from . import data_files as _data_files
+from .data_listing import UNLISTED, Listing, read_listing
+from .data_report import SHOWN, Fault, SetReport, plural, some_of
+
+SUBFOLDERS = {'imagenet': ('val', 'train'), 'stanford_cars': ('cars_train', 'cars_test')}
+"""What tells a folder of images from one that holds other things, e.g. a split file only."""
+
+
+def check_set(
+    all_data: Path, name: str, expected: dict, decode: bool, look_for_duplicates: bool
+) -> SetReport:
+    """Check one set.
+
+    Args:
+        all_data: Folder of all data.
+        name: Of ``KNOWN_SETS``.
+        expected: ``{'num_classes': C, 'counts': {split: images}}``.
+        decode: Whether to decode every image.
+        look_for_duplicates: Whether to compare the bytes of all images.
+    """
+    known = KNOWN_SETS[name]
+    place = locate(all_data, known)
+    asked = all_data / known.folder / known.images
+    report = SetReport(name, place.images, asked)
+    if not _is_there(known, place):
+        report.faults.append(Fault('absent', _how_to_get(known, asked)))
+        return report
+    if place.images != asked:
+        report.notes.append(f'{asked} does not exist; this other place is recognised')
+    listing = read_listing(all_data, known, place)
+    report.num_classes = len(listing.classes)
+    report.counts = {split: len(images) for split, images in listing.images.items()}
+    report.faults += [*listing.faults, *check_counts(listing, known, expected)]
+    report.faults += check_classes(listing.classes, known)
+    _check_files(report, listing, decode, look_for_duplicates)
+    return report
+
+
+def locate(all_data: Path, known: KnownSet) -> Place:
+    """As the datasets do, without their log line: the report says it."""
+    with _quiet_log():
+        for subfolder in SUBFOLDERS.get(known.name, ('',)):
+            place = find_place(all_data / known.folder, known.images, subfolder)
+            if (place.images / subfolder).is_dir():
+                break
+    return place
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_there(known: KnownSet, place: Place) -> bool:
+    return place.images.is_dir() or bool(
+        known.split_file and (place.folder / known.split_file).is_file()
+    )
+
+
+def _how_to_get(known: KnownSet, asked: Path) -> str:
+    text = f'expected in {asked}; images: {known.source}'
+    if known.split_file:
+        text += f'; {known.split_file}: {COOP}'
+    if known.torchvision:
+        text += f'; or fetch the images with --download {known.name}'
+    return text
+
+
+def check_counts(listing: Listing, known: KnownSet, expected: dict) -> list[Fault]:
+    """Classes, and images of each split; what is not listed at all is a fault already."""
+    if UNLISTED in listing.images:
+        return []
+    found = {split: len(images) for split, images in listing.images.items()}
+    source = COOP if known.split_file else known.source
+    pairs = [
+        (f'split {split} has {plural(found[split], "image")}', found[split], count)
+        for split, count in expected['counts'].items()
+        if split in found
+    ]
+    classes = len(listing.classes)
+    pairs.append((f'there are {plural(classes, "class")}', classes, expected['num_classes']))
+    return [
+        Fault(
+            'incomplete' if number < wanted else 'damaged',
+            f'{text}, expected {wanted}; compare with {source}',
+        )
+        for text, number, wanted in pairs
+        if number != wanted
+    ]
+
+
+def check_classes(classes: tuple[str, ...], known: KnownSet) -> list[Fault]:
+    """Names and order against the package's list; a subset is to keep the order."""
+    order = _known_classes(known)
+    unknown = [name for name in classes if _plain(name) not in order]
+    if unknown and order:
+        text = f'classes that the list of {known.name} has not: {some_of(unknown)}'
+        return [Fault('damaged', f'{text}; expected e.g. {some_of(list(order))}')]
+    for before, after in pairwise(classes) if order else ():
+        if order[_plain(before)] >= order[_plain(after)]:
+            text = f'class order: {before!r} comes before {after!r}, expected the reverse'
+            return [Fault('damaged', f'{text}; labels would not fit published class names')]
+    return []
+
+
+def _known_classes(known: KnownSet) -> dict[str, int]:
+    """Rank of each class, by its name or the name of its folder."""
+    if known.kind == 'ood':
+        return {}
+    if known.name == 'imagenetv2':
+        names = [str(label) for label in range(1000)]
+    elif known.kind == 'shift' or known.name == 'imagenet':
+        names = ImageNetInfo().label_names()
+    else:
+        names = resolve_class_names(known.name)
+    return {_plain(name): rank for rank, name in enumerate(names)}
+
+
+def _plain(name: str) -> str:
+    return name.replace('_', ' ').strip()
+
+
+def _check_files(report: SetReport, listing: Listing, decode: bool, look: bool) -> None:
+    splits_of: dict[Path, list[str]] = {}
+    for split, images in listing.images.items():
+        for image in images:
+            splits_of.setdefault(image, []).append(split)
+    there = [image for image in splits_of if os.path.isfile(image)]  # no error for an endless name
+    present = set(there)
+    report.missing = [str(image) for image in splits_of if image not in present]
+    if report.missing:
+        text = f'{plural(len(report.missing), "listed image")} missing: {some_of(report.missing)}'
+        report.faults.append(Fault('incomplete', f'{text}; complete the download'))
+    if decode:
+        _check_decoding(report, there)
+    if look:
+        readable = [image for image in there if str(image) not in report.undecodable]
+        _check_duplicates(report, readable, splits_of)
+
+
+def _check_decoding(report: SetReport, there: list[Path]) -> None:
+    broken = _data_files.undecodable(there, f'{report.name}: decoding')
+    report.undecodable = {str(image): why for image, why in broken.items()}
+    if broken:
+        named = [f'{image} ({why})' for image, why in report.undecodable.items()]
+        text = f'{plural(len(named), "image")} cannot be decoded: {some_of(named)}'
+        report.faults.append(Fault('damaged', f'{text}; fetch them anew'))
+
+
+def _check_duplicates(report: SetReport, there: list[Path], splits_of: dict) -> None:
+    groups = _data_files.duplicates(there, f'{report.name}: duplicates')
+    # an image that two splits list has no twin on disk, and is the worst of duplicates
+    listed_twice = [[image] * len(splits) for image, splits in splits_of.items() if splits[1:]]
+    # what results are reported on; ImageNet's is val
+    reported = 'test' if 'test' in report.counts else 'val'
+    for group in groups + listed_twice:
+        splits = {split for image in group for split in splits_of[image]}
+        report.duplicates.append([str(image) for image in group])
+        if reported in splits and len(splits) > 1:
+            report.leakage.append(report.duplicates[-1])
+    _note_duplicates(report, reported)
+
+
+def _note_duplicates(report: SetReport, reported: str) -> None:
+    for groups, what in (
+        (report.duplicates, 'of identical images'),
+        (report.leakage, f'of identical images in {reported} and another split (LEAKAGE)'),
+    ):
+        if groups:
+            text = f'{plural(len(groups), "group")} {what}, the first'
+            report.notes.append(f'{text}: {" = ".join(groups[0][:SHOWN])}')

@@ -1,0 +1,111 @@
+"""Fetch what torchvision hosts, and lay it out as CoOp does."""
+
+import shutil
+from pathlib import Path
+
+import torchvision
+
+from ..datasets.known_sets import COOP, KNOWN_SETS, KnownSet
+from .data_checks import locate
+
+IMAGES = {
+    'Caltech101': 'caltech101/101_ObjectCategories',
+    'OxfordIIITPet': 'oxford-iiit-pet/images',
+    'Flowers102': 'flowers-102/jpg',
+    'Food101': 'food-101/images',
+    'FGVCAircraft': 'fgvc-aircraft-2013b/data/images',
+    'SUN397': 'SUN397',
+    'DTD': 'dtd/dtd/images',
+    'EuroSAT': 'eurosat/2750',
+}
+"""Where torchvision's classes put the folder of images."""
+
+
+class NotHostedError(ValueError):
+    """torchvision cannot fetch this set."""
+
+
+def download(all_data: Path, name: str) -> str:
+    """Fetch the images of a set into CoOp's place.
+
+    Args:
+        all_data: Folder of all data.
+        name: Of ``KNOWN_SETS``.
+
+    Returns:
+        str: What was done, and what is still to be done.
+
+    Raises:
+        NotHostedError: torchvision does not host it.
+        FileExistsError: It is there already, or a file would be overwritten.
+        OSError: The download failed.
+    """
+    known = KNOWN_SETS[name]
+    if not known.torchvision:
+        twin = _same_images(known)
+        if twin:
+            raise NotHostedError(f'{name} is the images of {twin}: use --download {twin}')
+        hosted = ', '.join(each.name for each in KNOWN_SETS.values() if each.torchvision)
+        text = f'torchvision does not host {name}; it is to be had at {known.source}'
+        raise NotHostedError(f'{text}. Hosted are: {hosted}')
+    there = locate(all_data, known).images
+    if there.is_dir():
+        raise FileExistsError(f'{there} exists already and is left as it is; remove it first')
+    fetched = all_data / f'.download-{name}'
+    _fetch(known, fetched)
+    _move(_moves(all_data, known, fetched))
+    return _what_is_left(all_data, known, fetched)
+
+
+def _same_images(known: KnownSet) -> str:
+    """The set that is hosted and lies in the same place; '' where there is none."""
+    place = known.folder, known.images
+    hosted = (each for each in KNOWN_SETS.values() if each.torchvision)
+    return next((each.name for each in hosted if (each.folder, each.images) == place), '')
+
+
+def _fetch(known: KnownSet, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        getattr(torchvision.datasets, known.torchvision)(root=str(folder), download=True)
+    except (OSError, RuntimeError) as error:  # no network; a checksum that does not fit
+        raise OSError(
+            f'torchvision could not fetch {known.name} ({type(error).__name__}: {error}); run it '
+            f'again, or fetch it from {known.source} yourself. What came is in {folder}'
+        ) from error
+
+
+def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, Path]]:
+    images = fetched / IMAGES[known.torchvision]
+    if not images.is_dir():
+        raise OSError(
+            f'torchvision {torchvision.__version__} fetched {known.name}, but not into {images}; '
+            f'move the images from {fetched} to {all_data / known.folder / known.images}'
+        )
+    folder = all_data / known.folder
+    moves = [(images, folder / known.images)]
+    lists = ['*.mat']  # of flowers: without a split file, they alone tell the classes
+    if known.name == 'fgvc_aircraft':  # its lists are part of the archive
+        lists.append('*.txt')
+    for pattern in lists:
+        moves += [(file, folder / file.name) for file in sorted(images.parent.glob(pattern))]
+    return moves
+
+
+def _move(moves: list[tuple[Path, Path]]) -> None:
+    for _, target in moves:
+        if target.exists():
+            raise FileExistsError(f'{target} exists already; nothing was moved. Remove it first')
+    for source, target in moves:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source, target)
+
+
+def _what_is_left(all_data: Path, known: KnownSet, fetched: Path) -> str:
+    folder = all_data / known.folder
+    lines = [f'{known.name}: images are in {folder / known.images}']
+    if known.split_file and not (folder / known.split_file).is_file():
+        lines.append(f'still to be brought: {folder / known.split_file}, from {COOP}')
+    lines.append(f'{fetched} holds what is left of the download, and can be removed')
+    lines.append(f'check it: python tools/check_data.py {all_data} --sets {known.name}')
+    return '\n'.join(lines)

@@ -1,0 +1,135 @@
+"""The images that a set lists, by split, and its classes; what cannot be listed is a fault."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from ..class_names.resolve import class_names_of_split
+from ..datasets.find_place import Place
+from ..datasets.known_sets import COOP, KnownSet
+from ..datasets.listed_images import check_inside
+from ..io.json_file import read_json
+from ..io.own_images import image_files
+from ..io.text_file import read_lines
+from .data_report import Fault, some_of
+
+UNLISTED = 'unlisted'
+"""Name of the split that holds all images of a set whose lists are missing."""
+
+
+class Listing(NamedTuple):
+    """What a set says that it holds."""
+
+    images: dict[str, list[Path]]
+    """By split; they need not exist."""
+
+    classes: tuple[str, ...] = ()
+    """Class names, or class folders, in label order."""
+
+    faults: tuple[Fault, ...] = ()
+
+
+def read_listing(all_data: Path, known: KnownSet, place: Place) -> Listing:
+    """The images of each split.
+
+    Args:
+        all_data: Folder of all data.
+        known: The set.
+        place: Where it was found.
+    """
+    if known.split_file:
+        return _read_split_file(all_data, known, place)
+    if known.name == 'fgvc_aircraft':
+        return _read_aircraft(known, place)
+    if known.kind == 'ood':
+        return Listing({'test': images_below(place.images)})
+    if known.kind == 'shift':
+        return _read_class_folders({'test': place.images}, known)
+    return _read_class_folders({split: place.images / split for split in known.counts}, known)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All images at any depth that a dataset would read, in a fixed order."""
+    return [folder / path for path in image_files(folder)]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Their names; hidden ones are no classes to the datasets."""
+    return sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != '.')
+
+
+def find_split_file(all_data: Path, known: KnownSet, place: Place) -> Path:
+    """Beside the images that were found, or else in CoOp's folder; as the dataset does."""
+    beside = place.folder / known.split_file
+    return beside if beside.is_file() else all_data / known.folder / known.split_file
+
+
+def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
+    file = find_split_file(all_data, known, place)
+    if not file.is_file():
+        text = f'split file {file} does not exist; it is to be had at {COOP}'
+        return _unlisted(place, Fault('incomplete', text))
+    try:
+        splits = read_json(file, 'split file')
+        classes = class_names_of_split(splits, file)
+        check_inside([row for rows in splits.values() for row in rows], str(file))
+        json.dumps(splits, ensure_ascii=False).encode()  # a lone surrogate is no text to print
+    except (ValueError, OSError) as error:
+        text = f'{file} cannot be used: {error}; get it anew at {COOP}'
+        return _unlisted(place, Fault('damaged', text))
+    images = {split: [place.images / row[0] for row in rows] for split, rows in splits.items()}
+    lacking = [split for split in known.counts if split not in splits]
+    text = f'{file} has no split {some_of(lacking)}; get it anew at {COOP}'
+    return Listing(images, classes, (Fault('incomplete', text),) if lacking else ())
+
+
+def _unlisted(place: Place, *faults: Fault) -> Listing:
+    return Listing({UNLISTED: images_below(place.images)}, (), faults)
+
+
+def _read_aircraft(known: KnownSet, place: Place) -> Listing:
+    variants = place.folder / 'variants.txt'
+    lists = {split: place.folder / f'images_variant_{split}.txt' for split in known.counts}
+    lacking = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
+    if lacking:
+        text = f'{some_of(lacking)} missing; they come with the images, {known.source}'
+        return _unlisted(place, Fault('incomplete', text))
+    try:
+        classes = tuple(read_lines(variants))
+        rows_of = {s: [line.partition(' ') for line in read_lines(f)] for s, f in lists.items()}
+        check_inside([row for rows in rows_of.values() for row in rows], str(place.folder))
+    except (ValueError, OSError) as error:
+        return _unlisted(place, Fault('damaged', f'{error}; get it anew, {known.source}'))
+    images, faults = {}, []
+    for split, file in lists.items():
+        rows = rows_of[split]
+        images[split] = [place.images / f'{image_id}.jpg' for image_id, _, _ in rows]
+        unknown = sorted({variant.strip() for _, _, variant in rows} - set(classes))
+        if unknown:
+            text = f'{file} names variants that {variants} has not: {some_of(unknown)}'
+            faults.append(Fault('damaged', text))
+    return Listing(images, classes, tuple(faults))
+
+
+def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
+    images, faults = {}, []
+    classes: dict[str, list[str]] = {}
+    for split, folder in folders.items():
+        if not folder.is_dir():
+            text = f'folder {folder} does not exist; it is to be had at {known.source}'
+            faults.append(Fault('incomplete', text))
+            continue
+        names = class_folders(folder)
+        classes[split] = names
+        images[split] = [image for name in names for image in images_below(folder / name)]
+    every = sorted(set().union(*classes.values()), key=_label_order)
+    for split, names in classes.items():
+        lacking = [name for name in every if name not in set(names)]
+        if lacking:
+            text = f'{folders[split]} lacks class folders that the other split has'
+            faults.append(Fault('incomplete', f'{text}: {some_of(lacking)}'))
+    return Listing(images, tuple(every), tuple(faults))
+
+
+def _label_order(folder: str) -> tuple[int, str]:
+    return (int(folder) if folder.isdecimal() else 0, folder)

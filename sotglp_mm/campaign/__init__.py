@@ -1,0 +1,1 @@
+"""Datasets x shots x seeds, and their summary."""

@@ -1,0 +1,1 @@
+"""CLIP: config, weights, towers; the only package that imports open_clip."""

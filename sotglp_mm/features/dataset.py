@@ -1,0 +1,181 @@
+"""Images as a frozen tower saw them, read from disk instead of computed."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import to_tensor
+from mmengine.logging import print_log
+from mmpretrain.registry import DATASETS
+from mmpretrain.structures import DataSample
+
+from ..datasets.data_identity import describe_data
+from ..datasets.item_seed import item_randomness
+from ..structures import ImageFeatures
+from ..utils.settings import checked_settings
+from .checksums import cache_number, damaged_array
+from .format import (
+    SplitArrays,
+    check_pinned,
+    made_of,
+    open_arrays,
+    read_split,
+)
+
+
+@DATASETS.register_module()
+@checked_settings
+class CachedFeatureDataset:
+    """One split of a feature cache that ``tools/extract_features.py`` made.
+
+    An item is ``inputs``, :class:`ImageFeatures` of one view, float16, ``patches`` (P, W) and
+    ``image`` (W,), and ``data_samples`` with ``gt_label``. Arrays are memory maps, opened by
+    each process when it first reads.
+
+    Args:
+        cache (str): Folder of the cache, with its ``manifest.json``.
+        split (str): 'train', 'val' or 'test', as in the cache. Defaults to 'train'.
+        source (dict, optional): Config of the dataset that the split was made from. It is built,
+            and its settings, pipeline, classes and list of images are compared with the manifest.
+            None: not compared, for a machine without the images. Defaults to None.
+        view (str | int): 'random', drawn anew in every epoch by (seed, epoch, index), if the
+            sampler is an ``EpochSampler``, and else by NumPy's generator at every access; or the
+            number of a view. Defaults to 'random'.
+
+    Raises:
+        FileNotFoundError: There is no cache, or a file of it is missing.
+        ValueError: It is incomplete or damaged, was made from other data, or lacks the view.
+            Damaged features are found when they are read.
+    """
+
+    def __init__(
+        self,
+        cache: str,
+        split: str = 'train',
+        source: dict | None = None,
+        view: str | int = 'random',
+    ):
+        self.cache = Path(cache).expanduser()
+        self.split = split
+        self.about, self.samples = read_split(self.cache, split)
+        self.view = self._checked_view(view)
+        self._arrays: SplitArrays | None = None
+        self._number = cache_number(self.cache, split)
+        self._check_complete()
+        self.source = None if source is None else self._checked_source(source)
+        self._log()
+
+    @property
+    def feature_cache(self) -> Path:
+        """The cache's folder, by the name under which ``FeatureCacheCheckHook`` looks."""
+        return self.cache
+
+    @property
+    def metainfo(self) -> dict:
+        """Class names."""
+        return dict(classes=self.CLASSES)
+
+    @property
+    def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
+        """Class names that the features were extracted with."""
+        return tuple(self.about['classes'])
+
+    def full_init(self) -> None:
+        """Nothing left to do; MMEngine calls it."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict:
+        arrays = self._open()
+        view = self._view_of(index, len(arrays.done))
+        self._check_row(arrays, view, int(index))
+        features = ImageFeatures(
+            # copies: a tensor must not write to the map, nor keep it open
+            patches=to_tensor(np.array(arrays.patches[view, index])),
+            image=to_tensor(np.array(arrays.image[view, index])),
+        )
+        info = self.get_data_info(index)
+        label = info.pop('gt_label')
+        sample = DataSample(metainfo=dict(**info, view=view)).set_gt_label(label)
+        return dict(inputs=features, data_samples=sample)
+
+    def get_data_info(self, index: int) -> dict:
+        """``gt_label``, ``sample_idx`` and, if the image has one, ``img_path``."""
+        identity, label, _ = self.samples[index]
+        if self.source is not None:
+            identity = self.source.get_data_info(index).get('img_path')
+        info = dict(gt_label=label, sample_idx=int(index))
+        return dict(info, img_path=identity) if isinstance(identity, str) else info
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Label of an image, in a list."""
+        return [self.samples[index][1]]
+
+    def get_gt_labels(self) -> np.ndarray:
+        """int (N,)."""
+        return np.array([label for _, label, _ in self.samples])
+
+    def __getstate__(self) -> dict:
+        # pickled to a spawned worker, a memory map would become a copy of the whole file
+        return {**self.__dict__, '_arrays': None}
+
+    def _view_of(self, index: int, views: int) -> int:
+        if isinstance(self.view, int):
+            return self.view
+        with item_randomness(index):
+            return int(np.random.randint(views)) if views > 1 else 0
+
+    def _open(self) -> SplitArrays:
+        if self._arrays is None:
+            self._arrays = open_arrays(self.cache / self.split, self.about)
+        return self._arrays
+
+    def _check_row(self, arrays: SplitArrays, view: int, index: int) -> None:
+        """Of what is read, and of nothing else: opening a cache of any size stays cheap."""
+        damaged = damaged_array(arrays, view, index, self._number)
+        if damaged is not None:
+            raise ValueError(
+                f'feature cache: {self.cache / self.split / damaged}.npy is not what was written '
+                f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
+                f'another cache. This finds and repairs what is wrong: {self._command()}'
+            )
+
+    def _command(self) -> str:
+        return made_of(self.cache).get('command') or 'python tools/extract_features.py ...'
+
+    def _checked_view(self, view: str | int) -> str | int:
+        views = self.about['views']
+        if view == 'random' or (type(view) is int and 0 <= view < views):
+            return view
+        raise ValueError(
+            f'CachedFeatureDataset: view={view!r}, but split {self.split!r} of {self.cache} has '
+            f"{views} views; choose 'random' or a number from 0 to {views - 1}"
+        )
+
+    def _check_complete(self) -> None:
+        done = open_arrays(self.cache / self.split, self.about).done
+        if not done.all():
+            raise ValueError(
+                f'the feature cache {self.cache} is incomplete: split {self.split!r} has '
+                f'{int(done.sum())} of {done.size} images and views. Finish it, it goes on where '
+                f'it stopped: {self._command()}'
+            )
+
+    def _checked_source(self, settings: dict) -> Any:
+        source = DATASETS.build(deepcopy(settings))
+        found, samples = describe_data(source, settings)
+        key = f'splits.{self.split}'
+        for name in ('dataset', 'classes'):
+            check_pinned(self.cache, f'{key}.{name}', self.about[name], found[name])
+        check_pinned(self.cache, f'{self.split}/samples.json', self.samples, samples)
+        return source
+
+    def _log(self) -> None:
+        data = 'NOT compared with the data (source=None)' if self.source is None else 'checked'
+        text = (
+            f'Cached features: split {self.split!r} of {self.cache}, {len(self)} images, '
+            f'{self.about["views"]} views; {data}'
+        )
+        print_log(text, logger='current')

@@ -1,0 +1,289 @@
+"""A folder of stored tower outputs: what lies in it, and what its manifest pins.
+
+::
+
+    manifest.json         what the features were made from
+    train/, test/, ...    one folder a split:
+        patches.npy       (V, N, P, W) float16, V views of N images
+        image.npy         (V, N, W) float16
+        crc.npy           (V, N, 2) uint32, checksums of patches and image
+        done.npy          (V, N) bool: which of them are written
+        samples.json      [[identity, label, what the file is known by or null], ...], N rows
+
+Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is unpickled.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..io.json_file import first_difference, read_json
+
+FORMAT = 2
+"""Version of this layout."""
+
+MANIFEST = 'manifest.json'
+
+MADE = 'made'
+"""Entry of the manifest that is for people (command, versions) and is never compared."""
+
+PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')
+"""Entries of the manifest that must be the same on every use."""
+
+_SPLIT_KEYS = dict(
+    views=int,
+    num_images=int,
+    num_patches=int,
+    width=int,
+    dataset=dict,
+    classes=list,
+    samples_sha256=str,
+)
+
+
+class SplitArrays(NamedTuple):
+    """The memory maps of one split."""
+
+    patches: np.memmap
+    """(V, N, P, W) float16."""
+
+    image: np.memmap
+    """(V, N, W) float16."""
+
+    crc: np.memmap
+    """(V, N, 2) uint32, see :mod:`sotglp_mm.features.checksums`."""
+
+    done: np.memmap
+    """(V, N) bool."""
+
+
+def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of each array of a split, by field of :class:`SplitArrays`.
+
+    Args:
+        about: The split's entry of the manifest.
+    """
+    views, images = about['views'], about['num_images']
+    half = np.dtype(np.float16)
+    return {
+        'patches': ((views, images, about['num_patches'], about['width']), half),
+        'image': ((views, images, about['width']), half),
+        'crc': ((views, images, 2), np.dtype(np.uint32)),
+        'done': ((views, images), np.dtype(bool)),
+    }
+
+
+def create_arrays(folder: Path, about: dict) -> None:
+    """Make the files of a split that do not exist yet, all zero; ``done`` last.
+
+    Raises:
+        OSError: The disk has no room for one (full, quota, rights); nothing of that one is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (shape, dtype) in array_specs(about).items():
+        file = folder / f'{name}.npy'
+        if not file.exists():
+            _create_array(file, shape, dtype)
+
+
+def _create_array(file: Path, shape: tuple, dtype: np.dtype) -> None:
+    # a file of this name is a whole one, whenever the process was killed
+    part = file.with_suffix('.part')
+    try:
+        np.lib.format.open_memmap(part, mode='w+', dtype=dtype, shape=shape).flush()
+        _reserve(part)
+        os.replace(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f'feature cache: {file} could not be made, it needs '
+            f'{math.prod(shape) * dtype.itemsize} bytes: {error.strerror}. Make room, and run '
+            'the same command again: it goes on where it stopped',
+        ) from error
+
+
+def _reserve(file: Path) -> None:
+    """Take the room of a sparse file: on a full disk, writing to its map ends in SIGBUS."""
+    if not hasattr(os, 'posix_fallocate'):  # macOS, for one
+        return
+    with file.open('r+b') as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a filesystem without it
+                raise
+
+
+def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
+    """Open the memory maps of a split.
+
+    Args:
+        folder: Of the split.
+        about: The split's entry of the manifest.
+        mode: 'r' or 'r+'.
+
+    Raises:
+        FileNotFoundError: An array is missing.
+        ValueError: It is damaged, or not of the shape and dtype that the manifest tells.
+    """
+    return SplitArrays(
+        *(
+            _open_array(folder / f'{name}.npy', shape, dtype, mode)
+            for name, (shape, dtype) in _specs(about)
+        )
+    )
+
+
+def _specs(about: dict) -> list:
+    specs = array_specs(about)
+    return [(name, specs[name]) for name in SplitArrays._fields]
+
+
+def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memmap:
+    advice = 'Delete the folder of this split, and run tools/extract_features.py again.'
+    if not file.is_file():
+        raise FileNotFoundError(f'feature cache: {file} is missing. {advice}')
+    try:
+        # not np.load: this reads nothing but .npy, and no pickles
+        array = np.lib.format.open_memmap(file, mode=mode)
+    except Exception as error:  # numpy raises what its tokenizer raises, and more
+        raise ValueError(
+            f'feature cache: {file} is damaged or cut short ({error}); expected '
+            f'{dtype} of shape {shape}. {advice}'
+        ) from error
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f'feature cache: {file} holds {array.dtype} of shape {array.shape}, but the manifest '
+            f'says {dtype} of shape {shape}. {advice}'
+        )
+    return array
+
+
+def read_manifest(folder: str | Path) -> dict:
+    """The manifest of a cache.
+
+    Raises:
+        FileNotFoundError: There is no cache.
+        ValueError: The file is something else, or of another version of this layout.
+    """
+    file = Path(folder).expanduser() / MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'there is no feature cache in {file.parent} ({MANIFEST} is missing); make one with '
+            f'python tools/extract_features.py CONFIG --out {file.parent}'
+        )
+    manifest = read_json(file)
+    missing = [key for key in PINNED if not isinstance(manifest, dict) or key not in manifest]
+    if missing or not isinstance(manifest['splits'], dict):
+        raise ValueError(
+            f'{file} is not the manifest of a feature cache: it lacks '
+            f'{", ".join(missing) or "splits by name"}. Give the folder of a cache.'
+        )
+    if manifest['format'] != FORMAT:
+        raise ValueError(
+            f'{file} is of format {manifest["format"]!r}, this version reads {FORMAT}; extract '
+            'the features anew into another folder'
+        )
+    for split, about in manifest['splits'].items():
+        wrong = [key for key, kind in _SPLIT_KEYS.items() if not _is(about, key, kind)]
+        if wrong:
+            raise ValueError(f'{file} is damaged: split {split!r} has no usable {wrong[0]!r}')
+        if not all(isinstance(name, str) for name in about['classes']):
+            raise ValueError(f"{file} is damaged: split {split!r} has 'classes' that are no names")
+    return manifest
+
+
+def made_of(folder: str | Path) -> dict:
+    """What the manifest says to people; nothing, where somebody has put something else there."""
+    made = read_manifest(folder).get(MADE)
+    return made if isinstance(made, dict) else {}
+
+
+def _is(about: dict, key: str, kind: type) -> bool:
+    value: Any = about.get(key) if isinstance(about, dict) else None
+    return type(value) is kind and (not isinstance(value, int) or value > 0)
+
+
+def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
+    """A split's entry of the manifest, and its samples.
+
+    Raises:
+        ValueError: There is no such split, or ``samples.json`` is not what was pinned.
+        FileNotFoundError: There is no cache, or no ``samples.json``.
+    """
+    folder = Path(folder).expanduser()
+    splits = read_manifest(folder)['splits']
+    if split not in splits:
+        raise ValueError(
+            f'the feature cache {folder} has no split {split!r}; it has {", ".join(splits)}'
+        )
+    file = folder / split / 'samples.json'
+    if not file.is_file():
+        raise FileNotFoundError(f'feature cache: {file} is missing; extract the features anew')
+    samples = read_json(file)
+    if samples_digest(samples) != splits[split]['samples_sha256']:
+        raise ValueError(
+            f'{file} is not the list of images that {folder / MANIFEST} pins (its sha256 '
+            'differs); restore the file, or extract the features anew'
+        )
+    _check_samples(samples, splits[split], file)
+    return splits[split], samples
+
+
+def _check_samples(samples: Any, about: dict, file: Path) -> None:
+    images, classes = about['num_images'], len(about['classes'])
+    if not isinstance(samples, list) or len(samples) != images:
+        raise ValueError(f'{file} is not a list of {images} images, as the manifest says')
+    for row in samples:
+        known = isinstance(row, list) and len(row) == 3 and type(row[1]) is int
+        if not known or not 0 <= row[1] < classes:
+            raise ValueError(
+                f'{file} has the row {row!r}; expected [identity, label, file] with a label of '
+                f'the {classes} classes of the manifest. Extract the features anew'
+            )
+
+
+def samples_digest(samples: list) -> str:
+    """sha256 of ``[[identity, label, file], ...]``."""
+    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
+    """Compare a part of the manifest with what this run has.
+
+    Args:
+        folder: Of the cache, for the message.
+        key: Where in the manifest ``pinned`` stands.
+        pinned: What the cache was made with.
+        found: The same of this run.
+
+    Raises:
+        ValueError: They differ; it names the first differing key, and what to do.
+    """
+    difference = first_difference(pinned, plain(found), key)
+    if difference is None:
+        return
+    where, before, now = difference
+    made = _made(folder)
+    raise ValueError(
+        f'the feature cache {folder} was made from something else: {where} was {before}, and is '
+        f'{now} now. Use the settings, weights and data it was made with{made}, or extract the '
+        'features anew into another folder.'
+    )
+
+
+def _made(folder: str | Path) -> str:
+    made = made_of(folder)
+    return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''

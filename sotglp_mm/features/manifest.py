@@ -1,0 +1,132 @@
+"""What a feature cache of a config is to hold: its splits, its model, its manifest."""
+
+import argparse
+import json
+import math
+from copy import deepcopy
+from pathlib import Path
+
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS, MODELS
+
+from ..clip.identity import describe_image_tower
+from ..datasets.data_identity import describe_data
+from ..io.atomic_local_backend import TEMPORARY
+from ..models.open_clip_vit import OpenCLIPViT
+from ..version import __version__
+from .files import write_text
+from .format import (
+    FORMAT,
+    MADE,
+    MANIFEST,
+    PINNED,
+    check_pinned,
+    read_manifest,
+    read_split,
+)
+from .preprocessor import describe_preprocessing
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+NOT_PIXELS = ('type', 'batch_augments', 'to_onehot', 'num_classes')
+
+
+def splits_of(cfg: Config) -> dict[str, str]:
+    """The split that each loader reads; loaders of one dataset share it."""
+    found: dict[str, str] = {}
+    for loader in LOADERS:
+        if cfg.get(loader):
+            name = loader.removesuffix('_dataloader')
+            # 'test' is the name of what validation and test share, as they mostly do
+            same = (
+                cfg.get('test_dataloader') and cfg[loader].dataset == cfg.test_dataloader.dataset
+            )
+            found[loader] = 'test' if name == 'val' and same else name
+    return found
+
+
+def build_model(cfg: Config, device: str) -> dict:
+    """Backbone and data preprocessor on their device, in eval mode.
+
+    Raises:
+        ValueError: The config has others than a cache can stand in for.
+    """
+    pixels = dict(cfg.model.get('data_preprocessor') or {})
+    pixels.setdefault('type', 'ClsDataPreprocessor')
+    _check_parts(cfg, pixels)
+    pixels.pop('batch_augments', None)
+    parts = dict(backbone=cfg.model.backbone, data_preprocessor=pixels)
+    return {name: MODELS.build(part).to(device).eval() for name, part in parts.items()}
+
+
+def _check_parts(cfg: Config, pixels: dict) -> None:
+    backbone = cfg.model.backbone
+    if backbone.type == 'CachedFeatureBackbone':
+        raise ValueError('this is the config of a cache already; give the one it was made from')
+    if backbone.type != 'OpenCLIPViT':
+        raise ValueError(f'expected an OpenCLIPViT as backbone, got {backbone.type!r}')
+    if backbone.clip.get('pretrained') is None:
+        raise ValueError(
+            'clip.pretrained is None: random weights differ in every process, so no run could use '
+            'their features; name weights'
+        )
+    if cfg.get('data_preprocessor') and not cfg.model.get('data_preprocessor'):
+        raise ValueError('expected data_preprocessor inside model, found it beside; move it there')
+    if pixels['type'] != 'ClsDataPreprocessor':
+        raise ValueError(f'expected a ClsDataPreprocessor in model, got {pixels["type"]!r}')
+    if pixels.get('batch_augments') or cfg.model.get('train_cfg'):
+        raise ValueError(
+            'batch augmentations (mixup, cutmix) mix pixels, so features cannot be cached; leave '
+            'model.train_cfg and data_preprocessor.batch_augments out'
+        )
+
+
+def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) -> tuple:
+    """What the cache shall be: manifest, and the dataset and samples of each split."""
+    visual = backbone.towers.visual
+    sizes = dict(num_patches=math.prod(visual.grid_size), width=backbone.towers.vision_width)
+    about, datasets, samples = {}, {}, {}
+    for loader, name in splits_of(cfg).items():
+        if name not in datasets:
+            settings = cfg[loader].dataset
+            datasets[name] = DATASETS.build(deepcopy(settings))
+            data, samples[name] = describe_data(datasets[name], settings)
+            views = args.views if name == 'train' else 1
+            about[name] = dict(views=views, seed=args.seed, **sizes, **data)
+    pixels = cfg.model.get('data_preprocessor') or {}
+    pixels = {key: value for key, value in pixels.items() if key not in NOT_PIXELS}
+    manifest = dict(
+        format=FORMAT,
+        backbone=describe_image_tower(backbone.towers, backbone.first_block_residual),
+        data_preprocessor=describe_preprocessing(**pixels),
+        splits=about,
+    )
+    manifest[MADE] = dict(command=args.command, clip=cfg.model.backbone.clip, by=__version__)
+    return manifest, datasets, samples
+
+
+def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
+    """Write it, or see that it is the one that is there.
+
+    Raises:
+        ValueError: The folder holds a cache of something else; nothing is overwritten.
+    """
+    if (out / MANIFEST).exists():
+        present = read_manifest(out)
+        for key in PINNED:
+            check_pinned(out, key, present[key], manifest[key])
+    elif out.is_dir() and set(out.iterdir()) - {out / f'{MANIFEST}{TEMPORARY}'}:
+        raise ValueError(f'{out} is not empty and holds no feature cache; give another folder')
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / MANIFEST, _as_text(manifest))
+    for name, rows in samples.items():
+        file = out / name / 'samples.json'
+        if file.exists():
+            read_split(out, name)
+        else:
+            file.parent.mkdir(exist_ok=True)
+            write_text(file, _as_text(rows))
+
+
+def _as_text(content: dict | list) -> str:
+    return json.dumps(content, indent=1) + '\n'

@@ -1,0 +1,118 @@
+"""Running a frozen tower over the views of a dataset, and writing what it says to disk."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from .checksums import cache_number, damaged_array, row_checksums
+from .format import SplitArrays, open_arrays
+
+
+class PendingViews(Dataset):
+    """The (view, image) pairs that are not done; each one is seeded by what it is.
+
+    So a view does not depend on the workers, on the batch size, or on where a run was killed.
+    """
+
+    def __init__(self, dataset, done: np.ndarray, seed: int):
+        self.dataset = dataset
+        self.seed = seed
+        self.pending = np.argwhere(~done)
+
+    def __len__(self) -> int:
+        return len(self.pending)
+
+    def __getitem__(self, position: int) -> dict:
+        view, index = map(int, self.pending[position])
+        seed = int(np.random.SeedSequence([self.seed, view, index]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        item = self.dataset[index]
+        label, expected = int(item['data_samples'].gt_label), self.dataset.get_cat_ids(index)[0]
+        if label != expected:
+            raise ValueError(
+                f'image {index} of {type(self.dataset).__name__} came with label {label}, its '
+                f'annotation says {expected}: was it replaced by another, or its label changed?'
+            )
+        return dict(inputs=item['inputs'], view=view, index=index)
+
+
+def forget_damaged(folder: Path, about: dict) -> int:
+    """Take the mark off features that are not as they were written; how many there were.
+
+    Reads the whole split.
+    """
+    arrays = open_arrays(folder, about)
+    number = cache_number(folder.parent, folder.name)
+    pairs = np.argwhere(arrays.done)
+    checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not len(pairs))
+    damaged = [pair for pair in checked if damaged_array(arrays, *map(int, pair), number)]
+    if damaged:
+        done = open_arrays(folder, about, mode='r+').done
+        done[tuple(np.transpose(damaged))] = False
+        done.flush()
+    return len(damaged)
+
+
+def write_features(
+    model: dict, dataset, folder: Path, about: dict, batch_size: int, workers: int
+) -> None:
+    """Fill the arrays of a split; what is done already is left as it is.
+
+    Args:
+        model: ``backbone`` and ``data_preprocessor``, built, on the device.
+        dataset: Of the split.
+        folder: Of the split; its arrays exist.
+        about: The split's entry of the manifest.
+        batch_size: Images for each run of the tower.
+        workers: Processes that load images.
+    """
+    arrays = open_arrays(folder, about, mode='r+')
+    views = PendingViews(dataset, np.array(arrays.done), about['seed'])
+    number = cache_number(folder.parent, folder.name)
+    loader = DataLoader(views, batch_size, num_workers=workers, collate_fn=default_collate)
+    with tqdm(
+        total=arrays.done.size,
+        initial=arrays.done.size - len(views),
+        desc=folder.name,
+        unit='view',
+        smoothing=0.05,
+    ) as bar:
+        for batch in loader:
+            _write(arrays, model, batch, number)
+            bar.update(len(batch['index']))
+
+
+@torch.inference_mode()
+def _write(arrays: SplitArrays, model: dict, batch: dict, number: int) -> None:
+    images = model['data_preprocessor'](dict(inputs=batch['inputs']))['inputs']
+    features = model['backbone'](images)
+    where = (batch['view'].numpy(), batch['index'].numpy())
+    patches, image = _half(features.patches, batch), _half(features.image, batch)
+    arrays.patches[where], arrays.image[where] = patches, image
+    arrays.crc[where] = [row_checksums(*row, number) for row in zip(patches, image)]
+    # what is marked as done is on the disk before the mark is
+    arrays.patches.flush()
+    arrays.image.flush()
+    arrays.crc.flush()
+    arrays.done[where] = True
+    arrays.done.flush()
+
+
+def _half(features: torch.Tensor, batch: dict) -> np.ndarray:
+    half = features.half()
+    usable = half.isfinite().flatten(1).all(dim=1)
+    if not usable.all():
+        first = int((~usable).nonzero()[0, 0])
+        raise ValueError(
+            f'image {int(batch["index"][first])}, view {int(batch["view"][first])}: a feature '
+            f'does not fit into float16 (largest {float(features[first].abs().max()):.3g}). The '
+            'weights or the image are damaged, or this CLIP cannot be cached.'
+        )
+    return half.cpu().numpy()

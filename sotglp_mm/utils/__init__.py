@@ -1,0 +1,1 @@
+"""What every package uses: checked settings, the check of the installation."""
