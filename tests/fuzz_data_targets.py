@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from fuzz_target import CLASSES, Target, plain_lines, rows_of, write_pictures, wrong_rows
 from PIL import Image
-from scipy.io import savemat
 
 from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets import (
@@ -18,10 +17,8 @@ from sotglp_mm.datasets import (
     CoOpSplitDataset,
     LoadImageStrict,
     OwnImagesDataset,
-    class_of_image,
 )
 from sotglp_mm.datasets.few_shot_files import read_few_shot_files
-from sotglp_mm.datasets.find_place import Place
 from sotglp_mm.features.format import samples_digest
 
 # --- CoOp's split files, also as a list of class names
@@ -152,24 +149,6 @@ def wrong_names(folder: Path, names: Any) -> str | None:
     return None if names == expected else f'{names} instead of {expected}'
 
 
-# --- the labels of Flowers, in MATLAB's format
-
-
-def prepare_matlab(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    savemat(folder / 'imagelabels.mat', dict(labels=np.array([[1, 1, 2, 2, 3, 3]])))
-
-
-def read_matlab(folder: Path) -> Any:
-    class_of = class_of_image._flowers(Place(folder, folder), CLASSES)
-    return [class_of(f'image_{number:05d}.jpg') for number in range(1, 7)]
-
-
-def wrong_matlab(folder: Path, names: Any) -> str | None:
-    """SciPy itself may crash on it, so only what the labels can be is judged."""
-    return None if set(names) <= set(CLASSES) else f'classes {names}'
-
-
 # --- images
 
 
@@ -200,9 +179,6 @@ DATA_TARGETS = {
     ),
     'variants': Target('variants.txt', 'text', prepare_aircraft, read_aircraft, wrong_aircraft),
     'names': Target('names.txt', 'text', prepare_names, read_names, wrong_names),
-    'MATLAB': Target(
-        'imagelabels.mat', 'binary', prepare_matlab, read_matlab, wrong_matlab, cost=10
-    ),
     'few-shot file': Target(
         'few_shot_files.json', 'json', prepare_few_shot, read_few_shot, wrong_few_shot
     ),

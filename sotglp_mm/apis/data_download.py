@@ -6,6 +6,7 @@ from pathlib import Path
 import torchvision
 
 from ..datasets.known_sets import COOP, KNOWN_SETS, KnownSet
+from ..datasets.split_lists import find_split_list
 from .data_checks import locate
 
 IMAGES = {
@@ -84,11 +85,8 @@ def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, P
         )
     folder = all_data / known.folder
     moves = [(images, folder / known.images)]
-    lists = ['*.mat']  # of flowers: without a split file, they alone tell the classes
     if known.name == 'fgvc_aircraft':  # its lists are part of the archive
-        lists.append('*.txt')
-    for pattern in lists:
-        moves += [(file, folder / file.name) for file in sorted(images.parent.glob(pattern))]
+        moves += [(file, folder / file.name) for file in sorted(images.parent.glob('*.txt'))]
     return moves
 
 
@@ -104,8 +102,11 @@ def _move(moves: list[tuple[Path, Path]]) -> None:
 def _what_is_left(all_data: Path, known: KnownSet, fetched: Path) -> str:
     folder = all_data / known.folder
     lines = [f'{known.name}: images are in {folder / known.images}']
-    if known.split_file and not (folder / known.split_file).is_file():
-        lines.append(f'still to be brought: {folder / known.split_file}, from {COOP}')
+    if known.split_file:
+        try:
+            find_split_list(known.split_file, folder)
+        except FileNotFoundError:
+            lines.append(f'still to be brought: {folder / known.split_file}, from {COOP}')
     lines.append(f'{fetched} holds what is left of the download, and can be removed')
     lines.append(f'check it: python tools/check_data.py {all_data} --sets {known.name}')
     return '\n'.join(lines)

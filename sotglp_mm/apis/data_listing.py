@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from ..class_names.resolve import class_names_of_split
 from ..datasets.find_place import Place
 from ..datasets.known_sets import COOP, KnownSet
 from ..datasets.listed_images import check_inside
-from ..io.json_file import read_json
+from ..datasets.split_lists import find_split_list, read_split_list
 from ..io.own_images import image_files
 from ..io.text_file import read_lines
 from .data_report import Fault, some_of
@@ -58,21 +57,13 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != '.')
 
 
-def find_split_file(all_data: Path, known: KnownSet, place: Place) -> Path:
-    """Beside the images that were found, or else in CoOp's folder; as the dataset does."""
-    beside = place.folder / known.split_file
-    return beside if beside.is_file() else all_data / known.folder / known.split_file
-
-
 def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
-    file = find_split_file(all_data, known, place)
-    if not file.is_file():
-        text = f'split file {file} does not exist; it is to be had at {COOP}'
-        return _unlisted(place, Fault('incomplete', text))
     try:
-        splits = read_json(file, 'split file')
-        classes = class_names_of_split(splits, file)
-        check_inside([row for rows in splits.values() for row in rows], str(file))
+        file = find_split_list(known.split_file, place.folder, all_data / known.folder)
+    except FileNotFoundError as error:
+        return _unlisted(place, Fault('incomplete', str(error)))
+    try:
+        splits, classes = read_split_list(file)
         json.dumps(splits, ensure_ascii=False).encode()  # a lone surrogate is no text to print
     except (ValueError, OSError) as error:
         text = f'{file} cannot be used: {error}; get it anew at {COOP}'

@@ -1,23 +1,22 @@
-"""The benchmark's sets: found in either layout, read as their lists say, split where none is."""
+"""The benchmark's sets: found in either layout, read as their lists say."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_data import PER_CLASS, SHIFT_LABELS, WNIDS, write_set
+from mini_data import SHIFT_LABELS, WNIDS, write_set
 from mini_layouts import PLACES
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
-from scipy.io import savemat
 
 from sotglp_mm.class_names.resolve import resolve_class_names
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
-from sotglp_mm.datasets.own_split import FILE_NAME
+from sotglp_mm.datasets.split_lists import find_split_list, read_split_list
 
 FEW_SHOT = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
 WITH_SPLIT = [name for name in FEW_SHOT if KNOWN_SETS[name].split_file]
+PACKAGED = [name for name in WITH_SPLIT if name not in ('food101', 'sun397')]
 OTHERS = [(name, i) for name, known in KNOWN_SETS.items() for i in range(len(known.other_places))]
 IMAGENET = list(resolve_class_names('imagenet')[: len(WNIDS)])
 
@@ -82,7 +81,6 @@ def test_a_split_file_beside_a_set_of_the_suite(tmp_path: Path):
     file = f'eurosat/{KNOWN_SETS["eurosat"].split_file}'
     shutil.move(tmp_path / file, tmp_path / 'dataset_suite' / file)
     assert len(build(tmp_path, 'eurosat', split='test')) == 6
-    assert not (tmp_path / 'dataset_suite' / 'eurosat' / FILE_NAME).exists()
 
 
 def test_coop_place_goes_first(tmp_path: Path):
@@ -91,83 +89,33 @@ def test_coop_place_goes_first(tmp_path: Path):
     assert 'eurosat/2750' in build(tmp_path, 'eurosat').get_data_info(0)['img_path']
 
 
-def annotate(folder: Path, name: str) -> None:
-    """The sets' own annotation, where folders do not tell the class; MATLAB's, from 1."""
-    rows = json.loads((folder / KNOWN_SETS[name].split_file).read_text())
-    rows = [row for part in rows.values() for row in part]
-    if name == 'oxford_flowers':
-        numbers = {int(Path(path).stem[-5:]): label + 1 for path, label, _ in rows}
-        savemat(
-            folder / 'imagelabels.mat',
-            dict(labels=[[numbers[n] for n in range(1, len(numbers) + 1)]]),
-        )
-    if name == 'stanford_cars':
-        (folder / 'devkit').mkdir()
-        for part, file in (
-            ('cars_train', 'devkit/cars_train_annos.mat'),
-            ('cars_test', 'cars_test_annos_withlabels.mat'),
-        ):
-            mine = [(label + 1, Path(p).name) for p, label, _ in rows if p.startswith(part)]
-            dtype = [('class', object), ('fname', object)]
-            array = np.array(mine, dtype=object)
-            table = np.empty((1, len(mine)), dtype=dtype)
-            for i, (label, file_name) in enumerate(array):
-                table[0, i] = (np.array([[label]]), file_name)
-            savemat(folder / file, dict(annotations=table))
-
-
-@pytest.mark.parametrize('name', WITH_SPLIT)
-def test_without_a_split_file(tmp_path: Path, name: str, caplog):
-    mini = write_set(tmp_path, name)
+@pytest.mark.parametrize('name', PACKAGED)
+def test_the_packages_own_split_lists_are_the_published_ones(tmp_path: Path, name: str):
     known = KNOWN_SETS[name]
-    folder = tmp_path / known.folder
-    rows = json.loads((folder / known.split_file).read_text())
-    label_of = {path: label for part in rows.values() for path, label, _ in part}
-    annotate(folder, name)
-    (folder / known.split_file).unlink()
-
-    found = {split: build(tmp_path, name, split=split) for split in PER_CLASS}
-    again = build(tmp_path, name)
-    assert (folder / FILE_NAME).is_file()
-    paths = []
-    for dataset in found.values():
-        assert tuple(dataset.metainfo['classes']) == mini.classes
-        for i in range(len(dataset)):
-            path = Path(dataset.get_data_info(i)['img_path']).relative_to(folder / known.images)
-            assert dataset.get_cat_ids(i) == [label_of[path.as_posix()]]
-            paths.append(path.as_posix())
-    assert sorted(paths) == sorted(label_of)  # each image once
-    # 7 images of each class: 50 %, 20 %, 30 %, rounded
-    assert [len(dataset) for dataset in found.values()] == [12, 3, 6]
-    first = [again.get_data_info(i)['img_path'] for i in range(len(again))]
-    assert first == [found['train'].get_data_info(i)['img_path'] for i in range(len(first))]
+    rows, classes = read_split_list(find_split_list(known.split_file, tmp_path))
+    assert {split: len(part) for split, part in rows.items()} == known.counts
+    assert classes == resolve_class_names(name)
 
 
-def test_without_a_split_file_a_warning_says_so(tmp_path: Path, monkeypatch):
-    write_set(tmp_path, 'dtd')
-    (tmp_path / 'dtd' / KNOWN_SETS['dtd'].split_file).unlink()
-    told = []
-    monkeypatch.setattr(
-        'sotglp_mm.datasets.coop_split_dataset.print_log', lambda text, **_: told.append(text)
-    )
-    build(tmp_path, 'dtd')
-    assert 'NUMBERS ARE NOT COMPARABLE' in told[0] and FILE_NAME in told[0]
+def test_images_are_all_that_a_set_of_the_package_needs(tmp_path: Path):
+    known = KNOWN_SETS['oxford_pets']
+    rows, _ = read_split_list(find_split_list(known.split_file, tmp_path))
+    images = tmp_path / known.folder / known.images
+    images.mkdir(parents=True)
+    for path, *_ in rows['val']:
+        (images / path).touch()
+    dataset = build(tmp_path, 'oxford_pets', split='val')
+    assert dataset.get_gt_labels().tolist() == [label for _, label, _ in rows['val']]
+    assert dataset.get_data_info(5)['img_path'] == str(images / rows['val'][5][0])
 
 
-def test_an_image_of_no_class(tmp_path: Path):
-    write_set(tmp_path, 'eurosat')
-    folder = tmp_path / 'eurosat'
-    (folder / KNOWN_SETS['eurosat'].split_file).unlink()
-    shutil.copytree(folder / '2750' / 'Forest', folder / '2750' / 'Moon')
-    with pytest.raises(ValueError, match=r"Moon/Forest_1.jpg: 'Moon' is none of the 10 classes"):
-        build(tmp_path, 'eurosat')
-
-
-def test_flowers_without_split_and_annotation(tmp_path: Path):
-    write_set(tmp_path, 'oxford_flowers')
-    (tmp_path / 'oxford_flowers' / KNOWN_SETS['oxford_flowers'].split_file).unlink()
-    with pytest.raises(FileNotFoundError, match=r'imagelabels\.mat does not exist: without a spl'):
-        build(tmp_path, 'oxford_flowers')
+@pytest.mark.parametrize('name', ['food101', 'sun397'])
+def test_a_list_that_the_package_lacks_is_named_with_its_source(tmp_path: Path, name: str):
+    write_set(tmp_path, name)
+    known = KNOWN_SETS[name]
+    (tmp_path / known.folder / known.split_file).unlink()
+    with pytest.raises(FileNotFoundError, match=rf'{known.split_file} does not .*DATASETS\.md'):
+        build(tmp_path, name)
 
 
 def test_counts_add_up():

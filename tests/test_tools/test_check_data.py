@@ -228,20 +228,27 @@ def test_a_class_folder_that_a_split_lacks_is_named(check):
 
 
 def test_an_absent_split_file_is_said_with_where_to_get_it(check):
-    file = 'split_zhou_DescribableTextures.json'
-    checked = check(lambda data: (data / 'dtd' / file).unlink(), 'dtd')
+    file = 'split_zhou_Food101.json'
+    checked = check(lambda data: (data / 'food-101' / file).unlink(), 'food101')
     assert checked.exit_status == 1
-    assert checked.sets['dtd']['status'] == 'incomplete'
+    assert checked.sets['food101']['status'] == 'incomplete'
     assert f'{file} does not exist' in checked.out
     assert 'CoOp/blob/main/DATASETS.md' in checked.out
 
 
 def test_images_are_decoded_without_a_split_file_too(check):
     def plant(data):
-        (data / 'dtd/split_zhou_DescribableTextures.json').unlink()
-        truncate(data)
+        (data / 'food-101/split_zhou_Food101.json').unlink()
+        next((data / 'food-101').rglob('*.jpg')).write_bytes(b'')
 
-    assert list(check(plant, 'dtd').sets['dtd']['undecodable_images'])
+    assert list(check(plant, 'food101').sets['food101']['undecodable_images'])
+
+
+def test_the_split_list_of_the_package_needs_no_file(check):
+    split_file = 'split_zhou_DescribableTextures.json'
+    dtd = check(lambda data: (data / 'dtd' / split_file).unlink(), 'dtd').sets['dtd']
+    assert dtd['counts'] == dict(train=2820, val=1128, test=1692)
+    assert len(dtd['missing_images']) == 2820 + 1128 + 1692  # the miniature has others
 
 
 def test_a_split_file_that_is_no_json_is_damage(check):
