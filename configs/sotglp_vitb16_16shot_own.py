@@ -1,9 +1,8 @@
 """SOT-GLP, CLIP ViT-B/16, 16 shots, your own images.
 
 Paper:    Local-Global Prompt Learning via Sparse Optimal Transport, arXiv 2603.08347.
-Train:    python tools/train.py configs/sotglp_vitb16_16shot_own.py \
-              --cfg-options own_data=/path/to/images
-Data:     <own_data>/<class>/<image>, or <own_data>/{train,test}/<class>/<image>, or a .csv file
+Train:    python tools/train.py configs/sotglp_vitb16_16shot_own.py --data /path/to/images
+Data:     $DATA/<class>/<image>, or $DATA/{train,test}/<class>/<image>, or $DATA is a .csv file
           with the columns path,label (and, if wanted, split). Without a split of yours, images
           are split 50/20/30 by a seed, and the split is written beside them.
 Expected: depends on the data; the recipe is that of the smaller sets of the paper.
@@ -11,10 +10,7 @@ Expected: depends on the data; the recipe is that of the smaller sets of the pap
 
 _base_ = '_base_/recipe_vitb16_16shot.py'
 
-own_data = '{{$OWN_DATA:data/own}}'
-own_data_of_parts = own_data  # see sotglp_mm/engine/share_settings.py
-
-data = dict(type='OwnImagesDataset', data_root=own_data)
+data = dict(type='OwnImagesDataset', data_root='{{$DATA:data/own}}')
 train_dataloader = dict(batch_size=32, dataset=dict(dataset=data))
 val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader
@@ -27,5 +23,5 @@ val_evaluator = [
 ]
 test_evaluator = val_evaluator
 
-model = dict(head=dict(class_names=own_data))
+model = dict(head=dict(class_names='dataset'))
 auto_scale_lr = dict(base_batch_size=32)

@@ -31,7 +31,7 @@ from mini_runs import REPO
 from mini_trust import assert_equal, learned, losses, metrics, trust_config
 from released import FIXTURES, Released
 
-from sotglp_mm.engine import atomic_local_backend, latest_checkpoint
+from sotglp_mm.engine import latest_checkpoint
 
 SLOW = 0.1
 """Seconds that a write is made to last, so that kills can hit it."""
@@ -39,12 +39,13 @@ SLOW = 0.1
 EPOCHS = 10
 
 
-def write_slowly(file, data: bytes) -> None:
-    """Half of the bytes on the disk, and a pause."""
-    file.write(data[: len(data) // 2])
-    file.flush()
+def sync_slowly(descriptor: int, sync=os.fsync) -> None:
+    """Half of the bytes in the file, and a pause."""
+    data = Path(f'/proc/self/fd/{descriptor}').read_bytes()
+    os.ftruncate(descriptor, len(data) // 2)
     time.sleep(SLOW)
-    file.write(data[len(data) // 2 :])
+    os.pwrite(descriptor, data[len(data) // 2 :], len(data) // 2)
+    sync(descriptor)
 
 
 def start(config: Path, work_dir: Path) -> int:
@@ -56,7 +57,7 @@ def start(config: Path, work_dir: Path) -> int:
     try:
         output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
-        atomic_local_backend._write = write_slowly
+        os.fsync = sync_slowly
         sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
         runpy.run_path(str(REPO / 'tools' / 'train.py'), run_name='__main__')
         status = 0
@@ -123,7 +124,7 @@ def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: rando
     """Kill at most so often, then let it end; for each kill, whether a file was being written."""
     made: list[bool] = []
     while len(made) < kills:
-        victim = ('*.pth.part', '', 'last_checkpoint.part')[len(made) % 3]
+        victim = ('*.pth.*.part', '', 'last_checkpoint.*.part')[len(made) % 3]
         earliest = 0 if victim == '' else times[0]
         seconds = rng.uniform(earliest, times[0] + 2 * times[1])
         killed, writing = live(config, work_dir, seconds, victim)

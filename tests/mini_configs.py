@@ -1,14 +1,12 @@
 """The real configs, cut down to a generated miniature: tiny CLIP, tiny images, one epoch."""
 
-import os
 from pathlib import Path
-from unittest import mock
 
 from mini_data import SHIFT_LABELS, WNIDS
 from mini_runs import REPO
 from mmengine.config import Config
 
-from sotglp_mm.apis import share_settings
+from sotglp_mm.apis import load_config
 from sotglp_mm.class_names.resolve import resolve_class_names
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -16,11 +14,8 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def small_config(path: Path, all_data: Path, work_dir: Path, clip: dict, size: int = 48) -> Config:
     """A config of the project, as a tool would run it, with ``$DATA`` at ``all_data``."""
-    with mock.patch.dict(os.environ, DATA=str(all_data)):
-        cfg = Config.fromfile(path)
-    cfg.merge_from_dict({'clip': dict(_delete_=True, **clip)})
-    share_settings(cfg)
-    cfg.work_dir = str(work_dir)
+    options = {'clip': dict(_delete_=True, **clip)}
+    cfg = load_config(path, options, work_dir, data=all_data)
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.param_scheduler.T_max = 1
     cfg.optim_wrapper = dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer)

@@ -14,7 +14,7 @@ from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
-from sotglp_mm.apis import read_config
+from sotglp_mm.apis import load_config
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +56,7 @@ def test_a_derived_clip_reaches_the_parts(own: OwnRun, pillow, tmp_path: Path):
         f'_base_ = {str(own.config)!r}\n'
         f'clip = dict(_delete_=True, **{ {**clip, "pretrained": str(elsewhere)}!r})\n'
     )
-    cfg = read_config(derived, own.checkpoint)
+    cfg = load_config(derived, checkpoint=own.checkpoint)
     assert cfg.model.backbone.clip == cfg.model.head.clip == cfg.clip
     assert cfg.clip.pretrained == str(elsewhere)
     inferencer = ImageClassificationInferencer(cfg, str(own.checkpoint), device='cpu')

@@ -15,7 +15,7 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from sotglp_mm.apis import predict
-from sotglp_mm.apis import test as test_tool
+from sotglp_mm.apis.test import use_test_time_augmentation
 from sotglp_mm.demo.scenes_dataset import CLASS_NAMES
 from sotglp_mm.structures import ImageFeatures
 
@@ -163,7 +163,7 @@ def test_views_are_averaged(trained, tmp_path: Path):
     cfg = small('test_time_augmentation', tmp_path)
     cfg.load_from = str(trained('test_time_augmentation')[0] / 'epoch_1.pth')
     cfg.model.head.ood_methods = ['mcm']
-    test_tool.use_test_time_augmentation(cfg)
+    use_test_time_augmentation(cfg)
     runner = Runner.from_cfg(cfg)
     assert set(runner.test()) >= BRANCHES
     batch = next(iter(runner.test_dataloader))

@@ -1,6 +1,6 @@
-"""``python tools/test.py``: see :mod:`sotglp_mm.apis.test`."""
+"""``python tools/test.py``: see :func:`sotglp_mm.apis.test`."""
 
-from sotglp_mm.apis.test import main
+from sotglp_mm.apis.command_line import test_main
 
 if __name__ == '__main__':
-    main()
+    test_main()

@@ -1,6 +1,6 @@
-"""``python tools/train.py``: see :mod:`sotglp_mm.apis.train`."""
+"""``python tools/train.py``: see :func:`sotglp_mm.apis.train`."""
 
-from sotglp_mm.apis.train import main
+from sotglp_mm.apis.command_line import train_main
 
 if __name__ == '__main__':
-    main()
+    train_main()

@@ -1,6 +1,8 @@
 """What commands and users call."""
 
-from .read_config import read_config
+from .config import build_runner, load_config
 from .share_settings import share_settings
+from .test import test
+from .train import train
 
-__all__ = ['read_config', 'share_settings']
+__all__ = ['build_runner', 'load_config', 'share_settings', 'test', 'train']

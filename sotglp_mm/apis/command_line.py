@@ -1,14 +1,12 @@
-"""What the command lines of the tools share."""
+"""The command lines of training and testing, with MMPretrain's flags."""
 
 import argparse
 import os
-from pathlib import Path
 
-import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from ..apis import share_settings
-from ..engine import prepare_cpu_processes
+from .test import test
+from .train import train
 
 NO_CHECKPOINT = 'none'
 
@@ -25,13 +23,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of logs and checkpoints; by default work_dir of the config, or '
         'work_dirs/<name of the config>',
     )
+    parser.add_argument('--data', help='folder or file of the data; by default $DATA')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override settings of the config, e.g. model.head.num_local_prompts=6 '
-        'clip.pretrained=/path/to/ViT-B-16.pt; lists as key="[a,b]" or key=a,b',
+        help='override settings of the config, e.g. model.head.num_local_prompts=6; lists as '
+        'key="[a,b]" or key=a,b',
     )
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin the memory of the data loaders'
@@ -45,45 +44,68 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and settle launcher and work dir."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif not cfg.get('work_dir'):
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
-    return cfg
+def parse(parser: argparse.ArgumentParser) -> dict:
+    """The arguments; torch's older launcher says the local rank by a flag."""
+    add_common_arguments(parser)
+    args = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    return args
 
 
-def finish_config(cfg: Config, args: argparse.Namespace) -> None:
-    """What comes last: loaders' defaults, the user's overrides, and what follows from them."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name):
-            cfg[name].setdefault('collate_fn', dict(type='default_collate'))
-            cfg[name].setdefault('pin_memory', _has_gpu())
-            _cap_workers(cfg[name])
-            if args.no_pin_memory:
-                cfg[name].pin_memory = False
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    _without_idle_persistence(cfg)
-    share_settings(cfg)
-    prepare_cpu_processes(cfg)
+def train_main() -> None:
+    """Train."""
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from CHECKPOINT, or from the latest one in the work dir',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a CPU',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate on the way')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the total batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start the data workers anew in every epoch',
+    )
+    train(**parse(parser))
 
 
-def _cap_workers(loader: dict) -> None:
-    """No more than there are cores: torch warns of that, and it is slower."""
-    loader['num_workers'] = min(loader.get('num_workers', 0), os.cpu_count() or 1)
-
-
-def _without_idle_persistence(cfg: Config) -> None:
-    """The recipes keep workers alive, and torch refuses that once a user asks for none."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name) and cfg[name].get('num_workers', 0) == 0:
-            cfg[name].persistent_workers = False
-
-
-def _has_gpu() -> bool:
-    return torch.cuda.is_available()  # without one, pinning only makes torch warn
+def test_main() -> None:
+    """Test."""
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'checkpoint',
+        type=checkpoint_path,
+        help='path of the checkpoint; none: the model as the config starts it, e.g. zero-shot',
+    )
+    parser.add_argument('--out', help='file for the results')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--interval', type=int, default=1, help='draw every so many images')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: the config's tta_pipeline and tta_model, or else the mean "
+        'over the image and its mirror image',
+    )
+    test(**parse(parser))

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
-from ..apis import read_config
+from ..apis import load_config
 from ..class_names.resolve import class_names_of_checkpoint
 from ..io.checkpoint_file import check_weights, naming_checkpoint
 
@@ -18,7 +18,7 @@ def predict_config(args: Namespace) -> Config:
     Raises:
         ValueError: The config cannot predict images: it reads features, or has several heads.
     """
-    cfg = read_config(args.config, args.checkpoint, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, checkpoint=args.checkpoint)
     _check(cfg)
     cfg.ood_method = _ood_method(cfg, args)
     if cfg.ood_method:

@@ -1,17 +1,16 @@
-"""One CLIP, and one place of one's own data, for all parts of a config; overridden in one line."""
+"""One CLIP for all parts of a config, overridden in one line."""
 
 from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-SHARED = {'clip': ('model',), 'own_data': ('model', *LOADERS)}
+SHARED = {'clip': ('model',)}
 """Top-level settings, and the parts that they go into."""
 
 
 def share_settings(cfg: Config) -> None:
-    """Hand a new top-level ``clip`` or ``own_data`` on to the parts that had the old one.
+    """Hand a new top-level ``clip`` on to the parts that had the old one.
 
     Python copies ``clip`` into backbone, neck and head when a config is read; a derived config, or
     ``--cfg-options clip.pretrained=...``, then changes the name but not the copies. The base

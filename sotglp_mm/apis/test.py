@@ -1,72 +1,98 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``, with MMPretrain's flags.
+"""Test a checkpoint: ``sotglp test CONFIG CHECKPOINT``."""
 
-For a config that learns nothing, such as ``configs/demo/zero_shot.py``, CHECKPOINT is ``none``.
-"""
-
-import argparse
 from copy import deepcopy
+from pathlib import Path
 
 import mmengine
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
-from mmengine.runner import Runner
 
 from ..engine import explaining_lost_process
 from ..io.checkpoint_file import check_weights, naming_checkpoint
-from .command_line import add_common_arguments, checkpoint_path, finish_config, load_config
+from .config import LOADERS, build_runner, load_config
+
+METRIC_SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
-    parser.add_argument('config', help='path of the config')
-    parser.add_argument(
-        'checkpoint',
-        type=checkpoint_path,
-        help='path of the checkpoint; none: the model as the config starts it, e.g. zero-shot',
-    )
-    parser.add_argument('--out', help='file for the results')
-    parser.add_argument(
-        '--out-item',
-        choices=['metrics', 'pred'],
-        help='what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)',
-    )
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--interval', type=int, default=1, help='draw every so many images')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each')
-    parser.add_argument(
-        '--tta',
-        action='store_true',
-        help="test-time augmentation: the config's tta_pipeline and tta_model, or else the mean "
-        'over the image and its mirror image',
-    )
-    add_common_arguments(parser)
-    args = parser.parse_args()
-    if args.out_item and not args.out:
-        parser.error('--out-item says what to keep; give the file with --out')
-    return args
+def test(
+    config: str | Path,
+    checkpoint: str | Path | None,
+    *,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    out_item: str | None = None,
+    amp: bool = False,
+    show_dir: str | Path | None = None,
+    show: bool = False,
+    interval: int = 1,
+    wait_time: float = 2,
+    tta: bool = False,
+    no_pin_memory: bool = False,
+    data: str | Path | None = None,
+    launcher: str = 'none',
+    cfg_options: dict | None = None,
+) -> dict[str, float]:
+    """Test, as ``sotglp test`` does with flags of these names.
 
+    Args:
+        config: Path of the config.
+        checkpoint: Path of the checkpoint; None for a config that learns nothing.
+        work_dir: As in :func:`load_config`.
+        out: File for the results.
+        out_item: What it keeps: 'metrics', or 'pred', predictions (.pkl), which is the default.
+        amp: Mixed precision.
+        show_dir: Folder for pictures of the predictions.
+        show: Show the predictions in a window.
+        interval: Draw every so many images.
+        wait_time: Seconds to show each.
+        tta: Test-time augmentation: the config's ``tta_pipeline`` and ``tta_model``, or else the
+            mean over the image and its mirror image.
+        no_pin_memory: Do not pin the memory of the data loaders.
+        data: Folder or file of the data, ``$DATA`` of the config.
+        launcher: As in :func:`load_config`.
+        cfg_options: Settings of the config to override.
 
-def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Flags that only testing has."""
-    cfg.load_from = args.checkpoint
-    if args.amp:
+    Returns:
+        dict: Value by metric.
+
+    Raises:
+        FileNotFoundError, ValueError: A setting, the data or the checkpoint cannot be used.
+    """
+    if out_item == 'metrics' and Path(out or '').suffix not in METRIC_SUFFIXES:
+        raise ValueError(
+            f'--out {out} with --out-item metrics: expected a file that ends in '
+            f'{", ".join(METRIC_SUFFIXES)}'
+        )
+    cfg = load_config(config, cfg_options, work_dir, launcher=launcher, data=data)
+    cfg.load_from = str(checkpoint) if checkpoint else None
+    if amp:
         cfg.test_cfg.fp16 = True
-    if args.tta or args.show or args.show_dir:
+    if tta or show or show_dir:
         _check_images(cfg)
-    if args.show or args.show_dir:
+    if show or show_dir:
         cfg.default_hooks.setdefault('visualization', dict(type='VisualizationHook'))
         cfg.default_hooks.visualization.update(
             enable=True,
-            show=args.show,
-            wait_time=args.wait_time,
-            out_dir=args.show_dir,
-            interval=args.interval,
+            show=show,
+            wait_time=wait_time,
+            out_dir=str(show_dir) if show_dir else None,
+            interval=interval,
         )
-    if args.tta:
+    if tta:
         use_test_time_augmentation(cfg)
+    for name in LOADERS:
+        if cfg.get(name) and no_pin_memory:
+            cfg[name].pin_memory = False
+    if cfg.load_from:
+        check_weights(cfg.load_from)
+    runner = build_runner(cfg)
+    if out and out_item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
+    with naming_checkpoint(cfg.load_from), explaining_lost_process():
+        metrics = runner.test()
+    if out_item == 'metrics':
+        mmengine.dump(metrics, str(out))
+    return metrics
 
 
 def _check_images(cfg: Config) -> None:
@@ -88,24 +114,3 @@ def use_test_time_augmentation(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip)
     tta_model = cfg.get('tta_model', dict(type='AverageScoresTTA'))
     cfg.model = ConfigDict(**tta_model, module=cfg.model)
-
-
-def main() -> None:
-    """Test."""
-    args = parse_args()
-    cfg = load_config(args)
-    apply_arguments(cfg, args)
-    finish_config(cfg, args)
-    if cfg.load_from:
-        check_weights(cfg.load_from)
-    runner = Runner.from_cfg(cfg)
-    if args.out and args.out_item != 'metrics':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    with naming_checkpoint(cfg.load_from), explaining_lost_process():
-        metrics = runner.test()
-    if args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
-
-
-if __name__ == '__main__':
-    main()

@@ -1,6 +1,6 @@
-"""Train a model: ``python tools/train.py CONFIG``, with MMPretrain's flags."""
+"""Train a model: ``sotglp train CONFIG``."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,62 +8,74 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..engine import explaining_lost_process, latest_checkpoint
+from ..engine.cpu_processes import prepare_cpu_processes
 from ..io.checkpoint_file import (
     check_resumable,
     check_weights,
     naming_checkpoint,
     refusing_checkpoint,
 )
-from .command_line import add_common_arguments, finish_config, load_config
+from .config import LOADERS, load_config
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='path of the config')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='go on from CHECKPOINT, or from the latest whole one in the work dir',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='mixed precision: float16 on a GPU, bfloat16 on a CPU',
-    )
-    parser.add_argument('--no-validate', action='store_true', help='do not evaluate on the way')
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate by the total batch size over auto_scale_lr.base_batch_size',
-    )
-    parser.add_argument(
-        '--no-persistent-workers',
-        action='store_true',
-        help='start the data workers anew in every epoch',
-    )
-    add_common_arguments(parser)
-    return parser.parse_args()
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    amp: bool = False,
+    no_validate: bool = False,
+    auto_scale_lr: bool = False,
+    no_pin_memory: bool = False,
+    no_persistent_workers: bool = False,
+    data: str | Path | None = None,
+    launcher: str = 'none',
+    cfg_options: dict | None = None,
+) -> None:
+    """Train, as ``sotglp train`` does with flags of these names.
 
+    Args:
+        config: Path of the config.
+        work_dir: As in :func:`load_config`.
+        resume: A checkpoint to continue from, or 'auto' for the latest one of the work dir.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
+        no_validate: Do not evaluate during training.
+        auto_scale_lr: Scale the learning rate by the total batch size over
+            ``auto_scale_lr.base_batch_size``.
+        no_pin_memory: Do not pin the memory of the data loaders.
+        no_persistent_workers: Start the data workers anew in every epoch.
+        data: Folder or file of the data, ``$DATA`` of the config.
+        launcher: As in :func:`load_config`.
+        cfg_options: Settings of the config to override. They win over the flags.
 
-def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Flags that only training has."""
-    if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
+    Raises:
+        FileNotFoundError, ValueError: A setting, the data or a checkpoint cannot be used.
+    """
+    options = cfg_options or {}
+    if amp:
         dtype = 'float16' if torch.cuda.is_available() else 'bfloat16'
-        cfg.optim_wrapper.update(type='AutocastOptimWrapper', dtype=dtype)
-    if args.resume:
+        autocast = {'type': 'AutocastOptimWrapper', 'dtype': dtype}
+        options = {**{f'optim_wrapper.{key}': autocast[key] for key in autocast}, **options}
+    if auto_scale_lr:
+        options = {'auto_scale_lr.enable': True, **options}
+    cfg = load_config(config, options, work_dir, launcher=launcher, data=data)
+    for name in LOADERS:
+        if cfg.get(name) and no_pin_memory:
+            cfg[name].pin_memory = False
+        if cfg.get(name) and no_persistent_workers:
+            cfg[name].persistent_workers = False
+    if no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    if args.auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
-    if args.no_persistent_workers:
-        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-            if cfg.get(name):
-                cfg[name].persistent_workers = False
+        cfg.load_from = None if resume == 'auto' else str(resume)
+    warnings = settle_checkpoint(cfg)
+    prepare_cpu_processes(cfg)
+    runner = ResumingRunner.from_cfg(cfg)
+    for warning in warnings:
+        runner.logger.warning(warning)
+    with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():
+        runner.train()
 
 
 def settle_checkpoint(cfg: Config) -> list[str]:
@@ -104,21 +116,3 @@ class ResumingRunner(Runner):
         """Take up optimiser, schedule and log, too."""
         with refusing_checkpoint('Optimiser, schedule or log'):
             super().resume(*args, **kwargs)
-
-
-def main() -> None:
-    """Train."""
-    args = parse_args()
-    cfg = load_config(args)
-    apply_arguments(cfg, args)
-    finish_config(cfg, args)
-    warnings = settle_checkpoint(cfg)
-    runner = ResumingRunner.from_cfg(cfg)
-    for warning in warnings:
-        runner.logger.warning(warning)
-    with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():
-        runner.train()
-
-
-if __name__ == '__main__':
-    main()

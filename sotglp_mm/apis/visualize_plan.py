@@ -22,7 +22,7 @@ from mmengine.visualization import Visualizer
 from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS, MODELS, VISUALIZERS
 
-from ..apis import read_config
+from ..apis import load_config
 from ..io.checkpoint_file import check_weights, naming_checkpoint
 from ..visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 from .predict_files import Failure, ImagesToPredict, NoImagesError, find_images, images_of_name
@@ -174,7 +174,7 @@ def _are_the_same(one: Path, other: Path) -> bool:
 
 def draw(args: argparse.Namespace) -> list[Failure]:
     """Write one picture for each image, and say what was predicted; what could not be read."""
-    cfg = read_config(args.config, args.checkpoint, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, checkpoint=args.checkpoint)
     check_images(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = load_model(cfg, args.checkpoint)

@@ -2,11 +2,11 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..io.files import write_atomically
 from ..io.json_file import read_json
 
 RESULT = 'result.json'
@@ -27,14 +27,9 @@ RESULT_KEYS = {
 """What every result holds, and of which type it is; there may be more."""
 
 
-def write_atomically(file: Path, content: dict) -> None:
-    """As JSON: the whole file or the old one, also where the process is killed on the way."""
-    part = file.with_name(f'{file.name}.{os.getpid()}.part')
-    with part.open('w', encoding='utf-8') as stream:
-        stream.write(json.dumps(content, indent=2) + '\n')
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, file)
+def write_json(file: Path, content: dict) -> None:
+    """See :func:`write_atomically`."""
+    write_atomically(file, json.dumps(content, indent=2) + '\n', 'Make room, and run it again')
 
 
 def read_result(file: Path) -> dict:
@@ -106,4 +101,4 @@ def add_to_plan(work_dir: Path, jobs: list[tuple[str, int, int]]) -> None:
         known = read_plan(work_dir)
         jobs = sorted({*known, *jobs})
         if jobs != known:
-            write_atomically(work_dir / PLAN, {'jobs': jobs})
+            write_json(work_dir / PLAN, {'jobs': jobs})

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from ..apis import share_settings
+from ..apis.config import FROM_DATASET, class_names_of_dataset
 from ..class_names.resolve import resolve_class_names
 from .settings import flat_settings
 
@@ -90,7 +91,7 @@ def plan(args: argparse.Namespace) -> list[Job]:
         path = find_config(args.configs, dataset)
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(parse_options(args.cfg_options))
-        share_settings(cfg)  # own_data: class names are counted below
+        share_settings(cfg)
         _check_draws_shots(cfg, path)
         jobs += [
             make_job(cfg, path, dataset, *each, args) for each in product(args.shots, args.seeds)
@@ -164,6 +165,8 @@ def number_of_classes(cfg: Config) -> int:
     head = cfg.model.head
     if head.get('class_names') is None:
         return head.num_classes  # MMPretrain's own heads
+    if head.class_names == FROM_DATASET:
+        return len(class_names_of_dataset(cfg))
     return len(resolve_class_names(head.class_names))
 
 

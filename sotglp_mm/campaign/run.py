@@ -6,7 +6,7 @@ from pathlib import Path
 from ..engine import latest_checkpoint
 from ..io.json_file import read_json
 from ..utils.packaged_files import TOOLS
-from .files import LOG, RESULT, SETTINGS, write_atomically
+from .files import LOG, RESULT, SETTINGS, write_json
 from .plan import Job
 from .process import run_command
 
@@ -29,7 +29,7 @@ def run_job(job: Job, launch: list[str], launch_flags: list[str]) -> dict:
         JobFailed: A command failed, or left nothing behind.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
+    write_json(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
     log(
         job,
         job.name + (f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''),
@@ -45,7 +45,7 @@ def run_job(job: Job, launch: list[str], launch_flags: list[str]) -> dict:
         raise JobFailed(f'training ended, and its last checkpoint is {found}; expected {goal}')
     metrics = test(job, goal, launch, common)
     result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
-    write_atomically(job.folder / RESULT, result)
+    write_json(job.folder / RESULT, result)
     return result
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..class_names.resolve import class_names_of_split
+from ..io.files import write_atomically
 from ..io.json_file import read_json
 
 SEED = 1
@@ -92,10 +92,8 @@ def _warn_of_new_images(file: Path, splits: dict, labelled: Sequence[tuple[str, 
 
 
 def _write(file: Path, splits: dict) -> None:
-    temporary = file.with_name(f'{file.name}.{os.getpid()}')
     try:
-        temporary.write_text(json.dumps(splits, indent=1), encoding='utf-8')
-        os.replace(temporary, file)  # whole or not at all, whoever else writes the same
+        write_atomically(file, json.dumps(splits, indent=1))
     except OSError as error:
         print_log(
             f'the split could not be written to {file} ({error}); it is drawn again in every run, '

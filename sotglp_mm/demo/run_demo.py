@@ -13,7 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..apis.command_line import finish_config, load_config
+from ..apis import load_config
 from ..utils.packaged_files import CONFIGS
 
 DEMOS = {
@@ -39,16 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 def demo_config(file: str, work_dir: Path, epochs: int | None) -> Config:
     """A demo config, as tools/train.py would run it."""
-    command_line = argparse.Namespace(
-        config=str(CONFIGS / file),
-        work_dir=str(work_dir),
-        launcher='none',
-        local_rank=0,
-        cfg_options=None,
-        no_pin_memory=False,
-    )
-    cfg = load_config(command_line)
-    finish_config(cfg, command_line)
+    cfg = load_config(CONFIGS / file, work_dir=work_dir)
     cfg.experiment_name = work_dir.as_posix().replace('/', '_')
     if epochs is not None:
         cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)

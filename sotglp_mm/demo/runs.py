@@ -25,6 +25,7 @@ from tqdm import tqdm
 import sotglp_mm
 
 from ..apis import extract_features
+from ..io.files import write_atomically
 from ..utils.packaged_files import CONFIGS
 
 DATA_CONFIGS = {
@@ -112,10 +113,7 @@ def make_result(run: DemoRun, root: Path) -> None:
         metrics = test(run, work_dir, checkpoint)
     shutil.rmtree(work_dir, ignore_errors=True)
     result = dict(run._asdict(), seconds=round(time.time() - start, 1), metrics=metrics)
-    temporary = file.with_suffix('.tmp')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(result, indent=1) + '\n')
-    os.replace(temporary, file)
+    write_atomically(file, json.dumps(result, indent=1) + '\n')
 
 
 def train(run: DemoRun, root: Path, work_dir: Path) -> Path:

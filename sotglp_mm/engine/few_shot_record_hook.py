@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..io.atomic_local_backend import write_whole
+from ..io.files import write_atomically
 from ..utils.settings import checked_settings
 
 FILE_NAME = 'few_shot_files.json'
@@ -32,7 +32,7 @@ class FewShotRecordHook(Hook):
             return
         record = few_shot.few_shot_record()
         path = Path(runner.work_dir) / FILE_NAME
-        write_whole(json.dumps(record, indent=1).encode(), path)
+        write_atomically(path, json.dumps(record, indent=1))
         runner.logger.info(
             f'Few-shot set: {len(record["images"])} images, sha256 {record["sha256"]}, '
             f'written to {path}'

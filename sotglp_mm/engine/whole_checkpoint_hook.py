@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..io.atomic_local_backend import TEMPORARY, write_whole
+from ..io.files import TEMPORARY, write_atomically
 from ..utils.settings import checked_settings
 
 BEST = re.compile(r'(best_.+_)(\d+)\.pth')
@@ -61,7 +61,7 @@ class WholeCheckpointHook(CheckpointHook):
         """Settle the folder, and clear what a killed process left in it."""
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, LocalBackend):
-            for part in Path(self.out_dir).glob(f'*.pth{TEMPORARY}'):
+            for part in Path(self.out_dir).glob(f'*.pth*{TEMPORARY}'):
                 part.unlink()
                 runner.logger.info(f'Removed {part}, which a killed process left half written')
             for path in self._replaced(runner.epoch if self.by_epoch else runner.iter):
@@ -86,7 +86,7 @@ class WholeCheckpointHook(CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            write_whole(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
+            write_atomically(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
             self._delete(outdated)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:

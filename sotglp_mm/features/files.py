@@ -3,13 +3,13 @@
 import math
 from pathlib import Path
 
-from ..io.atomic_local_backend import write_whole
+from ..io.files import write_atomically
 from .format import array_specs, open_arrays
 
 
 def write_text(file: Path, text: str) -> None:
-    """Whole or not at all; see :func:`write_whole`."""
-    write_whole(text.encode(), file, 'Make room, and run the same command again')
+    """See :func:`write_atomically`."""
+    write_atomically(file, text, 'Make room, and run the same command again')
 
 
 def bytes_missing(out: Path, splits: dict) -> int:

@@ -11,7 +11,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from ..clip.identity import describe_image_tower
 from ..datasets.data_identity import describe_data
-from ..io.atomic_local_backend import TEMPORARY
+from ..io.files import TEMPORARY
 from ..models.open_clip_vit import OpenCLIPViT
 from ..version import __version__
 from .files import write_text
@@ -114,7 +114,7 @@ def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
         present = read_manifest(out)
         for key in PINNED:
             check_pinned(out, key, present[key], manifest[key])
-    elif out.is_dir() and set(out.iterdir()) - {out / f'{MANIFEST}{TEMPORARY}'}:
+    elif out.is_dir() and set(out.iterdir()) - set(out.glob(f'{MANIFEST}*{TEMPORARY}')):
         raise ValueError(f'{out} is not empty and holds no feature cache; give another folder')
     else:
         out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,15 +48,12 @@ def test_what_cached_features_were_made_from(few_shot, tmp_path: Path):
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(few_shot, tmp_path: Path, monkeypatch):
-    from sotglp_mm.engine import atomic_local_backend
-
-    def full(file, data: bytes) -> None:
-        file.write(data[: len(data) // 2])
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     run_hook(few_shot, tmp_path)
     before = (tmp_path / 'few_shot_files.json').read_bytes()
-    monkeypatch.setattr(atomic_local_backend, '_write', full)
+    monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match=r'few_shot_files\.json .*could not be written: No space'):
         run_hook(few_shot, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ['few_shot_files.json']

@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from mmpretrain.registry import HOOKS
 
 from sotglp_mm.engine import latest_checkpoint
-from sotglp_mm.io.atomic_local_backend import write_whole
+from sotglp_mm.io.files import write_atomically
 
 
 class Told:
@@ -115,11 +115,11 @@ def test_a_best_one_that_a_killed_process_had_replaced_is_removed(tmp_path: Path
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path):
-    (tmp_path / 'epoch_7.pth.part').write_bytes(b'half')
+    (tmp_path / 'epoch_7.pth.12-ab.part').write_bytes(b'half')
     (tmp_path / 'own.part').write_bytes(b'not ours')
     told = save_epochs(tmp_path, [])
     assert names(tmp_path) == {'own.part'}
-    assert any('epoch_7.pth.part' in line for line in told.lines)
+    assert any('epoch_7.pth.12-ab.part' in line for line in told.lines)
 
 
 def test_storage_of_ones_own_is_left_alone():
@@ -145,12 +145,12 @@ def small_files():
 
 def test_a_write_that_fails_half_way(tmp_path: Path):
     file = tmp_path / 'epoch_2.pth'
-    write_whole(b'before', file)
+    write_atomically(file, b'before')
     message = r'epoch_2\.pth \(0\.002 MB\) could not be written: '
     with pytest.raises(OSError, match=message) as told, small_files():
-        write_whole(b'x' * 2000, file)
+        write_atomically(file, b'x' * 2000)
     assert told.value.errno == errno.EFBIG
-    assert 'go on with --resume' in str(told.value)
+    assert 'continue with --resume' in str(told.value)
     assert names(tmp_path) == {'epoch_2.pth'}
     assert file.read_bytes() == b'before'
 
@@ -164,5 +164,5 @@ def test_the_bytes_are_on_the_disk_before_they_get_the_name(tmp_path: Path, monk
 
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='could not be written: No space left on device'):
-        write_whole(b'data', file)
+        write_atomically(file, b'data')
     assert names(tmp_path) == set()

@@ -303,9 +303,9 @@ class TestInProcess:
         assert not list(out.rglob('*.part'))
 
     def test_what_a_killed_process_left_half_written_is_replaced(self, mini_cache, tmp_path: Path):
-        (tmp_path / 'manifest.json.part').write_text('{"format": ')  # its first write
+        (tmp_path / 'manifest.json.1-ab.part').write_text('{"format": ')  # its first write
         self.settle(mini_cache, tmp_path)
-        (tmp_path / 'train' / 'samples.json').rename(tmp_path / 'train' / 'samples.json.part')
+        (tmp_path / 'train' / 'samples.json').rename(tmp_path / 'train' / 'samples.json.1-ab.part')
         self.settle(mini_cache, tmp_path)
         (tmp_path / 'manifest.json').unlink()
         with pytest.raises(ValueError, match='is not empty and holds no feature cache'):

@@ -118,12 +118,13 @@ def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys)
     assert (result['batch_size'], result['batch_size_note']) == (3, note)
 
 
-def test_images_of_ones_own_by_an_option(tmp_path, pretender):
+def test_images_of_ones_own(tmp_path, pretender, monkeypatch):
+    monkeypatch.setenv('DATA', str(tmp_path / 'photos'))
     for name in ('cat', 'cow', 'dog'):
         write_image(tmp_path / 'photos' / name / '0.jpg', 0)
     words = ['--datasets', 'own', '--shots', '1', '--seeds', '1', '--work-dir', str(tmp_path)]
     words += ['--configs', str(REPO / 'configs' / 'sotglp_vitb16_16shot_{dataset}.py')]
-    words += ['--cfg-options', f'own_data={tmp_path / "photos"}', 'train_cfg.max_epochs=6']
+    words += ['--cfg-options', 'train_cfg.max_epochs=6']
     assert run_benchmark.main(words) == 0
     assert pretender.commands[0][-1] == 'train_dataloader.batch_size=3', 'one image of each class'
 

@@ -1,0 +1,152 @@
+"""The one way from a config file to a runner."""
+
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.registry import DATASETS
+
+from ..class_names.resolve import class_names_of_checkpoint
+from ..engine.cpu_processes import prepare_cpu_processes
+from .share_settings import share_settings
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+FROM_DATASET = 'dataset'
+"""As ``class_names`` of a head: those of the training set."""
+
+READ_BY_RUNNER = (
+    *(name for name in inspect.signature(Runner.__init__).parameters if name not in 'self cfg'),
+    *('model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'activation_checkpointing'),
+    *('efficient_conv_bn_eval', 'compile', 'runner_type', 'tta_model', 'tta_pipeline'),
+)
+"""Top-level settings that a run reads. All others are variables of the config's Python."""
+
+INSTEAD = {
+    'own_data': 'name your images with --data PATH',
+    'clip': 'set model.clip, e.g. model.clip.pretrained=/path/to/ViT-B-16.pt',
+    'data': 'name the folder with --data PATH, or set <train|val|test>_dataloader.dataset',
+    'vis_backends': 'set visualizer.vis_backends',
+}
+
+
+def load_config(
+    config: str | Path,
+    options: dict | None = None,
+    work_dir: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    launcher: str = 'none',
+    data: str | Path | None = None,
+) -> Config:
+    """Read a config as our commands run it.
+
+    Args:
+        config: Path of the file.
+        options: As ``--cfg-options``, e.g. ``{'train_cfg.max_epochs': 10}``.
+        work_dir: Folder of logs and checkpoints. By default ``work_dir`` of the config, or else
+            ``work_dirs/<name of the config>``.
+        checkpoint: Of a run whose class names the head takes, where the checkpoint keeps any.
+        launcher: How several processes are started: 'none', 'pytorch', 'slurm' or 'mpi'.
+        data: Value of ``$DATA`` while the config is read.
+
+    Raises:
+        FileNotFoundError: Config or checkpoint does not exist.
+        ValueError: An option would have no effect, or the checkpoint cannot be read.
+    """
+    with _data_at(data):
+        cfg = Config.fromfile(config)
+    cfg.launcher = launcher
+    if work_dir or not cfg.get('work_dir'):
+        cfg.work_dir = str(work_dir or Path('work_dirs') / Path(config).stem)
+    if checkpoint and '://' not in str(checkpoint):  # an address is left to MMEngine
+        _take_class_names(cfg, class_names_of_checkpoint(checkpoint))
+    _set_loader_defaults(cfg)
+    _check_options(cfg, options or {})
+    cfg.merge_from_dict(options or {})
+    share_settings(cfg)
+    for loader in _loaders(cfg):
+        if not loader.get('num_workers'):
+            loader.persistent_workers = False  # torch refuses to keep workers that there are not
+    if (cfg.get('model') or {}).get('head', {}).get('class_names') == FROM_DATASET:
+        _take_class_names(cfg, class_names_of_dataset(cfg))
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """MMEngine's runner of a config of :func:`load_config`, on CPUs too."""
+    prepare_cpu_processes(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def class_names_of_dataset(cfg: Config) -> tuple[str, ...]:
+    """Class names of the training set; of the test set where there are no training images.
+
+    Raises:
+        ValueError: Neither can be built, or they have no class names.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    problems = []
+    for name in ('train_dataloader', 'test_dataloader'):
+        if not cfg.get(name):
+            continue
+        try:
+            classes = DATASETS.build(cfg[name].dataset).metainfo.get('classes')
+        except (OSError, ValueError) as error:
+            problems.append(f'{name}: {error}')
+            continue
+        if classes:
+            return tuple(classes)
+        problems.append(f'{name}: {cfg[name].dataset.type} has no class names')
+    raise ValueError(
+        "class_names='dataset': no dataset gives the names. Give them as a list, or the path of "
+        f'a text file with one name a line. {"; ".join(problems) or "There is no dataset"}'
+    )
+
+
+def _take_class_names(cfg: Config, names: tuple[str, ...] | None) -> None:
+    if names and 'class_names' in cfg.model.get('head', {}):
+        cfg.model.head.class_names = list(names)
+
+
+@contextmanager
+def _data_at(data: str | Path | None) -> Iterator[None]:
+    before = os.environ.get('DATA')
+    if data is not None:
+        os.environ['DATA'] = str(data)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop('DATA', None)
+        else:
+            os.environ['DATA'] = before
+
+
+def _loaders(cfg: Config) -> list[Any]:
+    return [cfg[name] for name in LOADERS if cfg.get(name)]
+
+
+def _set_loader_defaults(cfg: Config) -> None:
+    for loader in _loaders(cfg):
+        loader.setdefault('collate_fn', dict(type='default_collate'))
+        loader.setdefault('pin_memory', torch.cuda.is_available())  # without one, torch warns
+        # more than there are cores are slower, and torch warns
+        loader.num_workers = min(loader.get('num_workers', 0), os.cpu_count() or 1)
+
+
+def _check_options(cfg: Config, options: dict) -> None:
+    """Below the top level, the parts refuse what they do not know."""
+    if 'own_data' in cfg:
+        raise ValueError(f'The config sets own_data, which no part reads: {INSTEAD["own_data"]}')
+    for option in options:
+        key = option.split('.')[0]
+        if key in READ_BY_RUNNER or f'{key}_of_parts' in cfg:
+            continue
+        advice = INSTEAD.get(key, 'set the parts that the run reads, e.g. model.head.class_names')
+        raise ValueError(f'--cfg-options {option}: no part of the run reads {key!r}; {advice}')

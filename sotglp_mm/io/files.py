@@ -1,0 +1,59 @@
+"""Writing a file so that its name never stands for half of it."""
+
+import os
+import secrets
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+TEMPORARY = '.part'
+"""Suffix of a file that is being written. What a killed process leaves may be deleted."""
+
+ADVICE = 'Make room, or choose another --work-dir, and continue with --resume'
+
+
+def write_atomically(path: str | Path, data: bytes | str, advice: str = ADVICE) -> None:
+    """Write a file completely or not at all.
+
+    The data goes to a temporary file in the same folder, whose name no other process uses, and
+    takes the final name once it is on the disk. Until then an older file stays as it was.
+
+    Args:
+        path: The file. Its folder is created.
+        data: The content; text is written as UTF-8.
+        advice: What to do if writing fails.
+
+    Raises:
+        OSError: The data could not be written (disk full, quota, rights). The temporary file is
+            removed.
+    """
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}')
+    try:
+        with part.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f'{path} ({len(content) / 1e6:.3g} MB) could not be written: {error.strerror}. An '
+            f'older file of that name is unchanged. {advice}',
+        ) from error
+
+
+@register_backend('atomic_local', force=True)
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's backend for local files, with :func:`write_atomically`."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes."""
+        write_atomically(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text."""
+        write_atomically(filepath, obj.encode(encoding))
