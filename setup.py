@@ -12,6 +12,8 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 CARRIED = ('configs', 'tools', 'model-index.yml')
+LEFT_OUT = ('__pycache__', '*.pyc', 'benchmarks', 'studies', 'make_environment.py', 'gpu_check.py')
+"""Of these, what only a checkout uses."""
 
 
 class BuildWithMIM(build_py):
@@ -33,9 +35,7 @@ def copy_for_mim(target: Path) -> None:
     for name in CARRIED:
         source = HERE / name
         if source.is_dir():
-            shutil.copytree(
-                source, target / name, ignore=shutil.ignore_patterns('__pycache__', '*.pyc')
-            )
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
         else:
             shutil.copy2(source, target / name)
 

@@ -6,7 +6,6 @@ Importing the package registers every part in ``mmpretrain.registry``; a config 
 
 import warnings
 
-from .quiet_import import quiet_import
 from .utils.stack_check import check_stack
 
 check_stack()  # before the imports that would fail less clearly
@@ -14,10 +13,6 @@ check_stack()  # before the imports that would fail less clearly
 # mmcv-lite says so of an operation that nothing here needs
 warnings.filterwarnings(
     'ignore', message='Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops'
-)
-# torch 2.4 says so of itself, when MMEngine imports its optimisers
-quiet_import(
-    'torch.distributed.optim', '`TorchScript` support for functional optimizers is deprecated'
 )
 
 from . import datasets, demo, engine, evaluation, features, models, visualization  # noqa: E402

@@ -98,7 +98,7 @@ class Writer(torch.nn.Module):
 
 @pytest.mark.filterwarnings('ignore:`torch.jit')
 def test_torchscript_runs_neither(tmp_path: Path):
-    """Before 2.6, torch.load hands an archive on to torch.jit.load, safe or not."""
+    """torch.jit.load runs code of an archive; an unsafe torch.load hands one on to it."""
     canary, file = tmp_path / 'canary', tmp_path / 'scripted.pt'
     torch.jit.script(Writer(str(canary))).save(file)
     torch.jit.load(file)
@@ -115,7 +115,7 @@ def test_torchscript_runs_neither(tmp_path: Path):
 
 
 def test_code_runs_neither_in_mmengine_nor_in_torch(tmp_path: Path):
-    """Nor in torch before 2.6, which asks for no safety, nor in onedl-mmengine."""
+    """Nor in onedl-mmengine, which asks torch for no safety where a safe load failed."""
     canary, file = tmp_path / 'canary', tmp_path / 'bad.pth'
     torch.save({'state_dict': Payload(canary)}, file)
     with pytest.raises(ValueError, match=r'bad\.pth cannot be read .*pathlib'):

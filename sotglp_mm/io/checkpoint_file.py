@@ -66,8 +66,6 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
         raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
     try:
         damaged = damaged_member(path)
-        if is_torchscript(path):  # which the torch.load of before 2.6 runs all the same
-            raise TypeError('it is a TorchScript archive')
         checkpoint = torch.load(path, map_location=map_location, weights_only=not trusts_files())
     except Exception as error:  # torch, zipfile and pickle each raise their own kind
         # of a truncated file torch wants what is before its beginning: EINVAL

@@ -1,6 +1,5 @@
 """torch's safe loading: always on, and allowed what MMEngine puts into a checkpoint."""
 
-import codecs
 import os
 import pickle
 from collections.abc import Callable
@@ -25,9 +24,9 @@ def trusts_files() -> bool:
 def load_weights_only() -> None:
     """Let no ``torch.load`` run code of a checkpoint, whoever calls it.
 
-    torch before 2.6 would; with later ones MMEngine's fork, onedl-mmengine, asks for it where a
-    safe load has failed. A user's word that files are trusted stands, also where it is given
-    later than this: torch refuses to have both variables.
+    MMEngine's fork, onedl-mmengine, asks for that where a safe load has failed. A user's word that
+    files are trusted stands, also where it is given later than this: torch refuses to have both
+    variables.
     """
     if trusts_files():
         os.environ.pop(SAFE, None)
@@ -75,7 +74,6 @@ _allowed = [
         for core in ('core', '_core')
         for function in _rebuild
     ),
-    codecs.encode,  # their bytes, as pickle writes them; torch allows it from 2.5 on
 ]
 
 

@@ -1,37 +1,16 @@
 """Refuse an installation that cannot work, in a sentence that says what to do.
 
-Looks at what pip wrote down, before anything heavy is imported. What was brought without pip
-(a checkout on PYTHONPATH) is not written down, and is left alone.
+Compares what pip recorded with the requirements of this package, before anything heavy is
+imported. What came without pip (a checkout on PYTHONPATH) is not recorded, and is left alone.
 """
 
-import re
-from importlib.metadata import PackageNotFoundError, version
+import logging
+import pkgutil
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
-OLDEST = {
-    'torch': '2.4',
-    'mmengine': '0.10.4',
-    'mmpretrain': '1.2.0',
-    'open_clip_torch': '3.0',
-}
-"""As in setup.cfg; a test compares. Forks count as what they stand in for."""
-
-TOO_NEW = {
-    'torch': '3',
-    'mmengine': '0.11',
-    'mmpretrain': '1.3',
-    'onedl-mmengine': '0.11',
-    'onedl-mmpretrain': '1.4',
-    'open_clip_torch': '4',
-    'mmcv': '2.4',
-    'mmcv-lite': '2.4',
-    'onedl-mmcv': '2.4',
-}
-"""The first version that is not supported, as in setup.cfg; forks count on their own. MMCV's is
-MMPretrain's own bound."""
-
-OLDEST_MMCV = '2.0.0'
-"""MMPretrain's own bound."""
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 SAME_FILES = {
     'mmengine': ('mmengine', 'onedl-mmengine'),
@@ -42,36 +21,75 @@ SAME_FILES = {
 
 
 def check_stack() -> None:
-    """Refuse a doubled, outdated or incomplete installation.
+    """Refuse a doubled, outdated or incomplete installation; log what is newer than was tried.
 
     Raises:
         ImportError: Says what was found, and what to install instead.
     """
-    found = {name: _installed(SAME_FILES.get(name, (name,))) for name in (*OLDEST, 'mmcv')}
+    installed = {name: _versions(names) for name, names in SAME_FILES.items()}
+    outdated, untried = _out_of_bounds()
     checks = [
-        *(_doubled(name, versions) for name, versions in found.items()),
-        *(_outdated(found[name], OLDEST[name]) for name in OLDEST),
-        _outdated(found['mmcv'], OLDEST_MMCV),
-        *(_untried(versions) for versions in found.values()),
-        _without_mmcv(found['mmcv']),
-        _without_pkg_resources(found['mmengine']),
+        *(_doubled(name, versions) for name, versions in installed.items()),
+        *outdated,
+        _without_mmcv(installed['mmcv']),
+        _without_pkg_resources(installed['mmengine']),
+        _without_find_loader(installed['mmengine']),
     ]
     problems = [problem for problem in checks if problem]
     if problems:
         raise ImportError('sotglp_mm cannot run in this environment: ' + '\n'.join(problems))
+    for line in untried:
+        logging.getLogger(__name__).warning(line)
 
 
-def _installed(names: tuple[str, ...]) -> dict[str, str]:
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
     """Versions of those of the distributions that are installed."""
     versions = {}
     for name in names:
         try:
-            found = version(name)
+            number = version(name)
         except PackageNotFoundError:
             continue
-        if found:  # an interrupted removal leaves a distribution without a version
-            versions[name] = found
+        if number:  # an interrupted removal leaves a distribution without a version
+            versions[name] = number
     return versions
+
+
+def _requirements() -> list[Requirement]:
+    """Of this package, extras left out. Forks count on every Python: who has one may keep it."""
+    try:
+        lines = requires('sotglp_mm') or []
+    except PackageNotFoundError:
+        return []
+    forks = {name for names in SAME_FILES.values() for name in names}
+    parsed = [Requirement(line) for line in lines]
+    return [
+        each
+        for each in parsed
+        if 'extra ==' not in str(each.marker)
+        and (not each.marker or each.name in forks or each.marker.evaluate())
+    ]
+
+
+def _out_of_bounds() -> tuple[list[str], list[str]]:
+    """What is older than required, and what is newer."""
+    older, newer = [], []
+    for requirement in _requirements():
+        wanted = f'{requirement.name}{requirement.specifier}'
+        for name, number in _versions((requirement.name,)).items():
+            # builds of a vendor are 2.6.0a0+abc, and as good as 2.6.0
+            release = Version(number).base_version
+            broken = [bound for bound in requirement.specifier if not bound.contains(release)]
+            if any(bound.operator == '>=' for bound in broken):
+                older.append(
+                    f'{name} {number} is too old, expected {wanted}: '
+                    f"`pip install --upgrade '{wanted}'`."
+                )
+            elif broken:
+                newer.append(
+                    f'{name} {number} is newer than what sotglp_mm was tried with: {wanted}'
+                )
+    return older, newer
 
 
 def _doubled(name: str, versions: dict[str, str]) -> str | None:
@@ -80,37 +98,15 @@ def _doubled(name: str, versions: dict[str, str]) -> str | None:
     keep = next(iter(versions))
     listed = ' and '.join(f'{each} {number}' for each, number in versions.items())
     return (
-        f'{listed} are both installed and write the same files ({name}/), so neither is whole. '
+        f'{listed} are both installed and write the same files ({name}/), so neither is complete. '
         f'Keep one: `pip uninstall -y {" ".join(versions)}`, then `pip install {keep}`.'
     )
-
-
-def _outdated(versions: dict[str, str], oldest: str) -> str | None:
-    for distribution, number in versions.items():
-        if _numbers(number) < _numbers(oldest):
-            below = f',<{TOO_NEW[distribution]}' if distribution in TOO_NEW else ''
-            return (
-                f'{distribution} {number} is too old, expected {oldest} or newer: '
-                f"`pip install --upgrade '{distribution}>={oldest}{below}'`."
-            )
-    return None
-
-
-def _untried(versions: dict[str, str]) -> str | None:
-    for distribution, number in versions.items():
-        limit = TOO_NEW.get(distribution)
-        if limit and _numbers(number) >= _numbers(limit):
-            return (
-                f'{distribution} {number} is newer than what sotglp_mm was tried with, expected '
-                f"one before {limit}: `pip install '{distribution}<{limit}'`, or a newer plugin."
-            )
-    return None
 
 
 def _without_mmcv(versions: dict[str, str]) -> str | None:
     if versions or find_spec('mmcv'):
         return None
-    return 'MMPretrain needs mmcv, and there is none: `pip install mmcv-lite` (or mmcv).'
+    return "MMPretrain needs mmcv, which is missing: `pip install 'sotglp_mm[standalone]'`."
 
 
 def _without_pkg_resources(versions: dict[str, str]) -> str | None:
@@ -122,8 +118,11 @@ def _without_pkg_resources(versions: dict[str, str]) -> str | None:
     )
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    """'2.14.1+cpu' and '2.14.1a0' are (2, 14, 1); three numbers, so that 3 is 3.0."""
-    release = re.match(r'\d+(\.\d+)*', text)
-    numbers = [int(part) for part in release.group().split('.')] if release else []
-    return tuple([*numbers, 0, 0, 0][:3])
+def _without_find_loader(versions: dict[str, str]) -> str | None:
+    if 'mmengine' not in versions or hasattr(pkgutil, 'find_loader'):
+        return None
+    return (
+        f'mmengine {versions["mmengine"]} calls pkgutil.find_loader, which Python 3.14 dropped. '
+        'Use the forks: `pip uninstall -y mmengine mmpretrain mmcv mmcv-lite`, then '
+        '`pip install onedl-mmengine onedl-mmpretrain onedl-mmcv`.'
+    )

@@ -1,0 +1,202 @@
+"""Make a virtual environment, or update one, and show each stage.
+
+    python3 tools/make_environment.py .venv --done demo --pip 'install --editable .[standalone]'
+
+The Makefile calls it. Each --pip is a command of pip. A file NAME.done in the environment says
+that it is complete; one without it, which an interrupted call leaves, is made anew. Without
+arguments it only checks this Python. It needs the standard library alone.
+"""
+
+import argparse
+import configparser
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+TORCH_INDEX = 'https://download.pytorch.org/whl/{}'
+DISK_GB = {'cuda': 6, 'cpu': 2}
+"""What a complete environment takes, rounded up."""
+
+PIP_FAILURES = {
+    'No space left on device': (
+        'the disk is full: free {disk} GB, or take the small build of torch by TORCH=cpu'
+    ),
+    'Connection|connection|Name or service|name resolution|timed out|unreachable|ProxyError': (
+        'the package index does not answer: check the network, and proxy and index in '
+        '`pip config list`'
+    ),
+}
+"""Patterns in what pip writes to stderr, and what to do."""
+
+
+def supported_python():
+    """The lowest version of python_requires in setup.cfg, and the first one above."""
+    parser = configparser.ConfigParser()
+    parser.read(REPO / 'setup.cfg')
+    found = re.findall(r'3\.(\d+)', parser['options']['python_requires'])
+    return (3, int(found[0])), (3, int(found[1]))
+
+
+def check_python(found=sys.version_info[:2]):
+    """End with a sentence if this Python is out of range, or cannot make environments."""
+    first, end = supported_python()
+    if not first <= found < end:
+        sys.exit(
+            f'{sys.executable} is Python {found[0]}.{found[1]}, expected 3.{first[1]} to '
+            f'3.{end[1] - 1}: install one of these, and name it: make PYTHON=python3.{end[1] - 2}'
+        )
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError as error:
+        name = f'python3.{found[1]}'
+        sys.exit(
+            f'{sys.executable} cannot make environments ({error}): `apt install {name}-venv` '
+            f'(Debian, Ubuntu) or `dnf install {name}` (Fedora)'
+        )
+
+
+def parse_args(argv=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help='of the environment')
+    parser.add_argument('--done', nargs='+', required=True, metavar='NAME', help='what it is for')
+    parser.add_argument('--pip', action='append', default=[], help='a command of pip')
+    parser.add_argument(
+        '--torch', default='', help="build of torch on PyTorch's own index: cpu, cu126, ..."
+    )
+    return parser.parse_args(argv)
+
+
+class Environment:
+    """A virtual environment."""
+
+    def __init__(self, folder, torch=''):
+        self.folder, self.torch = folder, torch
+        self.python = folder / 'bin' / 'python'
+        cuda = platform.system() == 'Linux' and torch != 'cpu'
+        self.disk = DISK_GB['cuda' if cuda else 'cpu']
+
+    def is_complete(self):
+        """Was it finished, and by this Python?"""
+        config = self.folder / 'pyvenv.cfg'
+        return (
+            any(self.folder.glob('*.done'))
+            and self.python.exists()
+            and config.is_file()
+            and 'version = {}.{}.'.format(*sys.version_info) in config.read_text()
+        )
+
+    def create(self):
+        """Make it anew."""
+        free = shutil.disk_usage(self.folder.parent).free / 1e9
+        if free < self.disk:
+            sys.exit(
+                f'{self.folder} needs {self.disk} GB, and {free:.1f} GB are free: free some, or '
+                'take the small build of torch by TORCH=cpu'
+            )
+        done = subprocess.run(
+            [sys.executable, '-m', 'venv', '--clear', str(self.folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            sys.exit(f'{self.folder} could not be made: {done.stdout.strip()}')
+
+    def pip(self, *arguments):
+        """Run pip, whose output is shown; end with a sentence if it fails."""
+        command = [str(self.python), '-m', 'pip', '--disable-pip-version-check', *arguments]
+        if self.torch and arguments[0] == 'install':
+            command += ['--extra-index-url', TORCH_INDEX.format(self.torch)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            written = []
+            for line in process.stderr:
+                sys.stderr.write(line)
+                written.append(line)
+        if process.returncode:
+            text = ''.join(written)
+            reasons = [what for pattern, what in PIP_FAILURES.items() if re.search(pattern, text)]
+            what = reasons[0] if reasons else 'its message is above'
+            sys.exit(
+                f'pip could not finish: {what.format(disk=self.disk)}. Then run the same command '
+                f'again: it makes {self.folder} anew'
+            )
+
+    def run(self, code):
+        """Run a line of Python in it."""
+        return subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
+
+    def check_torch(self):
+        """Say so where pip did not take the build of torch that was asked for."""
+        code = "from importlib.metadata import version; print(version('torch'))"
+        version = self.run(code).stdout.strip()
+        if self.torch and not version.endswith(f'+{self.torch}'):
+            return f"torch {version}: PyTorch's index gave no build for TORCH={self.torch}"
+        return f'torch {version}'
+
+    def check_cv2(self):
+        """MMCV needs cv2: where a server lacks its libraries, take the build that needs none."""
+        done = self.run('import cv2')
+        missing = re.search(r'(\S+\.so\S*): cannot open shared object', done.stderr)
+        if missing:
+            code = "from importlib.metadata import version; print(version('opencv-python'))"
+            version = self.run(code).stdout.strip()
+            names = ['opencv-python', 'opencv-python-headless']
+            say(f'{missing[1]} is missing here: {names[1]} takes the place of {names[0]}')
+            self.pip('uninstall', '--yes', *names)  # both write cv2/
+            self.pip('install', '--no-deps', f'{names[1]}=={version}')
+            done = self.run('import cv2')
+        if done.returncode:
+            sys.exit(f'cv2, which MMCV needs, cannot be imported: {done.stderr.strip()}')
+        return 'cv2 imports'
+
+    def size(self):
+        """Its size in GB."""
+        files = (path.lstat() for path in self.folder.rglob('*'))
+        return sum(file.st_size for file in files) / 1e9
+
+
+def say(line):
+    """Print at once: the output of pip follows."""
+    print(line, flush=True)
+
+
+def main(argv=None):
+    """Make or update the environment."""
+    check_python()
+    if not (sys.argv[1:] if argv is None else argv):
+        return
+    args = parse_args(argv)
+    environment = Environment(args.folder, args.torch)
+    stages = len(args.pip) + 2
+    start = time.time()
+    say(f'[1/{stages}] {args.folder}: Python {platform.python_version()}')
+    if environment.is_complete():
+        say('updating it')
+    else:
+        environment.create()
+        say(f'making it anew: up to {environment.disk} GB on disk')
+    for stamp in args.folder.glob('*.done'):
+        stamp.unlink()  # until all is done
+    for number, command in enumerate(args.pip, 2):
+        say(f'[{number}/{stages}] pip {command}')
+        environment.pip(*shlex.split(command))
+    say(f'[{stages}/{stages}] checking')
+    say(f'{environment.check_torch()}; {environment.check_cv2()}')
+    for name in args.done:
+        (args.folder / f'{name}.done').touch()
+    say(f'{args.folder} is complete: {environment.size():.1f} GB, {time.time() - start:.0f} s')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('interrupted: the next run makes the environment anew')
