@@ -12,7 +12,6 @@ from mmpretrain.registry import HOOKS
 from process_group import join_group, leave_group
 from torch.utils.data import DataLoader
 
-from sotglp_mm.apis import share_settings
 from sotglp_mm.datasets.epoch_sampler import EpochSampler
 from sotglp_mm.engine import prepare_cpu_processes
 
@@ -23,7 +22,6 @@ def prepared(path: str, **options) -> Config:
     cfg.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[name].setdefault('collate_fn', dict(type='default_collate'))
-    share_settings(cfg)
     return cfg
 
 

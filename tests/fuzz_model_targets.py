@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from small_clip import CONFIG
 
 from sotglp_mm.class_names.resolve import class_names_of_checkpoint
-from sotglp_mm.clip.towers import load_clip
+from sotglp_mm.clip.load import load_clip
 from sotglp_mm.clip.weights import read_clip_weights
 from sotglp_mm.engine import latest_checkpoint
 from sotglp_mm.features import CachedFeatureDataset

@@ -9,8 +9,6 @@ from unittest import mock
 from mini_runs import run_tool, write_config, write_images
 from mmengine.config import Config
 
-from sotglp_mm.apis import share_settings
-
 VIEWS = 3
 STRAIGHT = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0'
 """An option that leaves nothing to chance in the miniature's training images."""
@@ -38,7 +36,6 @@ class MiniCache:
         """Read a config as the tools do, and as if DATA were this folder."""
         with mock.patch.dict(os.environ, DATA=str(self.folder)):
             cfg = Config.fromfile(file)
-        share_settings(cfg)
         return cfg
 
     def copy(self, to: Path) -> Path:

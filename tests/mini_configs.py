@@ -14,7 +14,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def small_config(path: Path, all_data: Path, work_dir: Path, clip: dict, size: int = 48) -> Config:
     """A config of the project, as a tool would run it, with ``$DATA`` at ``all_data``."""
-    options = {'clip': dict(_delete_=True, **clip)}
+    options = {'model.clip': dict(_delete_=True, **clip)}
     cfg = load_config(path, options, work_dir, data=all_data)
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.param_scheduler.T_max = 1

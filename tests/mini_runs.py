@@ -37,7 +37,6 @@ def write_config(
     """The config of a dataset, on a tiny CLIP, three classes and two epochs."""
     path.write_text(f"""
 _base_ = {str(REPO / 'configs' / f'sotglp_vitb16_16shot_{dataset}.py')!r}
-clip = dict(_delete_=True, **{clip!r})
 load = dict(type='LoadImageStrict')
 resize = dict(type='Resize', scale={image_size}, backend='pillow')
 flip = dict(type='RandomFlip', prob=0.5)
@@ -53,7 +52,8 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='BranchAccuracy', branch='global'),
                  dict(type='BranchAccuracy', branch='local')]
 test_evaluator = val_evaluator
-model = dict(head=dict(class_names={list(classes)!r}, num_local_prompts=2))
+model = dict(clip=dict(_delete_=True, **{clip!r}),
+             head=dict(class_names={list(classes)!r}, num_local_prompts=2))
 train_cfg = dict(max_epochs=2, val_interval=1)
 param_scheduler = dict(T_max=2)
 default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))

@@ -9,8 +9,6 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
-from sotglp_mm.apis import share_settings
-
 EPOCHS = 4
 TIMES = ('time', 'data_time', 'memory')
 """What a log may differ in."""
@@ -51,7 +49,6 @@ def train(path: Path, work_dir: Path, **options) -> Path:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[name].setdefault('collate_fn', dict(type='default_collate'))
     cfg.experiment_name = f'{work_dir.name}_{len(MessageHub._instance_dict)}'
-    share_settings(cfg)
     Runner.from_cfg(cfg).train()
     return work_dir
 

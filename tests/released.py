@@ -50,14 +50,14 @@ class Released:
         return dict(model_name=str(json_file), pretrained=str(weights))
 
     def model_config(self, **head) -> dict:
-        """An ImageClassifier of MMPretrain with the fixture's settings."""
+        """A CLIPClassifier with the fixture's settings."""
         return dict(
-            type='ImageClassifier',
-            backbone=dict(type='OpenCLIPViT', clip=self.clip),
-            neck=dict(type='LocalProjectionNeck', clip=self.clip, learn=self.has_projection),
+            type='CLIPClassifier',
+            clip=self.clip,
+            backbone=dict(type='OpenCLIPViT'),
+            neck=dict(type='LocalProjectionNeck', learn=self.has_projection),
             head=dict(
                 type='SOTGLPHead',
-                clip=self.clip,
                 class_names=self.class_names,
                 num_global_prompts=int(self.arrays['n_global']),
                 num_local_prompts=int(self.arrays['n_local']),

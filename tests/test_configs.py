@@ -20,8 +20,7 @@ from mmpretrain.registry import (
     TRANSFORMS,
 )
 
-from sotglp_mm.apis import share_settings
-from sotglp_mm.clip.towers import EMBEDDED
+from sotglp_mm.clip.load import EMBEDDED
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
 MIXING = sorted((REPO / 'configs' / 'mixing').glob('*.py'))
@@ -95,8 +94,7 @@ def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):
 
 
 def check_builds(cfg: Config, clip: dict) -> None:
-    cfg.merge_from_dict({'clip': dict(_delete_=True, **clip)})
-    share_settings(cfg)
+    cfg.merge_from_dict({'model.clip': dict(_delete_=True, **clip)})
     if cfg.model.head.class_names == 'dataset':
         cfg.model.head.class_names = ['cat', 'dog']
     model = MODELS.build(cfg.model)
@@ -116,9 +114,7 @@ def test_base_towers_resolve_and_build(tower_config, tiny):
 
 
 def test_base_towers_are_named_once_and_can_be_had(tower_config):
-    clip = tower_config.clip
-    for part in ('backbone', 'neck', 'head'):
-        assert tower_config.model[part].clip == clip
+    clip = tower_config.model.clip
     if clip.model_name != EMBEDDED:
         assert open_clip.get_pretrained_cfg(clip.model_name, clip.pretrained)
         layers = open_clip.get_model_config(clip.model_name)['vision_cfg']['layers']
@@ -126,14 +122,12 @@ def test_base_towers_are_named_once_and_can_be_had(tower_config):
 
 
 def test_another_tower_by_options():
-    """As the README has it; all parts follow."""
-    line = '--cfg-options clip.model_name=ViT-L-14 clip.pretrained=openai'
+    """As the README has it."""
+    line = '--cfg-options model.clip.model_name=ViT-L-14 model.clip.pretrained=openai'
     assert line in (REPO / 'README.md').read_text()
     cfg = Config.fromfile(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py')
     cfg.merge_from_dict(dict(word.split('=') for word in line.split()[1:]))
-    share_settings(cfg)
-    wanted = dict(model_name='ViT-L-14', pretrained='openai')
-    assert [cfg.model[part].clip for part in ('backbone', 'neck', 'head')] == 3 * [wanted]
+    assert cfg.model.clip == dict(model_name='ViT-L-14', pretrained='openai')
 
 
 def test_model_index_lists_every_config():

@@ -14,7 +14,6 @@ from mini_trust import EPOCHS, assert_equal, learned, losses, train, trust_confi
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from sotglp_mm.apis import share_settings
 from sotglp_mm.demo import DemoScenesDataset
 from sotglp_mm.structures import OOD_FIELDS
 
@@ -45,7 +44,6 @@ def test_the_same_seed_is_the_same_run(config: Path):
 def model():
     """The demo's CLIP behind prompts and a projection that are random, all OOD scores on."""
     cfg = Config.fromfile(REPO / 'configs' / 'sotglp_demo_16shot.py')
-    share_settings(cfg)
     cfg.model.head.ood_methods = tuple(OOD_FIELDS)
     torch.manual_seed(5)
     model = MODELS.build(cfg.model)

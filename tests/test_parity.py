@@ -56,7 +56,7 @@ def test_text_features(released: Released, model):
 
 def test_template_features(released: Released, model):
     encoder = model.head.text_encoder
-    words = encoder.embed_context('a photo of a')
+    words = encoder.towers.text.embed_words('a photo of a')
     assert len(words) == int(released['n_context'])
     close(encoder(words[None])[:, 0], released['text_template'], 1e-5)
 
@@ -176,5 +176,5 @@ def test_ordinary_streams_equal_open_clip(released: Released, model):
     image = model.backbone(released['images']).image @ clip.visual.proj
     close(image, clip.encode_image(released['images']), 1e-5)
     texts = [f'a photo of a {name}' for name in released.class_names]
-    tokens = model.head.towers.tokenizer(texts)
+    tokens = model.head.towers.text.tokenizer(texts)
     close(released['text_template'], clip.encode_text(tokens), 1e-5)

@@ -12,7 +12,6 @@ default_hooks = dict(
     visualization=dict(type='VisualizationHook', enable=False),
     # not custom_hooks: a derived config's list would replace these without a word
     class_names=dict(type='ClassNamesCheckHook'),
-    one_clip=dict(type='OneClipHook'),
     feature_cache=dict(type='FeatureCacheCheckHook'),
     empty_epoch=dict(type='EmptyEpochHook'),
     learned_parameters=dict(type='LearnedParametersHook'),

@@ -24,13 +24,12 @@ train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[{{_base_.train_crop}
 val_dataloader = dict(dataset=dict(pipeline=pack))
 test_dataloader = val_dataloader
 
-clip = {{_base_.clip}}
 model = dict(
     head=dict(
         _delete_=True,
         type='MultiTaskHead',
         task_heads=dict(
-            scene=dict(type='SOTGLPHead', clip=clip, class_names='demo_scenes'),
+            scene=dict(type='SOTGLPHead', class_names='demo_scenes'),
             complete=dict(type='LinearClsHead', num_classes=2, in_channels=128),
         ),
     )

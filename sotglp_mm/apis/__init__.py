@@ -1,8 +1,7 @@
 """What commands and users call."""
 
 from .config import build_runner, load_config
-from .share_settings import share_settings
 from .test import test
 from .train import train
 
-__all__ = ['build_runner', 'load_config', 'share_settings', 'test', 'train']
+__all__ = ['build_runner', 'load_config', 'test', 'train']

@@ -15,7 +15,6 @@ from mmpretrain.registry import DATASETS
 
 from ..class_names.resolve import class_names_of_checkpoint
 from ..engine.cpu_processes import prepare_cpu_processes
-from .share_settings import share_settings
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 FROM_DATASET = 'dataset'
@@ -69,7 +68,6 @@ def load_config(
     _set_loader_defaults(cfg)
     _check_options(cfg, options or {})
     cfg.merge_from_dict(options or {})
-    share_settings(cfg)
     for loader in _loaders(cfg):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # torch refuses to keep workers that there are not
@@ -142,11 +140,12 @@ def _set_loader_defaults(cfg: Config) -> None:
 
 def _check_options(cfg: Config, options: dict) -> None:
     """Below the top level, the parts refuse what they do not know."""
-    if 'own_data' in cfg:
-        raise ValueError(f'The config sets own_data, which no part reads: {INSTEAD["own_data"]}')
+    for name in ('own_data', 'clip'):
+        if name in cfg:
+            raise ValueError(f'The config sets {name}, which no part reads: {INSTEAD[name]}')
     for option in options:
         key = option.split('.')[0]
-        if key in READ_BY_RUNNER or f'{key}_of_parts' in cfg:
+        if key in READ_BY_RUNNER:
             continue
         advice = INSTEAD.get(key, 'set the parts that the run reads, e.g. model.head.class_names')
         raise ValueError(f'--cfg-options {option}: no part of the run reads {key!r}; {advice}')

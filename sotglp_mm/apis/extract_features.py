@@ -17,7 +17,6 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
-from ..apis import share_settings
 from ..features.derived_config import CONFIG, derived_configs
 from ..features.files import bytes_missing, bytes_unreserved, write_text
 from ..features.format import create_arrays
@@ -64,7 +63,6 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    share_settings(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     return cfg
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from ..apis import share_settings
 from ..apis.config import FROM_DATASET, class_names_of_dataset
 from ..class_names.resolve import resolve_class_names
 from .settings import flat_settings
@@ -91,7 +90,6 @@ def plan(args: argparse.Namespace) -> list[Job]:
         path = find_config(args.configs, dataset)
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(parse_options(args.cfg_options))
-        share_settings(cfg)
         _check_draws_shots(cfg, path)
         jobs += [
             make_job(cfg, path, dataset, *each, args) for each in product(args.shots, args.seeds)

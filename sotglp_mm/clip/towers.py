@@ -1,35 +1,21 @@
-"""One frozen CLIP, loaded by open_clip, shared by every part of a model that names it.
+"""One frozen CLIP, which the parts of a model share without any of them saving it.
 
 The towers live in :class:`ClipTowers`, a plain object. Modules hold it without registering it
-(:class:`HoldsClipTowers`), so CLIP is in no ``state_dict``, no optimiser, no gradient bucket and
-no EMA copy, but follows its holder to another device or dtype. This file is the only one that
-imports open_clip.
+(:class:`HoldsClipTowers`), so CLIP is in no ``state_dict``, no optimiser and no gradient bucket,
+but follows its holder to another device or dtype.
 """
 
-import logging
-import weakref
-from collections import OrderedDict
+import hashlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import open_clip
-import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from .config import PLAIN_ONLY, check_kind, naming_config, read_clip_config
-from .quick_gelu_mlp import QuickGELUMLP
-from .weights import CLIPWeights, read_clip_weights
+from .image_tower import ImageTower
+from .text_tower import TextTower
 
-EMBEDDED = 'sotglp-demo'
-"""Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
-
-EMBEDDED_FILES = Path(__file__).parents[1] / 'demo' / 'assets' / 'sotglp_demo'
-
-_loaded: 'weakref.WeakValueDictionary[tuple, ClipTowers]' = weakref.WeakValueDictionary()
+VISUAL = 'visual.'
 
 
 class ClipTowers:
@@ -37,39 +23,60 @@ class ClipTowers:
 
     Attributes:
         clip (open_clip.CLIP): In eval mode; no parameter asks for a gradient.
-        tokenizer (open_clip.SimpleTokenizer): The tokenizer of this model.
-        quick_gelu (bool): Which activation both towers use.
+        image (ImageTower): Its image tower.
+        text (TextTower): Its text tower.
+        identity (dict): ``model_name``, ``pretrained``, ``quick_gelu`` and ``weights_sha256``, in
+            float32 as loaded.
     """
 
     def __init__(
-        self, clip: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, quick_gelu: bool
+        self,
+        clip: open_clip.CLIP,
+        tokenizer: open_clip.SimpleTokenizer,
+        model_name: str,
+        pretrained: str | None,
+        quick_gelu: bool,
     ) -> None:
         self.clip = clip.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
-        self.quick_gelu = quick_gelu
-
-    def __deepcopy__(self, memo: dict) -> 'ClipTowers':
-        return self  # frozen: a copy of the model (an EMA, say) shares them
-
-    @property
-    def visual(self) -> VisionTransformer:
-        """The image tower."""
-        return self.clip.visual
-
-    @property
-    def vision_width(self) -> int:
-        """W, the width of the image tower."""
-        return self.clip.visual.transformer.width
-
-    @property
-    def text_width(self) -> int:
-        """d, the width of the text tower."""
-        return self.clip.transformer.width
+        self.image = ImageTower(clip.visual)
+        self.text = TextTower(clip, tokenizer)
+        state = clip.state_dict()
+        # now: a holder may be moved to another dtype later
+        self._image_sha256 = _digest({k: v for k, v in state.items() if k.startswith(VISUAL)})
+        text_sha256 = _digest({k: v for k, v in state.items() if not k.startswith(VISUAL)})
+        self.identity = dict(
+            model_name=model_name,
+            pretrained=pretrained,
+            quick_gelu=quick_gelu,
+            weights_sha256=hashlib.sha256(
+                f'{self._image_sha256}{text_sha256}'.encode()
+            ).hexdigest(),
+        )
 
     @property
     def logit_scale(self) -> Tensor:
         """s = exp(logit_scale), a scalar; 100 for CLIP."""
         return self.clip.logit_scale.exp()
+
+    def describe_image_tower(self, first_block_residual: bool) -> dict:
+        """Whatever the features of an image depend on, beside the image.
+
+        Names do not count: the same weights under a tag and in a file are the same tower.
+
+        Args:
+            first_block_residual: See :class:`OpenCLIPViT`.
+
+        Returns:
+            dict: Plain values; ``weights_sha256`` is over names, shapes and bytes of the image
+            tower's state dict, in float32 as loaded.
+        """
+        return dict(
+            first_block_residual=first_block_residual,
+            quick_gelu=self.identity['quick_gelu'],
+            image_size=list(self.image.image_size),
+            num_heads=self.image.num_heads,
+            weights_sha256=self._image_sha256,
+        )
 
 
 class HoldsClipTowers(BaseModule):
@@ -82,217 +89,11 @@ class HoldsClipTowers(BaseModule):
         return super()._apply(fn, recurse)
 
 
-def build_towers(clip: dict) -> ClipTowers:
-    """Towers from a config's ``clip = dict(model_name=..., pretrained=...)``.
-
-    Raises:
-        TypeError: It is not a dict, or has a key that :func:`load_clip` does not take.
-    """
-    known = {'model_name', 'pretrained', 'quick_gelu'}
-    if not isinstance(clip, dict) or 'model_name' not in clip or set(clip) - known:
-        raise TypeError(
-            f'clip={clip!r}: expected dict(model_name=..., pretrained=...), '
-            f'with no other keys than {", ".join(sorted(known))}'
-        )
-    return load_clip(**clip)
-
-
-def load_clip(
-    model_name: str, pretrained: str | None = None, quick_gelu: bool | None = None
-) -> ClipTowers:
-    """Load a CLIP, or hand out the one that some part already holds.
-
-    Args:
-        model_name: An open_clip model name, the path of an open_clip model-config JSON, or
-            ``'sotglp-demo'``, the tiny CLIP that the package carries.
-        pretrained: An open_clip tag (fetched and cached by open_clip), the path of a checkpoint
-            (see :func:`read_clip_weights`), ``'sotglp-demo'``, or None for random weights.
-        quick_gelu: The activation that the weights were trained with. By default it follows the
-            weights: the tag, OpenAI's archive or an ``open_clip_config.json`` beside the file
-            tells; else the model config does.
-
-    Raises:
-        FileNotFoundError: The config or checkpoint does not exist, or cannot be fetched.
-        TypeError: The model is not a plain open_clip ViT with a causal text tower.
-        ValueError: Unknown model name, or a checkpoint that does not fit it.
-    """
-    key = (model_name, pretrained, quick_gelu)
-    towers = _loaded.get(key)
-    if towers is None:
-        config, folder = _model_config(model_name)
-        check_kind(model_name, config)  # before anything is fetched
-        weights = _weights(model_name, pretrained, config)
-        activation = _activation(quick_gelu, weights, config)
-        clip = _build(model_name, {**config, 'quick_gelu': activation})
-        if weights is not None:
-            _fill(clip, weights.state_dict, model_name, pretrained)
-        with naming_config(model_name):
-            tokenizer = _tokenizer(config['text_cfg'], folder)
-        towers = _loaded[key] = ClipTowers(clip, tokenizer, activation)
-        _log(model_name, pretrained, quick_gelu, weights, activation)
-    return towers
-
-
-def _model_config(model_name: str) -> tuple[dict, Path]:
-    """An open_clip model config, and the folder that its relative paths start from."""
-    path = Path(model_name).expanduser()
-    if model_name == EMBEDDED:
-        path = EMBEDDED_FILES.with_suffix('.json')
-    if path.suffix != '.json':
-        config = open_clip.get_model_config(model_name.replace('/', '-'))
-        if config is None:
-            raise ValueError(
-                f'model_name={model_name!r} is not a model of open_clip {open_clip.__version__}; '
-                'see open_clip.list_models(), or give the path of a model-config .json'
-            )
-        return config, Path()
-    if not path.is_file():
-        raise FileNotFoundError(f'model_name={model_name!r}: there is no such model config')
-    return read_clip_config(path), path.parent
-
-
-def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeights | None:
-    if pretrained is None:
-        return None
-    if pretrained == EMBEDDED:
-        weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
-        return weights._replace(
-            quick_gelu=config.get('quick_gelu', False), told_by='its model config says so'
-        )
-    tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
-    if not tag:
-        if not Path(pretrained).expanduser().is_file():
-            raise FileNotFoundError(
-                f'pretrained={pretrained!r} is neither a file nor an open_clip tag of '
-                f'{model_name!r} (tags: {open_clip.list_pretrained_tags_by_model(model_name)})'
-            )
-        return read_clip_weights(pretrained)
-    weights = read_clip_weights(_fetch(model_name, pretrained, tag))
-    told = bool(tag.get('quick_gelu', False))
-    return weights._replace(quick_gelu=told, told_by=f"open_clip's tag {pretrained!r} says so")
-
-
-def _fetch(model_name: str, pretrained: str, tag: dict) -> str:
-    try:
-        return open_clip.download_pretrained(tag)
-    except Exception as error:  # each hub and transport raises its own kind
-        hub, url = tag.get('hf_hub', ''), tag.get('url', '')
-        offers = [
-            f'{hub}open_clip_model.safetensors on the Hugging Face hub' if hub else '',
-            url.rsplit('/', 1)[-1] + ' (original release)' if url else '',
-        ]
-        # the file itself may not tell, and with the wrong one everything is a little worse
-        activation = ', quick_gelu=True' if tag.get('quick_gelu') else ''
-        raise FileNotFoundError(
-            f'The weights {pretrained!r} of {model_name!r} could not be fetched '
-            f'({type(error).__name__}). On a machine without internet, bring one of these '
-            f'files: {"; ".join(filter(None, offers))}; and set in the config: '
-            f"clip = dict(model_name={model_name!r}, pretrained='/path/to/that/file'{activation})"
-        ) from error
-
-
-def _activation(asked: bool | None, weights: CLIPWeights | None, config: dict) -> bool:
-    if asked is not None:
-        return asked
-    if weights is not None and weights.quick_gelu is not None:
-        return weights.quick_gelu
-    return config.get('quick_gelu', False)
-
-
-def _build(model_name: str, config: dict) -> open_clip.CLIP:
-    config.pop('custom_text', None)
-    # what is drawn next (prompts) must not depend on whether the towers were loaded before
-    with torch.random.fork_rng(devices=[]), naming_config(model_name):
-        clip = open_clip.CLIP(**config)
-    _check_plain(clip, model_name)
-    if config.get('quick_gelu'):
-        for block in (*clip.visual.transformer.resblocks, *clip.transformer.resblocks):
-            block.mlp = QuickGELUMLP(OrderedDict(block.mlp.named_children()))
-    return clip
-
-
-def _check_plain(clip: open_clip.CLIP, model_name: str) -> None:
-    """Refuse what the V-V stream or the prompt encoder would silently compute wrongly."""
-    visual = clip.visual
-    blocks = [*visual.transformer.resblocks, *clip.transformer.resblocks]
-    oddities = {
-        'an attentional pooler': visual.attn_pool is not None,
-        f'pool_type={visual.pool_type!r}': visual.pool_type != 'tok',
-        'final_ln_after_pool': visual.final_ln_after_pool,
-        'patch dropout': not isinstance(visual.patch_dropout, nn.Identity),
-        'custom attention blocks': not all(isinstance(b, ResidualAttentionBlock) for b in blocks),
-        'no image projection': visual.proj is None,
-        'no causal text mask': clip.attn_mask is None,
-        f'text pool_type={clip.text_pool_type!r}': clip.text_pool_type not in ('argmax', 'eos'),
-        'no plain text projection': not isinstance(clip.text_projection, Tensor),
-    }
-    for oddity, present in oddities.items():
-        if present:
-            raise TypeError(f'{model_name}: {PLAIN_ONLY}, and it has {oddity}')
-
-
-def _fill(
-    clip: open_clip.CLIP, state: dict[str, Tensor], model_name: str, file: str | None
-) -> None:
-    expected = clip.state_dict()
-    if 'logit_scale' in state:  # some checkpoints keep it as (1,)
-        state['logit_scale'] = state['logit_scale'].reshape(expected['logit_scale'].shape)
-    wrong = [
-        f'{key}: expected {_shape(expected, key)}, found {_shape(state, key)}'
-        for key in sorted(set(expected) | set(state))
-        if _shape(expected, key) != _shape(state, key)
-    ]
-    if wrong:
-        raise ValueError(
-            f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
-            f'weights differ, the first is {wrong[0]}. Name the model that it belongs to.'
-        )
-    clip.load_state_dict({key: value.float() for key, value in state.items()})
-
-
-def _shape(state: dict[str, Tensor], key: str) -> str:
-    return str(tuple(state[key].shape)) if key in state else 'nothing'
-
-
-def _tokenizer(text_config: dict, folder: Path) -> open_clip.SimpleTokenizer:
-    options = dict(text_config.get('tokenizer_kwargs') or {})
-    if 'bpe_path' in options:
-        options['bpe_path'] = str(folder / options['bpe_path'])
-    tokenizer = open_clip.SimpleTokenizer(
-        context_length=text_config.get('context_length', 77), **options
-    )
-    words = text_config.get('vocab_size', 49408)
-    if tokenizer.vocab_size > words:
-        raise ValueError(
-            f'the tokenizer knows {tokenizer.vocab_size} words, vocab_size is {words}'
-        )
-    return tokenizer
-
-
-def _log(
-    model_name: str, pretrained: str | None, asked: bool | None, weights: Any, activation: bool
-) -> None:
-    if weights is None:
-        print_log(
-            f'CLIP {model_name} has RANDOM weights (pretrained=None): for tests only',
-            logger='current',
-            level=logging.WARNING,
-        )
-        return
-    told_by = 'the config says so' if asked is not None else weights.told_by
-    level = logging.INFO if told_by or not _either_activation(model_name) else logging.WARNING
-    told_by = told_by or (
-        f"{pretrained} does not tell, so as in {model_name}'s model config; set quick_gelu in "
-        'clip=dict(...) if these weights were trained otherwise'
-    )
-    name = 'QuickGELU' if activation else 'GELU'
-    message = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
-    print_log(message, logger='current', level=level)
-
-
-def _either_activation(model_name: str) -> bool:
-    """Were some of the weights that open_clip knows for a model trained with each activation?"""
-    name = model_name.replace('/', '-')
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    known = (open_clip.get_pretrained_cfg(name, tag) for tag in tags)
-    return len({bool(each.get('quick_gelu', False)) for each in known}) > 1
+def _digest(state: dict[str, Tensor]) -> str:
+    """sha256 over names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().float().cpu().contiguous()
+        digest.update(f'{name.removeprefix(VISUAL)}{tuple(tensor.shape)}'.encode())
+        digest.update(memoryview(tensor.numpy()).cast('B'))
+    return digest.hexdigest()

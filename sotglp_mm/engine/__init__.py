@@ -9,7 +9,6 @@ from .finite_loss_hook import FiniteLossHook
 from .latest_checkpoint import latest_checkpoint
 from .learned_parameters_hook import LearnedParametersHook
 from .lost_process import explaining_lost_process
-from .one_clip_hook import OneClipHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 from .random_state_hook import RandomStateHook
 from .resumed_validation_hook import ResumedValidationHook
@@ -22,7 +21,6 @@ __all__ = [
     'FewShotRecordHook',
     'FiniteLossHook',
     'LearnedParametersHook',
-    'OneClipHook',
     'PlainCheckpointHook',
     'RandomStateHook',
     'ResumedValidationHook',

@@ -6,8 +6,8 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ..clip.identity import describe_image_tower
-from ..clip.towers import HoldsClipTowers, build_towers
+from ..clip.load import towers_for_part
+from ..clip.towers import HoldsClipTowers
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
 from .format import check_pinned, read_manifest
@@ -22,8 +22,9 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
     with the one that the cache was made with. It never runs.
 
     Args:
-        clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`.
         cache (str): Folder of the cache, with its ``manifest.json``.
+        clip (dict, optional): A CLIP of this part's own, ``dict(model_name=..., pretrained=...)``,
+            see :func:`load_clip`. Defaults to that of the :class:`CLIPClassifier` around it.
         first_block_residual (bool): As in :class:`OpenCLIPViT`. Defaults to True.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
 
@@ -34,16 +35,16 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
 
     def __init__(
         self,
-        clip: dict,
         cache: str,
+        clip: dict | None = None,
         first_block_residual: bool = True,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
         self.feature_cache = Path(cache).expanduser()  # FeatureCacheCheckHook compares it
         pinned = read_manifest(cache)['backbone']
-        self.towers = build_towers(clip)
-        found = describe_image_tower(self.towers, first_block_residual)
+        self.towers = towers_for_part(clip)
+        found = self.towers.describe_image_tower(first_block_residual)
         check_pinned(cache, 'backbone', pinned, found)
 
     def forward(self, features: ImageFeatures | Tensor) -> ImageFeatures:

@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import math
 from copy import deepcopy
 from pathlib import Path
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 
-from ..clip.identity import describe_image_tower
 from ..datasets.data_identity import describe_data
 from ..io.files import TEMPORARY
 from ..models.open_clip_vit import OpenCLIPViT
@@ -54,8 +52,14 @@ def build_model(cfg: Config, device: str) -> dict:
     pixels.setdefault('type', 'ClsDataPreprocessor')
     _check_parts(cfg, pixels)
     pixels.pop('batch_augments', None)
-    parts = dict(backbone=cfg.model.backbone, data_preprocessor=pixels)
+    backbone = {**cfg.model.backbone, 'clip': clip_of(cfg)}
+    parts = dict(backbone=backbone, data_preprocessor=pixels)
     return {name: MODELS.build(part).to(device).eval() for name, part in parts.items()}
+
+
+def clip_of(cfg: Config) -> dict:
+    """The CLIP of the backbone: of the :class:`CLIPClassifier`, or its own."""
+    return cfg.model.get('clip') or cfg.model.backbone.clip
 
 
 def _check_parts(cfg: Config, pixels: dict) -> None:
@@ -64,7 +68,7 @@ def _check_parts(cfg: Config, pixels: dict) -> None:
         raise ValueError('this is the config of a cache already; give the one it was made from')
     if backbone.type != 'OpenCLIPViT':
         raise ValueError(f'expected an OpenCLIPViT as backbone, got {backbone.type!r}')
-    if backbone.clip.get('pretrained') is None:
+    if clip_of(cfg).get('pretrained') is None:
         raise ValueError(
             'clip.pretrained is None: random weights differ in every process, so no run could use '
             'their features; name weights'
@@ -82,8 +86,8 @@ def _check_parts(cfg: Config, pixels: dict) -> None:
 
 def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) -> tuple:
     """What the cache shall be: manifest, and the dataset and samples of each split."""
-    visual = backbone.towers.visual
-    sizes = dict(num_patches=math.prod(visual.grid_size), width=backbone.towers.vision_width)
+    tower = backbone.towers.image
+    sizes = dict(num_patches=tower.num_patches, width=tower.width)
     about, datasets, samples = {}, {}, {}
     for loader, name in splits_of(cfg).items():
         if name not in datasets:
@@ -96,11 +100,11 @@ def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) 
     pixels = {key: value for key, value in pixels.items() if key not in NOT_PIXELS}
     manifest = dict(
         format=FORMAT,
-        backbone=describe_image_tower(backbone.towers, backbone.first_block_residual),
+        backbone=backbone.towers.describe_image_tower(backbone.first_block_residual),
         data_preprocessor=describe_preprocessing(**pixels),
         splits=about,
     )
-    manifest[MADE] = dict(command=args.command, clip=cfg.model.backbone.clip, by=__version__)
+    manifest[MADE] = dict(command=args.command, clip=clip_of(cfg), by=__version__)
     return manifest, datasets, samples
 
 

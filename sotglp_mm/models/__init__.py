@@ -2,6 +2,7 @@
 
 from .average_scores_tta import AverageScoresTTA
 from .capped_allocation_loss import CappedAllocationLoss
+from .clip_classifier import CLIPClassifier
 from .local_projection_neck import LocalProjectionNeck
 from .open_clip_vit import OpenCLIPViT
 from .ot_allocation_loss import OTAllocationLoss
@@ -13,6 +14,7 @@ from .uniform_allocation_loss import UniformAllocationLoss
 
 __all__ = [
     'AverageScoresTTA',
+    'CLIPClassifier',
     'CappedAllocationLoss',
     'LocalProjectionNeck',
     'OTAllocationLoss',

@@ -5,7 +5,8 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from ..clip.towers import HoldsClipTowers, build_towers
+from ..clip.load import towers_for_part
+from ..clip.towers import HoldsClipTowers
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
 from .learned_state import LoadsWholeState
@@ -22,18 +23,19 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
     better for detecting out-of-distribution images.
 
     Args:
-        clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`.
+        clip (dict, optional): A CLIP of this part's own, ``dict(model_name=..., pretrained=...)``,
+            see :func:`load_clip`. Defaults to that of the :class:`CLIPClassifier` around it.
         learn (bool): Learn ``A``, the parameter ``local_projection.weight`` (W, W). If False there
             is no such parameter. Defaults to True.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
-    def __init__(self, clip: dict, learn: bool = True, init_cfg: dict | None = None):
+    def __init__(self, clip: dict | None = None, learn: bool = True, init_cfg: dict | None = None):
         super().__init__(init_cfg=init_cfg)
-        self.towers = build_towers(clip)
+        self.towers = towers_for_part(clip)
         self.local_projection = None
         if learn:
-            width = self.towers.vision_width
+            width = self.towers.image.width
             self.local_projection = nn.Linear(width, width, bias=False)
             nn.init.eye_(self.local_projection.weight)
 
@@ -49,9 +51,9 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
         patches, image = feats
         if self.local_projection is not None:
             patches = self.local_projection(patches)
-        projection = self.towers.visual.proj
+        project = self.towers.image.project
         return ImageFeatures(
             # unit length in float32: in half precision it is off by a thousandth, times s = 100
-            patches=F.normalize((patches @ projection).float(), dim=-1),
-            image=F.normalize((image @ projection).float(), dim=-1),
+            patches=F.normalize(project(patches).float(), dim=-1),
+            image=F.normalize(project(image).float(), dim=-1),
         )

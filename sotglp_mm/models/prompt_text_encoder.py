@@ -7,7 +7,6 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..clip.prefix_text_tower import activation_bytes, run_prefix, run_suffix
 from ..clip.towers import ClipTowers, HoldsClipTowers
 from .class_shards import gather_shards, my_share
 
@@ -55,9 +54,9 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self.towers = towers
         self.context_length = context_length
         self.class_chunk = class_chunk
-        tokens = [towers.tokenizer.encode(name.replace('_', ' ')) for name in class_names]
+        tokens = [towers.text.tokenizer.encode(name.replace('_', ' ')) for name in class_names]
         self._check_lengths(class_names, tokens)
-        eot = towers.tokenizer.eot_token_id
+        eot = towers.text.tokenizer.eot_token_id
         lengths = torch.tensor([len(ids) + 1 for ids in tokens])
         padded = [ids + [eot] * (int(lengths.max()) - len(ids)) for ids in tokens]
         self.lengths = lengths.tolist()
@@ -96,15 +95,15 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
 
         ``index`` has the numbers of ``classes`` again, where the tensors are.
         """
-        clip = self.towers.clip
-        sos = clip.token_embedding.weight[self.towers.tokenizer.sot_token_id].view(1, 1, -1)
+        tower = self.towers.text
+        sos = tower.embed_start()
         if context.ndim == 3:
             first = torch.cat([sos.expand(len(context), -1, -1), context], dim=1)
             own = None
         else:
             first = sos
             own = context[index]
-        prefix = run_prefix(clip, first)
+        prefix = tower.run_prefix(first)
         suffixes = self.suffix_tokens[index]
         recompute, chunks = self._chunks(classes, context.shape[-3], own is not None, with_grad)
         features = []
@@ -132,18 +131,17 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self, tokens: list[Tensor], contexts: list[Tensor] | None, prefix: list
     ) -> Tensor:
         """Token ids (c, T) of classes of one length, for several lengths -> (sum of c, n, D)."""
-        clip = self.towers.clip
+        tower = self.towers.text
         groups = []
         for index, ids in enumerate(tokens):
-            x = clip.token_embedding(ids)[:, None]
+            x = tower.embed(ids)[:, None]
             if contexts is None:
                 x = x.expand(-1, len(prefix[0][0]), -1, -1)
             else:
                 context = contexts[index]
                 x = torch.cat([context, x.expand(-1, context.shape[1], -1, -1)], dim=2)
             groups.append(x)
-        x = torch.cat(run_suffix(clip, groups, prefix))
-        return clip.ln_final(x) @ clip.text_projection
+        return tower.run_suffix(groups, prefix)
 
     def _chunks(
         self, classes: list[int], num_prompts: int, own_context: bool, with_grad: bool
@@ -151,7 +149,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         """Whether to recompute; for each chunk, ranges of ``classes`` of one length."""
         before = self.context_length if own_context else 0
         costs = [
-            activation_bytes(self.towers.clip, num_prompts * (before + self.lengths[c]))
+            self.towers.text.activation_bytes(num_prompts * (before + self.lengths[c]))
             for c in classes
         ]
         limit = self.class_chunk
@@ -165,22 +163,8 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         lengths = [self.lengths[c] for c in classes]
         return recompute, [_ranges(lengths, b, min(b + step, len(classes))) for b in bounds]
 
-    def embed_context(self, text: str) -> Tensor:
-        """Token embeddings of a context written in words.
-
-        Args:
-            text: E.g. "a photo of a".
-
-        Returns:
-            Tensor: (M, d), a copy; float32 on the CPU, wherever the towers are by now: what
-            learns starts so, and moves with its module.
-        """
-        tokens = self.towers.tokenizer.encode(text)
-        words = self.towers.clip.token_embedding.weight[tokens].detach()
-        return words.to('cpu', torch.float32, copy=True)
-
     def _check_lengths(self, class_names: Sequence[str], tokens: list[list[int]]) -> None:
-        room = self.towers.clip.context_length - self.context_length - 2  # [SOS] and [EOT]
+        room = self.towers.text.context_length - self.context_length - 2  # [SOS] and [EOT]
         for name, ids in zip(class_names, tokens):
             if len(ids) > room:
                 raise ValueError(

@@ -12,7 +12,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..class_names.resolve import resolve_class_names
-from ..clip.towers import HoldsClipTowers, build_towers
+from ..clip.load import towers_for_part
+from ..clip.towers import HoldsClipTowers
 from ..functional import mean_cosine, selected_similarity
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
@@ -38,8 +39,9 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
     ``local_shared``.
 
     Args:
-        clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`.
         class_names (str | Sequence[str]): See :func:`resolve_class_names`.
+        clip (dict, optional): A CLIP of this part's own, ``dict(model_name=..., pretrained=...)``,
+            see :func:`load_clip`. Defaults to that of the :class:`CLIPClassifier` around it.
         num_global_prompts (int): G. Defaults to 3.
         num_local_prompts (int): N, for each class; 0 leaves the local branch out (then G = 1 is
             CoOp). Defaults to 4.
@@ -68,8 +70,8 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     def __init__(
         self,
-        clip: dict,
         class_names: str | Sequence[str],
+        clip: dict | None = None,
         num_global_prompts: int = 3,
         num_local_prompts: int = 4,
         prompt_dropout: float = 0.75,
@@ -91,14 +93,13 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         self.report_allocation = report_allocation and num_local_prompts > 0
         self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
         self.class_names = resolve_class_names(class_names)
-        self.towers = build_towers(clip)
-        num_context = len(self.towers.tokenizer.encode(context))
+        self.towers = towers_for_part(clip)
+        words = self.towers.text.embed_words(context)
         self.text_encoder = PromptTextEncoder(
-            self.towers, self.class_names, num_context, class_chunk
+            self.towers, self.class_names, len(words), class_chunk
         )
         self.num_kept = max(num_global_prompts - int(prompt_dropout * num_global_prompts), 1)
 
-        words = self.text_encoder.embed_context(context)
         self.global_prompts = nn.Parameter(words.repeat(num_global_prompts, 1, 1))
         self._text_caches = TextFeatureCache(), TextFeatureCache()  # global, local
         self.local_prompts = None

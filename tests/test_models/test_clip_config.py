@@ -8,7 +8,7 @@ import pytest
 from small_clip import CONFIG
 
 from sotglp_mm.clip.config import read_clip_config
-from sotglp_mm.clip.towers import load_clip
+from sotglp_mm.clip.load import load_clip
 
 
 def write(folder: Path, changes: dict) -> Path:

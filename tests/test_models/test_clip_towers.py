@@ -9,14 +9,15 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from mmpretrain.registry import MODELS
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
+from sotglp_mm.clip.load import _either_activation, build_towers, load_clip
 from sotglp_mm.clip.quick_gelu_mlp import QuickGELUMLP
-from sotglp_mm.clip.towers import _either_activation, build_towers, load_clip
 
 
 @pytest.fixture(scope='module')
@@ -37,37 +38,91 @@ def assert_holds(towers, state: dict[str, torch.Tensor]) -> None:
 
 
 def activations(towers) -> set[type]:
-    blocks = [*towers.visual.transformer.resblocks, *towers.clip.transformer.resblocks]
+    blocks = [*towers.clip.visual.transformer.resblocks, *towers.clip.transformer.resblocks]
     return {type(block.mlp.gelu) for block in blocks}
 
 
-def build_parts(clip: dict) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return (
-        MODELS.build(dict(type='OpenCLIPViT', clip=clip)),
-        MODELS.build(dict(type='LocalProjectionNeck', clip=clip)),
-        MODELS.build(dict(type='SOTGLPHead', clip=clip, class_names=['cat', 'dog'])),
+def model_of(clip: dict, **parts) -> dict:
+    """A classifier's config; ``parts`` replace its own."""
+    selector = dict(type='SparsePatchSelector', k=3)
+    head = dict(type='SOTGLPHead', class_names=['cat', 'dog'], selector=selector)
+    given = dict(
+        clip=clip,
+        backbone=dict(type='OpenCLIPViT'),
+        neck=dict(type='LocalProjectionNeck'),
+        head=head,
     )
+    return dict(type='CLIPClassifier', **{**given, **parts})
 
 
-def test_parts_share_one_clip(clip: dict):
-    backbone, neck, head = build_parts(clip)
-    assert backbone.towers is neck.towers is head.towers is head.text_encoder.towers
+def holders(model: nn.Module) -> list:
+    return [module.towers for module in model.modules() if hasattr(module, 'towers')]
 
 
-def test_another_activation_is_another_clip(clip: dict):
-    towers = load_clip(**clip)
-    assert load_clip(**clip) is towers
-    assert load_clip(**clip, quick_gelu=True) is not towers
+def test_all_parts_share_one_clip_nested_heads_too(clip: dict):
+    tasks = dict(
+        animals=dict(type='SOTGLPHead', class_names=['cat', 'dog']),
+        sizes=dict(type='SOTGLPHead', class_names=['big', 'small', 'tiny']),
+    )
+    model = MODELS.build(model_of(clip, head=dict(type='MultiTaskHead', task_heads=tasks)))
+    found = holders(model)
+    assert len(found) == 7  # classifier, backbone, neck, two heads and their text encoders
+    assert all(towers is model.towers for towers in found)
+
+
+def test_two_models_share_nothing(clip: dict):
+    one, other = MODELS.build(model_of(clip)), MODELS.build(model_of(clip))
+    copied = copy.deepcopy(one)
+    images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    before = one(images, mode='tensor')
+    other.load_state_dict(one.state_dict())
+    other.double()
+    copied.double()
+    assert copied.head.towers is copied.backbone.towers is not one.towers
+    assert copied.towers.image._visual is copied.towers.clip.visual
+    torch.testing.assert_close(one(images, mode='tensor'), before, rtol=0, atol=0)
+    torch.testing.assert_close(other(images.double(), mode='tensor').float(), before)
+
+
+def test_averages_of_weights_work(clip: dict):
+    model = MODELS.build(model_of(clip)).eval()
+    images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    averaged = ExponentialMovingAverage(model, momentum=0.5, update_buffers=True)
+    averaged.update_parameters(model)
+    before = averaged(images, mode='tensor')
+    with torch.no_grad():
+        model.head.global_prompts.add_(1)
+    torch.testing.assert_close(averaged(images, mode='tensor'), before, rtol=0, atol=0)
+    averaged.update_parameters(model)
+    expected = model.head.global_prompts - 0.5
+    torch.testing.assert_close(averaged.module.head.global_prompts, expected)
+
+
+@pytest.mark.parametrize('part', ['backbone', 'neck', 'head'])
+def test_a_clip_of_a_part_s_own_is_refused_beside_the_model_s(clip: dict, part: str):
+    model = model_of(clip)
+    model[part] = {**model[part], 'clip': clip}
+    with pytest.raises(TypeError, match=r'one CLIP for all its parts; set model\.clip'):
+        MODELS.build(model)
+
+
+def test_a_part_without_clip_says_where_it_comes_from():
+    with pytest.raises(TypeError, match=r"expected a clip=dict\(.*type='CLIPClassifier'"):
+        MODELS.build(dict(type='OpenCLIPViT'))
+
+
+def test_a_failed_construction_lends_nothing(clip: dict):
+    with pytest.raises(TypeError):
+        MODELS.build(model_of(clip, neck=dict(type='LocalProjectionNeck', learned=True)))
+    with pytest.raises(TypeError, match='has no CLIP'):
+        MODELS.build(dict(type='OpenCLIPViT'))
 
 
 def test_clip_is_in_no_checkpoint_and_no_optimiser(clip: dict):
-    backbone, neck, head = build_parts(clip)
-    assert not backbone.state_dict()
-    assert not list(backbone.parameters())
-    assert set(neck.state_dict()) == {'local_projection.weight'}
-    assert set(dict(neck.named_parameters())) == {'local_projection.weight'}
-    assert set(head.state_dict()) == {'global_prompts', 'local_prompts'}
-    assert set(dict(head.named_parameters())) == {'global_prompts', 'local_prompts'}
+    model = MODELS.build(model_of(clip))
+    learned = {'neck.local_projection.weight', 'head.global_prompts', 'head.local_prompts'}
+    assert set(model.state_dict()) == learned
+    assert set(dict(model.named_parameters())) == learned
 
 
 def test_clip_is_frozen(clip: dict):
@@ -83,21 +138,13 @@ def test_clip_moves_with_its_holder(clip: dict):
     assert feats.patches.dtype is torch.float64
 
 
-def test_a_copy_of_the_model_shares_clip_and_copies_what_learns(clip: dict):
-    _, neck, head = build_parts(clip)
-    copied = copy.deepcopy(nn.ModuleList([neck, head]))
-    assert copied[0].towers is copied[1].towers is copied[1].text_encoder.towers is head.towers
-    assert copied[1].global_prompts is not head.global_prompts
-    assert copied[0].local_projection.weight is not neck.local_projection.weight
-
-
 def test_building_towers_consumes_no_random_numbers(clip: dict):
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
     towers = load_clip(**clip)
     torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
-    assert towers.vision_width == 24
+    assert towers.image.width == 24
 
 
 # ------------------------------------------------------------------ file formats
@@ -129,7 +176,7 @@ def save_half(state: dict, folder: Path) -> Path:
 def test_reads_state_dicts(state, tmp_path: Path, save):
     towers = load_clip(write_model(tmp_path), str(save(state, tmp_path)))
     assert_holds(towers, state)
-    assert towers.quick_gelu is False
+    assert towers.identity['quick_gelu'] is False
     torch.testing.assert_close(towers.logit_scale, torch.tensor(100.0))
 
 
@@ -163,14 +210,14 @@ def test_openai_s_archive_turns_quick_gelu_on(state, tmp_path: Path, extras: dic
     file = save_torchscript(state, tmp_path / 'ViT.pt', extras)
     towers = load_clip(write_model(tmp_path), file)
     assert_holds(towers, state)
-    assert towers.quick_gelu is True
+    assert towers.identity['quick_gelu'] is True
     assert activations(towers) == {QuickGELU}
 
 
 def test_openai_s_entries_in_a_state_dict_turn_quick_gelu_on(state, tmp_path: Path):
     marked = {**state, 'input_resolution': torch.tensor(12)}
     towers = load_clip(write_model(tmp_path), str(save_bare(marked, tmp_path)))
-    assert towers.quick_gelu is True
+    assert towers.identity['quick_gelu'] is True
     assert_holds(towers, state)
 
 
@@ -184,7 +231,7 @@ def test_open_clip_config_beside_the_file_tells_the_activation(state, tmp_path, 
     # the model config says the opposite: what lies beside the weights knows better
     model = write_model(tmp_path, config_with(quick_gelu=not told))
     towers = load_clip(model, str(save_safetensors(state, tmp_path)))
-    assert towers.quick_gelu is told
+    assert towers.identity['quick_gelu'] is told
     assert activations(towers) == {QuickGELU if told else nn.GELU}
 
 
@@ -193,14 +240,14 @@ def test_the_explicit_setting_wins(state, tmp_path, asked: bool):
     beside = {'model_cfg': {'quick_gelu': not asked}}
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(beside))
     towers = load_clip(write_model(tmp_path), str(save_bare(state, tmp_path)), asked)
-    assert towers.quick_gelu is asked
+    assert towers.identity['quick_gelu'] is asked
     assert activations(towers) == {QuickGELU if asked else nn.GELU}
 
 
 @pytest.mark.parametrize('told', [True, False])
 def test_a_file_that_does_not_tell_follows_the_model_config(state, tmp_path, told: bool):
     model = write_model(tmp_path, config_with(quick_gelu=told))
-    assert load_clip(model, str(save_bare(state, tmp_path))).quick_gelu is told
+    assert load_clip(model, str(save_bare(state, tmp_path))).identity['quick_gelu'] is told
 
 
 @pytest.mark.parametrize('told', [True, False])
@@ -209,7 +256,7 @@ def test_a_tag_of_open_clip_tells_the_activation(state, tmp_path, monkeypatch, t
     model = write_model(tmp_path, config_with(quick_gelu=not told))
     monkeypatch.setattr(open_clip, 'get_pretrained_cfg', lambda *_: {'quick_gelu': told})
     monkeypatch.setattr(open_clip, 'download_pretrained', lambda tag: file)
-    assert load_clip(model, 'some_tag').quick_gelu is told
+    assert load_clip(model, 'some_tag').identity['quick_gelu'] is told
 
 
 # ------------------------------------------------------------------ refusals
@@ -383,15 +430,15 @@ def test_models_whose_weights_may_have_either_activation(model_name: str, either
 
 def test_weights_that_may_have_either_activation_are_warned_of(clip: dict, monkeypatch):
     told = []
-    monkeypatch.setattr('sotglp_mm.clip.towers._either_activation', lambda name: True)
+    monkeypatch.setattr('sotglp_mm.clip.load._either_activation', lambda name: True)
     monkeypatch.setattr(
-        'sotglp_mm.clip.towers.print_log',
+        'sotglp_mm.clip.load.print_log',
         lambda message, logger, level: told.append((level, message)),
     )
     towers = [load_clip(**clip), load_clip(**clip, quick_gelu=False)]
     assert [level for level, _ in told] == [logging.WARNING, logging.INFO]
     assert 'set quick_gelu in clip=dict(...)' in told[0][1]
-    assert not any(each.quick_gelu for each in towers)
+    assert not any(each.identity['quick_gelu'] for each in towers)
 
 
 def test_the_mlp_is_open_clip_s_and_keeps_one_hidden_tensor():

@@ -41,7 +41,7 @@ def test_agrees_with_the_formula(clip, feats):
     neck = build(clip)
     a = torch.randn(W, W, generator=torch.Generator().manual_seed(1))
     neck.local_projection.weight.data.copy_(a)
-    proj = neck.towers.visual.proj
+    proj = neck.towers.clip.visual.proj
     projected = neck(feats)
     patches = F.normalize((feats.patches @ a.T) @ proj, dim=-1)
     torch.testing.assert_close(projected.patches, patches)

@@ -9,8 +9,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from sotglp_mm.apis import share_settings
-from sotglp_mm.clip.towers import load_clip
+from sotglp_mm.clip.load import load_clip
 from sotglp_mm.structures import ImageFeatures
 
 B, C, P, N = 2, 3, 23, 4
@@ -24,10 +23,9 @@ def folder(request) -> str:
 
 def build_head(folder: str, method: str, clip: dict):
     cfg = Config.fromfile(REPO / 'configs' / folder / f'{method}.py')
-    cfg.merge_from_dict({'clip': dict(_delete_=True, **clip)})
-    share_settings(cfg)
+    cfg.merge_from_dict({'model.clip': dict(_delete_=True, **clip)})
     torch.manual_seed(3)
-    head = MODELS.build({**cfg.model.head, 'class_names': NAMES})
+    head = MODELS.build({**cfg.model.head, 'class_names': NAMES, 'clip': clip})
     if head.local_prompts is not None:
         torch.nn.init.normal_(head.local_prompts, std=0.3)  # apart, so that plans are not even
     return head.eval(), cfg.model.neck
@@ -35,7 +33,7 @@ def build_head(folder: str, method: str, clip: dict):
 
 @pytest.fixture
 def feats(tiny) -> ImageFeatures:
-    width = load_clip(**tiny.clip).clip.visual.output_dim
+    width = load_clip(**tiny.clip).image.joint_width
     generator = torch.Generator().manual_seed(5)
     patches = torch.randn(B, P, width, generator=generator)
     image = torch.randn(B, width, generator=generator)
@@ -62,7 +60,7 @@ def local_scores(head, feats) -> np.ndarray:
 def test_zero_shot_is_clip_with_its_template(folder: str, tiny, feats):
     head, neck = build_head(folder, 'zero_shot', tiny.clip)
     assert not neck.learn
-    tokens = head.towers.tokenizer([f'a photo of a {name}' for name in NAMES])
+    tokens = head.towers.text.tokenizer([f'a photo of a {name}' for name in NAMES])
     with torch.no_grad():
         text = head.towers.clip.encode_text(tokens, normalize=True)
     scores, local = head.scores(feats)
@@ -74,7 +72,7 @@ def test_coop_learns_one_shared_prompt(folder: str, tiny, feats):
     head, neck = build_head(folder, 'coop', tiny.clip)
     assert not neck.learn
     learned = {name: tuple(p.shape) for name, p in head.named_parameters() if p.requires_grad}
-    assert learned == {'global_prompts': (1, 4, head.towers.text_width)}
+    assert learned == {'global_prompts': (1, 4, head.towers.text.width)}
 
 
 def coop_text(head) -> np.ndarray:
@@ -88,7 +86,7 @@ def coop_text(head) -> np.ndarray:
 
     hook = clip.token_embedding.register_forward_hook(with_context)
     with torch.no_grad():
-        tokens = head.towers.tokenizer([f'a photo of a {name}' for name in NAMES])
+        tokens = head.towers.text.tokenizer([f'a photo of a {name}' for name in NAMES])
         text = clip.encode_text(tokens, normalize=True)
     hook.remove()
     return text.numpy()

@@ -51,7 +51,7 @@ def test_image_stream_is_open_clip_s_with_either_activation(tmp_path: Path):
     found = []
     for quick_gelu in (False, True):
         backbone = build({**clip, 'quick_gelu': quick_gelu})
-        visual = backbone.towers.visual
+        visual = backbone.towers.clip.visual
         found.append(backbone(images).image @ visual.proj)
         torch.testing.assert_close(found[-1], visual(images))
     assert (found[0] - found[1]).abs().max() > 1e-3  # the wrong one would be silent
@@ -61,7 +61,7 @@ def test_layer_scale_is_applied_to_both_streams(tmp_path: Path):
     images = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     model_name = write_model(tmp_path, config_with(vision=dict(ls_init_value=0.5)))
     backbone = build(dict(model_name=model_name, pretrained=None))
-    visual = backbone.towers.visual
+    visual = backbone.towers.clip.visual
     found = backbone(images)
     torch.testing.assert_close(found.image @ visual.proj, visual(images))
     # with all scales at zero nothing is collected: patches are the normed input of block 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_clip import config_with, write_clip
 
-from sotglp_mm.clip.towers import ClipTowers, load_clip
+from sotglp_mm.clip.load import ClipTowers, load_clip
 from sotglp_mm.models import PromptTextEncoder, prompt_text_encoder
 
 NAMES = ['cat', 'grey-headed flying fox', 'boeing 737-800', 'ram']  # 1 to some 8 tokens
@@ -29,19 +29,19 @@ def contexts(*shape: int) -> torch.Tensor:
 
 
 def test_templates_are_encoded_as_open_clip_does(towers, encoder):
-    words = encoder.embed_context(TEMPLATE)
+    words = encoder.towers.text.embed_words(TEMPLATE)
     assert words.shape == (M, WIDTH)
     found = encoder(words[None])
     assert found.shape == (C, 1, D)
-    tokens = towers.tokenizer([f'{TEMPLATE} {name}' for name in NAMES])
+    tokens = towers.text.tokenizer([f'{TEMPLATE} {name}' for name in NAMES])
     assert len({int(row.argmax()) for row in tokens}) > 2  # lengths do differ
     torch.testing.assert_close(found[:, 0], towers.clip.encode_text(tokens))
 
 
 def test_a_context_of_another_length(towers):
     encoder = PromptTextEncoder(towers, NAMES, 2)
-    found = encoder(encoder.embed_context('blurry photo')[None])[:, 0]
-    tokens = towers.tokenizer([f'blurry photo {name}' for name in NAMES])
+    found = encoder(encoder.towers.text.embed_words('blurry photo')[None])[:, 0]
+    tokens = towers.text.tokenizer([f'blurry photo {name}' for name in NAMES])
     torch.testing.assert_close(found, towers.clip.encode_text(tokens))
 
 
@@ -98,7 +98,7 @@ def test_equal_to_the_whole_context_of_the_tower(towers, encoder, context):
     """All 77 positions, every prompt on its own, by open_clip's blocks."""
     clip, features = towers.clip, []
     for c, name in enumerate(NAMES):
-        tokens = towers.tokenizer(['x ' * M + name])
+        tokens = towers.text.tokenizer(['x ' * M + name])
         own = context if context.ndim == 3 else context[c]
         x = clip.token_embedding(tokens).expand(N, -1, -1)
         x = torch.cat([x[:, :1], own, x[:, 1 + M :]], dim=1) + clip.positional_embedding
@@ -176,16 +176,8 @@ def test_gradient_reaches_the_context_and_nothing_else(towers, encoder):
 
 def test_words_of_a_context_are_a_copy(towers, encoder):
     before = towers.clip.token_embedding.weight.clone()
-    encoder.embed_context(TEMPLATE).zero_()
+    encoder.towers.text.embed_words(TEMPLATE).zero_()
     assert torch.equal(towers.clip.token_embedding.weight, before)
-
-
-def test_words_are_float32_whatever_the_towers_are(tmp_path: Path):
-    encoder = PromptTextEncoder(load_clip(**write_clip(tmp_path)), NAMES, M)
-    expected = encoder.embed_context(TEMPLATE)
-    encoder.half()
-    found = encoder.embed_context(TEMPLATE)
-    torch.testing.assert_close(found, expected.half().float(), rtol=0, atol=0)
 
 
 def test_a_forward_pass_makes_no_index_from_a_list(encoder, monkeypatch):

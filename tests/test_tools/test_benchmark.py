@@ -47,7 +47,7 @@ def both(tmp_path):
         )
     )
     towers = model.head.towers
-    plain = PlainMethod(towers.clip, towers.tokenizer, NAMES, num_global=3, num_local=2, k=4)
+    plain = PlainMethod(towers.clip, towers.text.tokenizer, NAMES, num_global=3, num_local=2, k=4)
     torch.manual_seed(5)
     for ours, theirs in pairs(model, plain):
         ours.data += 0.1 * torch.randn_like(ours)

@@ -113,15 +113,14 @@ def test_overrides_are_in_the_derived_config(mini_cache, straight):
     assert "'prob': 0.0" in text and 'num_shots' not in text
 
 
-def test_an_override_of_clip_reaches_all_parts(mini_cache, tmp_path: Path, tiny):
+def test_an_override_of_clip_is_in_the_derived_config(mini_cache, tmp_path: Path, tiny):
     weights = tmp_path / 'other.pt'
     weights.write_bytes(Path(tiny.clip['pretrained']).read_bytes())
-    flags = ['--views', 1, '--cfg-options', f'clip.pretrained={weights}']
+    flags = ['--views', 1, '--cfg-options', f'model.clip.pretrained={weights}']
     done = extract(mini_cache.config, tmp_path / 'out', *flags)
     assert done.returncode == 0, done.stderr
     model = mini_cache.load(tmp_path / 'out' / 'config.py').model
-    parts = (model.backbone, model.neck, model.head)
-    assert {part.clip.pretrained for part in parts} == {str(weights)}
+    assert model.clip.pretrained == str(weights)
 
 
 def test_many_views_train_resume_and_run_in_two_processes(mini_cache):
@@ -376,7 +375,7 @@ class TestInProcess:
     @pytest.mark.parametrize(
         ('change', 'message'),
         [
-            ('clip.pretrained=None', 'random weights differ in every process'),
+            ('model.clip.pretrained=None', 'random weights differ in every process'),
             ('model.backbone.type=ResNet', 'expected an OpenCLIPViT as backbone'),
             ('model.data_preprocessor.type=SelfSupDataPreprocessor', 'expected a ClsData'),
             ('data_preprocessor.to_rgb=True', 'expected data_preprocessor inside model'),

@@ -156,7 +156,7 @@ def test_two_processes(config: Path):
         ('model.head.selector.k=99', 'an image has 36'),
         ('model.head.selector.kk=3', "has no setting 'kk'; did you mean 'k'"),
         ('train_dataloader.batch_size=99', 'Not a single batch'),
-        ('clip.pretrained=/no/such/weights.pt', '/no/such/weights.pt'),
+        ('model.clip.pretrained=/no/such/weights.pt', '/no/such/weights.pt'),
     ],
 )
 def test_bad_settings_stop_the_run(config: Path, option: str, message: str):

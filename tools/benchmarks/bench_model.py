@@ -32,9 +32,7 @@ DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 def build_model(spec: Namespace) -> nn.Module:
     """The package's classifier, in training mode."""
     cfg = Config.fromfile(MODEL_CONFIG).model
-    clip = dict(model_name=spec.model, pretrained=spec.pretrained)
-    for part in (cfg.backbone, cfg.neck, cfg.head):
-        part.clip = clip
+    cfg.clip = dict(model_name=spec.model, pretrained=spec.pretrained)
     cfg.head.update(
         class_names=class_names(spec.classes),
         num_global_prompts=spec.global_prompts,
@@ -49,7 +47,7 @@ def build_plain(model: nn.Module, spec: Namespace) -> PlainMethod:
     towers = model.head.towers
     return PlainMethod(
         towers.clip,
-        towers.tokenizer,
+        towers.text.tokenizer,
         model.head.class_names,
         spec.global_prompts,
         spec.local_prompts,
@@ -64,7 +62,7 @@ def class_names(count: int) -> list[str]:
 
 def random_batch(model: nn.Module, batch: int) -> tuple[Tensor, Tensor]:
     """Images (B, 3, H, W) as a pipeline would normalise them, labels (B,)."""
-    images = torch.randn(batch, 3, *model.backbone.towers.visual.image_size)
+    images = torch.randn(batch, 3, *model.backbone.towers.clip.visual.image_size)
     return images, torch.randint(model.head.num_classes, (batch,))
 
 
@@ -140,8 +138,8 @@ def necessary_operations(model: nn.Module, spec: Namespace) -> dict[str, int]:
     head, (visual, text) = model.head, _towers(model)
     patches = num_patches(model)
     joint = visual.joint_width
-    patch_values = 3 * model.backbone.towers.visual.conv1.weight[0, 0].numel()
-    encode = head.towers.tokenizer.encode
+    patch_values = 3 * model.backbone.towers.clip.visual.conv1.weight[0, 0].numel()
+    encode = head.towers.text.tokenizer.encode
     names = [len(encode(name.replace('_', ' '))) for name in head.class_names]
     forward = text_operations(
         text, names, len(head.global_prompts[0]), spec.global_prompts, spec.local_prompts
@@ -171,7 +169,7 @@ def recomputed(head: nn.Module) -> float:
 
 def num_patches(model: nn.Module) -> int:
     """P."""
-    rows, columns = model.backbone.towers.visual.grid_size
+    rows, columns = model.backbone.towers.clip.visual.grid_size
     return rows * columns
 
 

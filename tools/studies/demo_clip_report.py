@@ -40,7 +40,7 @@ def measure(folder, scenes=1000, seed=0):
     streams = {
         'vv': lambda images: backbone(images).patches,
         'vv_without_first_block_residual': lambda images: variant(images).patches,
-        'ordinary': lambda images: ordinary_patches(towers.visual, images),
+        'ordinary': lambda images: ordinary_patches(towers.clip.visual, images),
     }
     report = pointing(streams, towers, scenes, rng)
     for group, names in {'pairs': PAIRS, 'generated_digits': DIGITS}.items():
@@ -74,14 +74,14 @@ def pointing(streams, towers, scenes, rng):
         boxes.append(scene.parts[0].box)
         names.append(shown[0])
     images, text = _stack(images), text_features(towers, names)
-    patch = towers.visual.patch_size[0]
+    patch = towers.clip.visual.patch_size[0]
     hits = {
         '': F.max_pool2d(torch.tensor(np.stack(covers)).float(), patch).flatten(1),
-        'centre_': _centres_inside(torch.tensor(boxes), towers.visual),
+        'centre_': _centres_inside(torch.tensor(boxes), towers.clip.visual),
     }
     every, report = torch.arange(scenes), {}
     for key, encode in streams.items():
-        patches = F.normalize(encode(images) @ towers.visual.proj, dim=-1)
+        patches = F.normalize(encode(images) @ towers.clip.visual.proj, dim=-1)
         best = torch.einsum('bpd,bd->bp', patches, text).argmax(1)
         for kind, hit in hits.items():
             report[f'pointing_{kind}{key}'] = hit[every, best].mean().item()
@@ -110,7 +110,7 @@ def _centres_inside(boxes, visual):
 @torch.no_grad()
 def zero_shot(towers, images, labels, names):
     """Top-1 of the image embedding against the captions of all `names`."""
-    features = F.normalize(towers.visual(_stack(images)), dim=-1)
+    features = F.normalize(towers.clip.visual(_stack(images)), dim=-1)
     predicted = (features @ text_features(towers, names).T).argmax(1)
     return (predicted.numpy() == labels).mean().item()
 
@@ -118,7 +118,7 @@ def zero_shot(towers, images, labels, names):
 @torch.no_grad()
 def text_features(towers, names):
     """Unit features of 'a photo of a {name}', (len(names), D)."""
-    tokens = towers.tokenizer([TEMPLATE.format(name) for name in names])
+    tokens = towers.text.tokenizer([TEMPLATE.format(name) for name in names])
     return towers.clip.encode_text(tokens, normalize=True)
 
 

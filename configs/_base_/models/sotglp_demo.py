@@ -2,6 +2,4 @@
 
 _base_ = './sotglp_vitb16.py'
 
-clip = dict(model_name='sotglp-demo', pretrained='sotglp-demo')
-clip_of_parts = clip
-model = dict(backbone=dict(clip=clip), neck=dict(clip=clip), head=dict(clip=clip))
+model = dict(clip=dict(model_name='sotglp-demo', pretrained='sotglp-demo'))

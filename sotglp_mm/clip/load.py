@@ -1,0 +1,272 @@
+"""Loading CLIP by open_clip, and lending it to the parts of a model while they are built."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from mmengine.logging import print_log
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor, nn
+
+from .config import PLAIN_ONLY, check_kind, naming_config, read_clip_config
+from .quick_gelu_mlp import QuickGELUMLP
+from .towers import ClipTowers
+from .weights import CLIPWeights, read_clip_weights
+
+EMBEDDED = 'sotglp-demo'
+"""Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
+
+EMBEDDED_FILES = Path(__file__).parents[1] / 'demo' / 'assets' / 'sotglp_demo'
+
+_lent: ContextVar[ClipTowers | None] = ContextVar('lent', default=None)
+
+
+@contextmanager
+def lend(towers: ClipTowers) -> Iterator[None]:
+    """Parts of a model that are built inside share these towers."""
+    token = _lent.set(towers)
+    try:
+        yield
+    finally:
+        _lent.reset(token)
+
+
+def towers_for_part(clip: dict | None) -> ClipTowers:
+    """The towers that :class:`CLIPClassifier` lends to a part, or the part's own.
+
+    Args:
+        clip: The part's setting, see :func:`build_towers`.
+
+    Raises:
+        TypeError: There are both, or none.
+    """
+    lent = _lent.get()
+    if lent is not None and clip is not None:
+        raise TypeError(
+            f'a part has clip={clip!r}, but CLIPClassifier has one CLIP for all its parts; set '
+            'model.clip, and leave clip out of backbone, neck and head'
+        )
+    if lent is None and clip is None:
+        raise TypeError(
+            'a part has no CLIP; expected a clip=dict(model_name=..., pretrained=...) of its own, '
+            "or model=dict(type='CLIPClassifier', clip=dict(...), ...) around it"
+        )
+    return lent or build_towers(clip)
+
+
+def build_towers(clip: dict | None) -> ClipTowers:
+    """Towers from a config's ``clip = dict(model_name=..., pretrained=...)``.
+
+    Raises:
+        TypeError: It is not a dict, or has a key that :func:`load_clip` does not take.
+    """
+    known = {'model_name', 'pretrained', 'quick_gelu'}
+    if not isinstance(clip, dict) or 'model_name' not in clip or set(clip) - known:
+        raise TypeError(
+            f'clip={clip!r}: expected dict(model_name=..., pretrained=...), '
+            f'with no other keys than {", ".join(sorted(known))}'
+        )
+    return load_clip(**clip)
+
+
+def load_clip(
+    model_name: str, pretrained: str | None = None, quick_gelu: bool | None = None
+) -> ClipTowers:
+    """Load a CLIP.
+
+    Args:
+        model_name: An open_clip model name, the path of an open_clip model-config JSON, or
+            ``'sotglp-demo'``, the tiny CLIP that the package carries.
+        pretrained: An open_clip tag (fetched and cached by open_clip), the path of a checkpoint
+            (see :func:`read_clip_weights`), ``'sotglp-demo'``, or None for random weights.
+        quick_gelu: The activation that the weights were trained with. By default it follows the
+            weights: the tag, OpenAI's archive or an ``open_clip_config.json`` beside the file
+            tells; else the model config does.
+
+    Raises:
+        FileNotFoundError: The config or checkpoint does not exist, or cannot be fetched.
+        TypeError: The model is not a plain open_clip ViT with a causal text tower.
+        ValueError: Unknown model name, or a checkpoint that does not fit it.
+    """
+    config, folder = _model_config(model_name)
+    check_kind(model_name, config)  # before anything is fetched
+    weights = _weights(model_name, pretrained, config)
+    activation = _activation(quick_gelu, weights, config)
+    clip = _build(model_name, {**config, 'quick_gelu': activation})
+    if weights is not None:
+        _fill(clip, weights.state_dict, model_name, pretrained)
+    with naming_config(model_name):
+        tokenizer = _tokenizer(config['text_cfg'], folder)
+    _log(model_name, pretrained, quick_gelu, weights, activation)
+    return ClipTowers(clip, tokenizer, model_name, pretrained, activation)
+
+
+def _model_config(model_name: str) -> tuple[dict, Path]:
+    """An open_clip model config, and the folder that its relative paths start from."""
+    path = Path(model_name).expanduser()
+    if model_name == EMBEDDED:
+        path = EMBEDDED_FILES.with_suffix('.json')
+    if path.suffix != '.json':
+        config = open_clip.get_model_config(model_name.replace('/', '-'))
+        if config is None:
+            raise ValueError(
+                f'model_name={model_name!r} is not a model of open_clip {open_clip.__version__}; '
+                'see open_clip.list_models(), or give the path of a model-config .json'
+            )
+        return config, Path()
+    if not path.is_file():
+        raise FileNotFoundError(f'model_name={model_name!r}: there is no such model config')
+    return read_clip_config(path), path.parent
+
+
+def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeights | None:
+    if pretrained is None:
+        return None
+    if pretrained == EMBEDDED:
+        weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
+        return weights._replace(
+            quick_gelu=config.get('quick_gelu', False), told_by='its model config says so'
+        )
+    tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
+    if not tag:
+        if not Path(pretrained).expanduser().is_file():
+            raise FileNotFoundError(
+                f'pretrained={pretrained!r} is neither a file nor an open_clip tag of '
+                f'{model_name!r} (tags: {open_clip.list_pretrained_tags_by_model(model_name)})'
+            )
+        return read_clip_weights(pretrained)
+    weights = read_clip_weights(_fetch(model_name, pretrained, tag))
+    told = bool(tag.get('quick_gelu', False))
+    return weights._replace(quick_gelu=told, told_by=f"open_clip's tag {pretrained!r} says so")
+
+
+def _fetch(model_name: str, pretrained: str, tag: dict) -> str:
+    try:
+        return open_clip.download_pretrained(tag)
+    except Exception as error:  # each hub and transport raises its own kind
+        hub, url = tag.get('hf_hub', ''), tag.get('url', '')
+        offers = [
+            f'{hub}open_clip_model.safetensors on the Hugging Face hub' if hub else '',
+            url.rsplit('/', 1)[-1] + ' (original release)' if url else '',
+        ]
+        # the file itself may not tell, and with the wrong one everything is a little worse
+        activation = ', quick_gelu=True' if tag.get('quick_gelu') else ''
+        raise FileNotFoundError(
+            f'The weights {pretrained!r} of {model_name!r} could not be fetched '
+            f'({type(error).__name__}). On a machine without internet, bring one of these '
+            f'files: {"; ".join(filter(None, offers))}; and set in the config: '
+            f"clip = dict(model_name={model_name!r}, pretrained='/path/to/that/file'{activation})"
+        ) from error
+
+
+def _activation(asked: bool | None, weights: CLIPWeights | None, config: dict) -> bool:
+    if asked is not None:
+        return asked
+    if weights is not None and weights.quick_gelu is not None:
+        return weights.quick_gelu
+    return config.get('quick_gelu', False)
+
+
+def _build(model_name: str, config: dict) -> open_clip.CLIP:
+    config.pop('custom_text', None)
+    # what is drawn next (prompts) must not depend on whether the towers were loaded before
+    with torch.random.fork_rng(devices=[]), naming_config(model_name):
+        clip = open_clip.CLIP(**config)
+    _check_plain(clip, model_name)
+    if config.get('quick_gelu'):
+        for block in (*clip.visual.transformer.resblocks, *clip.transformer.resblocks):
+            block.mlp = QuickGELUMLP(OrderedDict(block.mlp.named_children()))
+    return clip
+
+
+def _check_plain(clip: open_clip.CLIP, model_name: str) -> None:
+    """Refuse what the V-V stream or the prompt encoder would silently compute wrongly."""
+    visual = clip.visual
+    blocks = [*visual.transformer.resblocks, *clip.transformer.resblocks]
+    oddities = {
+        'an attentional pooler': visual.attn_pool is not None,
+        f'pool_type={visual.pool_type!r}': visual.pool_type != 'tok',
+        'final_ln_after_pool': visual.final_ln_after_pool,
+        'patch dropout': not isinstance(visual.patch_dropout, nn.Identity),
+        'custom attention blocks': not all(isinstance(b, ResidualAttentionBlock) for b in blocks),
+        'no image projection': visual.proj is None,
+        'no causal text mask': clip.attn_mask is None,
+        f'text pool_type={clip.text_pool_type!r}': clip.text_pool_type not in ('argmax', 'eos'),
+        'no plain text projection': not isinstance(clip.text_projection, Tensor),
+    }
+    for oddity, present in oddities.items():
+        if present:
+            raise TypeError(f'{model_name}: {PLAIN_ONLY}, and it has {oddity}')
+
+
+def _fill(
+    clip: open_clip.CLIP, state: dict[str, Tensor], model_name: str, file: str | None
+) -> None:
+    expected = clip.state_dict()
+    if 'logit_scale' in state:  # some checkpoints keep it as (1,)
+        state['logit_scale'] = state['logit_scale'].reshape(expected['logit_scale'].shape)
+    wrong = [
+        f'{key}: expected {_shape(expected, key)}, found {_shape(state, key)}'
+        for key in sorted(set(expected) | set(state))
+        if _shape(expected, key) != _shape(state, key)
+    ]
+    if wrong:
+        raise ValueError(
+            f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
+            f'weights differ, the first is {wrong[0]}. Name the model that it belongs to.'
+        )
+    clip.load_state_dict({key: value.float() for key, value in state.items()})
+
+
+def _shape(state: dict[str, Tensor], key: str) -> str:
+    return str(tuple(state[key].shape)) if key in state else 'nothing'
+
+
+def _tokenizer(text_config: dict, folder: Path) -> open_clip.SimpleTokenizer:
+    options = dict(text_config.get('tokenizer_kwargs') or {})
+    if 'bpe_path' in options:
+        options['bpe_path'] = str(folder / options['bpe_path'])
+    tokenizer = open_clip.SimpleTokenizer(
+        context_length=text_config.get('context_length', 77), **options
+    )
+    words = text_config.get('vocab_size', 49408)
+    if tokenizer.vocab_size > words:
+        raise ValueError(
+            f'the tokenizer knows {tokenizer.vocab_size} words, vocab_size is {words}'
+        )
+    return tokenizer
+
+
+def _log(
+    model_name: str, pretrained: str | None, asked: bool | None, weights: Any, activation: bool
+) -> None:
+    if weights is None:
+        print_log(
+            f'CLIP {model_name} has RANDOM weights (pretrained=None): for tests only',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return
+    told_by = 'the config says so' if asked is not None else weights.told_by
+    level = logging.INFO if told_by or not _either_activation(model_name) else logging.WARNING
+    told_by = told_by or (
+        f"{pretrained} does not tell, so as in {model_name}'s model config; set quick_gelu in "
+        'clip=dict(...) if these weights were trained otherwise'
+    )
+    name = 'QuickGELU' if activation else 'GELU'
+    message = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
+    print_log(message, logger='current', level=level)
+
+
+def _either_activation(model_name: str) -> bool:
+    """Were some of the weights that open_clip knows for a model trained with each activation?"""
+    name = model_name.replace('/', '-')
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    known = (open_clip.get_pretrained_cfg(name, tag) for tag in tags)
+    return len({bool(each.get('quick_gelu', False)) for each in known}) > 1
