@@ -95,5 +95,5 @@ def _digest(state: dict[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().float().cpu().contiguous()
         digest.update(f'{name.removeprefix(VISUAL)}{tuple(tensor.shape)}'.encode())
-        digest.update(memoryview(tensor.numpy()).cast('B'))
+        digest.update(tensor.numpy().data)
     return digest.hexdigest()
