@@ -1,6 +1,7 @@
 """What pip is given: sdist and wheel carry everything that a user runs."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -39,12 +40,21 @@ def test_wheel_is_the_package_and_what_mim_looks_for(wheel):
     carried -= files_below('tools/benchmarks', 'tools/studies')
     carried -= {'tools/make_environment.py', 'tools/gpu_check.py'}
     expected = files_below('sotglp_mm') | {f'{LAID_FOR_MIM}/{name}' for name in carried}
+    expected.add('sotglp_cli.py')
     found = {name for name in names_in(wheel) if '.dist-info/' not in name}
     assert found == expected
     assert {
         'sotglp_mm/demo/assets/sotglp_demo.safetensors',
         f'{LAID_FOR_MIM}/tools/train.py',
     } <= found
+
+
+def test_the_wheel_brings_the_command(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith('entry_points.txt'))
+        assert re.search(
+            r'^sotglp *= *sotglp_cli:main$', archive.read(name).decode(), re.MULTILINE
+        )
 
 
 def test_sdist_can_build_and_test_itself(sdist):
@@ -128,14 +138,3 @@ def test_installed_campaign_finds_its_own_configs(outside, installed):
     lines = outside(tool, '--print-jobs', '--datasets', 'dtd', '--shots', '1')
     assert str(installed / LAID_FOR_MIM / 'configs' / 'sotglp_vitb16_16shot_{dataset}.py') in lines
     assert str(tool) in lines
-
-
-def test_installed_summary_finds_published_numbers(installed):
-    tools = str(installed / LAID_FOR_MIM / 'tools')
-    code = 'import summarize_runs; print(summarize_runs.PUBLISHED)'
-    environment = {**os.environ, 'PYTHONPATH': f'{installed}{os.pathsep}{tools}'}
-    found = subprocess.check_output(
-        [sys.executable, '-c', code], cwd=installed, env=environment, text=True
-    )
-    assert Path(found.strip()) == installed / 'sotglp_mm' / 'campaign' / 'published.json'
-    assert Path(found.strip()).is_file()

@@ -1,6 +1,8 @@
-"""``python tools/check_data.py``: see :mod:`sotglp_mm.apis.check_data`."""
+"""The same as ``sotglp data``."""
 
-from sotglp_mm.apis.check_data import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['data', *sys.argv[1:]]))

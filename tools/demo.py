@@ -1,6 +1,8 @@
-"""``python tools/demo.py``: see :mod:`sotglp_mm.demo.run_demo`."""
+"""The same as ``sotglp demo``."""
 
-from sotglp_mm.demo.run_demo import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['demo', *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""``python tools/extract_features.py``: see :mod:`sotglp_mm.apis.extract_features`."""
+"""The same as ``sotglp extract``."""
 
-from sotglp_mm.apis.extract_features import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['extract', *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""``python tools/predict.py``: see :mod:`sotglp_mm.apis.predict`."""
+"""The same as ``sotglp predict``."""
 
-from sotglp_mm.apis.predict import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['predict', *sys.argv[1:]]))

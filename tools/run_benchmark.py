@@ -1,6 +1,8 @@
-"""``python tools/run_benchmark.py``: see :mod:`sotglp_mm.campaign.run_benchmark`."""
+"""The same as ``sotglp campaign``."""
 
-from sotglp_mm.campaign.run_benchmark import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['campaign', *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""``python tools/summarize_runs.py``: see :mod:`sotglp_mm.campaign.summarize_runs`."""
+"""The same as ``sotglp summary``."""
 
-from sotglp_mm.campaign.summarize_runs import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['summary', *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""``python tools/test.py``: see :func:`sotglp_mm.apis.test`."""
+"""The same as ``sotglp test``."""
 
-from sotglp_mm.apis.command_line import test_main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    test_main()
+    sys.exit(main(['test', *sys.argv[1:]]))

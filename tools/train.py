@@ -1,6 +1,8 @@
-"""``python tools/train.py``: see :func:`sotglp_mm.apis.train`."""
+"""The same as ``sotglp train``."""
 
-from sotglp_mm.apis.command_line import train_main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    train_main()
+    sys.exit(main(['train', *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""``python tools/visualize_plan.py``: see :mod:`sotglp_mm.apis.visualize_plan`."""
+"""The same as ``sotglp show``."""
 
-from sotglp_mm.apis.visualize_plan import main
+import sys
+
+from sotglp_cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['show', *sys.argv[1:]]))

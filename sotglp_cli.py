@@ -1,0 +1,482 @@
+"""The command ``sotglp``: ``sotglp train CONFIG``, ``sotglp --help``.
+
+A module of its own, beside the package: importing ``sotglp_mm`` takes seconds, so that waits until
+the command line is known to be right.
+
+Exit status: 0, all was done; 1, not all (which is said); 2, nothing, for the reason that is said.
+"""
+
+import argparse
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Parser = argparse.ArgumentParser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the name of the program; None: those of this process.
+
+    Returns:
+        int: Exit status.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name = _command_name(arguments)
+    command = COMMANDS[name]
+    args = vars(_parser(name, command).parse_intermixed_args(arguments[1:]))  # files after flags
+    debug = args.pop('debug')
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be valid text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    try:
+        return _run(command, args, arguments[1:])
+    except KeyboardInterrupt:
+        print(f'sotglp {name}: stopped', file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug or not _is_explained(error):
+            raise
+        print(f'sotglp {name}: error: {error}', file=sys.stderr)
+        return 2
+
+
+def _run(command: 'Command', args: dict[str, Any], texts: list[str]) -> int:
+    """Import and call what the command stands for; flags are its keyword arguments."""
+    module, _, function = command.function.partition(':')
+    if function == 'main':  # a command line of its own
+        sys.argv[1:] = [text for text in texts if text != '--debug']
+        return getattr(importlib.import_module(module), function)() or 0
+    if 'local_rank' in args:  # torch's older launcher says by a flag what newer ones say so
+        os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    if 'config' in args:
+        args['cfg_options'] = parse_options(args['cfg_options'])
+    result = getattr(importlib.import_module(module), function)(**args)
+    return int(command.is_incomplete(result))
+
+
+def _is_explained(error: BaseException) -> bool:
+    """Whether its text is meant for users: of a file that cannot be used, or raised by us."""
+    kinds = (ValueError, TypeError, RuntimeError, ImportError)
+    return isinstance(error, OSError) or (
+        isinstance(error, kinds) and any(map(_is_ours, _chain(error)))
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__  # MMEngine raises errors of parts anew
+
+
+def _is_ours(error: BaseException) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals['__name__'].startswith('sotglp_mm')
+
+
+def _command_name(arguments: list[str]) -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}}  {command.summary}' for name, command in COMMANDS.items()]
+    parser = Parser(
+        'sotglp',
+        description='Train and use SOT-GLP: local and global prompts for CLIP.',
+        epilog='\n'.join(['commands:', *lines, '', 'sotglp COMMAND --help says more.']),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='store_true', help='show the version')
+    parser.add_argument('command', nargs='?', metavar='COMMAND', help='one of those below')
+    args = parser.parse_args(arguments[:1])
+    if args.version:
+        from importlib.metadata import version
+
+        parser.exit(message=f'sotglp_mm {version("sotglp_mm")}\n')
+    if args.command is None:
+        parser.print_help()
+        parser.exit(2)
+    if args.command not in COMMANDS:
+        near = difflib.get_close_matches(args.command, COMMANDS, n=1)
+        hint = f'did you mean {near[0]!r}? ' if near else ''
+        parser.error(f'no command {args.command!r}; {hint}there are {", ".join(COMMANDS)}')
+    return args.command
+
+
+def _parser(name: str, command: 'Command') -> Parser:
+    examples = '\n'.join(f'  {line}' for line in command.examples.splitlines())
+    parser = Parser(
+        f'sotglp {name}',
+        description=f'{command.summary}.',
+        epilog=f'examples:\n{examples}\n\n{command.notes}'.rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    parser.add_argument('--debug', action='store_true', help='show where in the code errors arise')
+    return parser
+
+
+def positive(text: str) -> int:
+    """Type of an argument: a number of at least 1."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """Type of an argument: a number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f'expected a number of at least {least}, got {text!r}')
+    return int(text)
+
+
+def key_value(text: str) -> str:
+    """Type of an argument: ``KEY=VALUE``."""
+    if not text.partition('=')[1]:
+        raise argparse.ArgumentTypeError(f'expected KEY=VALUE, got {text!r}')
+    return text
+
+
+def checkpoint_path(text: str) -> str | None:
+    """Type of the argument CHECKPOINT: the word none is for a config that learns nothing."""
+    return None if text == 'none' else text
+
+
+def parse_options(texts: list[str] | None) -> dict[str, Any] | None:
+    """``--cfg-options`` as MMEngine reads them; None, where there are none."""
+    if not texts:
+        return None
+    from mmengine.config import DictAction
+
+    parser = Parser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *texts]).cfg_options
+
+
+def _add_config(parser: Parser) -> None:
+    parser.add_argument('config', metavar='CONFIG', help='path of the config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        type=key_value,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. model.head.num_local_prompts=6 '
+        'model.clip.pretrained=/path/to/ViT-B-16.pt; lists as key="[a,b]" or key=a,b',
+    )
+    parser.add_argument(
+        '--data', metavar='FOLDER', help='your own images, for configs of your own images'
+    )
+
+
+def _add_checkpoint(parser: Parser) -> None:
+    parser.add_argument(
+        'checkpoint',
+        type=checkpoint_path,
+        metavar='CHECKPOINT',
+        help='path of the checkpoint; none: the model as the config starts it, e.g. zero-shot',
+    )
+
+
+def _add_run(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        '--work-dir',
+        help='folder of logs and checkpoints; default: work_dir of the config, or '
+        'work_dirs/<name of the config>',
+    )
+    add('--amp', action='store_true', help='mixed precision')
+    add('--no-pin-memory', action='store_true', help='do not pin the memory of the data loaders')
+    add(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes are started; see tools/dist_train.sh',
+    )
+    add('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+
+
+def _add_train(parser: Parser) -> None:
+    _add_config(parser)
+    add = parser.add_argument
+    add(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from CHECKPOINT, or from the latest intact one in the work dir',
+    )
+    add('--no-validate', action='store_true', help='do not evaluate during training')
+    add(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the total batch size over auto_scale_lr.base_batch_size',
+    )
+    add(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start the data workers anew in every epoch',
+    )
+    _add_run(parser)
+
+
+def _add_test(parser: Parser) -> None:
+    _add_config(parser)
+    _add_checkpoint(parser)
+    add = parser.add_argument
+    add('--out', metavar='FILE', help='file for the results')
+    add(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)',
+    )
+    add('--show-dir', metavar='FOLDER', help='folder for pictures of the predictions')
+    add('--show', action='store_true', help='show the predictions in a window')
+    add('--interval', type=positive, default=1, help='draw every so many images (default 1)')
+    add('--wait-time', type=float, default=2, help='seconds to show each (default 2)')
+    add(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: the config's tta_pipeline and tta_model, or else the mean "
+        'over the image and its mirror image',
+    )
+    _add_run(parser)
+
+
+def _add_predict(parser: Parser) -> None:
+    _add_config(parser)
+    _add_checkpoint(parser)
+    add = parser.add_argument
+    add('paths', nargs='+', metavar='PATH', help='image, folder (with all below it) or glob')
+    add('--out', type=Path, metavar='FILE', help='.json or .csv file for the results')
+    add('--batch-size', type=positive, default=32, help='images at a time (default 32)')
+    add('--num-workers', type=natural, default=2, help='processes that read images (default 2)')
+    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+    add('--topk', type=positive, default=5, help='classes to name for each image (default 5)')
+    add(
+        '--ood',
+        metavar='SCORE',
+        help='OOD score, e.g. mcm (default: gl_mcm where the head has local prompts, else mcm); '
+        'its temperature is model.head.ood_tau',
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        '--calibrate',
+        nargs='+',
+        metavar='PATH',
+        help='images of known classes (not those trained on): the threshold accepts 95 %% of them',
+    )
+    known.add_argument('--threshold', type=float, help='of the OOD score; known if at most this')
+
+
+def _add_extract(parser: Parser) -> None:
+    _add_config(parser)
+    add = parser.add_argument
+    add('--out', type=Path, required=True, metavar='FOLDER', help='folder of the features')
+    add('--views', type=positive, default=10, help='augmented views of a training image (10)')
+    add('--seed', type=int, default=0, help='of the augmentation (default 0)')
+    add('--batch-size', type=positive, default=64, help='of the image tower (default 64)')
+    add(
+        '--workers',
+        type=natural,
+        default=min(4, os.cpu_count() or 1),
+        help='processes that read images (default %(default)s)',
+    )
+    add('--device', default='auto', help='cpu, cuda:1, ...; default: the GPU, if there is one')
+
+
+def _add_show(parser: Parser) -> None:
+    _add_config(parser)
+    _add_checkpoint(parser)
+    add = parser.add_argument
+    add('paths', nargs='*', metavar='PATH', help='image, folder (with all below it) or glob')
+    add('--out-dir', default='plan_pictures', help='folder of the pictures (%(default)s)')
+    add(
+        '--class',
+        dest='classes',
+        nargs='+',
+        metavar='NAME',
+        help='classes whose plans are drawn; default: the predicted one and, where it is known '
+        'to be another, the true one',
+    )
+    add('--dataset', choices=['train', 'val', 'test'], help="images of the config's dataset")
+    add('--indices', type=natural, nargs='+', default=[0], help='which of them (default 0)')
+
+
+def _add_data(parser: Parser) -> None:
+    add = parser.add_argument
+    add('data_root', type=Path, help='folder of all data, $DATA of the configs')
+    add('--sets', nargs='+', metavar='NAME', help='e.g. dtd eurosat; default: all known sets')
+    add('--no-decode', action='store_true', help='do not decode the images, only look for them')
+    add('--no-duplicates', action='store_true', help='do not look for identical images')
+    add(
+        '--expected',
+        type=Path,
+        metavar='FILE.json',
+        help='for subsets: {NAME: {"num_classes": C, "counts": {SPLIT: IMAGES}}}, instead of the '
+        'numbers of the published sets',
+    )
+    add('--json', type=Path, metavar='FILE', help='write all that was found, for programs')
+    add(
+        '--download',
+        metavar='NAME',
+        help='check nothing; fetch the images of this set, where torchvision hosts them',
+    )
+
+
+def _add_campaign(parser: Parser) -> None:
+    add = parser.add_argument
+    add('--datasets', nargs='+', metavar='NAME', help='default: the 11 few-shot sets')
+    add('--shots', nargs='+', type=positive, default=[1, 2, 4, 8, 16], help='default: 1 2 4 8 16')
+    add('--seeds', nargs='+', type=int, default=[1, 2, 3], help='default: 1 2 3')
+    add(
+        '--configs',
+        metavar='PATTERN',
+        help="path of a dataset's config, {dataset} standing for its name; imagenet's may lack "
+        'the _{dataset}. Default: the ViT-B/16 configs',
+    )
+    add('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
+    add('--launcher', choices=['none', 'pytorch'], default='none', help='of each job')
+    add(
+        '--nproc',
+        type=positive,
+        default=1,
+        help="processes of a job, with --launcher pytorch; they share the config's batch",
+    )
+    add(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        type=key_value,
+        metavar='KEY=VALUE',
+        help='for every job',
+    )
+    add('--print-jobs', action='store_true', help='run nothing; print a command for each open job')
+
+
+def _add_summary(parser: Parser) -> None:
+    add = parser.add_argument
+    add('work_dir', type=Path, help='--work-dir of the campaign')
+    add('--out', type=Path, metavar='FOLDER', help='folder of the files; default: WORK_DIR')
+    add(
+        '--metric',
+        help='of the first table, the figure and the comparison; default: accuracy/top1',
+    )
+    add('--published', type=Path, metavar='FILE.json', help='published results to compare with')
+
+
+def _add_demo(parser: Parser) -> None:
+    add = parser.add_argument
+    add('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: %(default)s')
+    add('--epochs', type=positive, help='shorter or longer training than the configs ask for')
+
+
+class Command(NamedTuple):
+    """One of the commands."""
+
+    summary: str
+    """Its line in ``sotglp --help``."""
+
+    function: str
+    """``module:function``, whose keyword arguments are named as the flags."""
+
+    add_arguments: Callable[[Parser], None]
+    examples: str
+    notes: str = ''
+    is_incomplete: Callable[[Any], bool] = lambda result: False
+    """Whether what the function returned means exit status 1."""
+
+
+COMMANDS = {
+    'train': Command(
+        'Train a model',
+        'sotglp_mm.apis:train',
+        _add_train,
+        'sotglp train configs/sotglp_vitb16_16shot_dtd.py\n'
+        'sotglp train configs/sotglp_vitb16_16shot_own.py --data my_images --resume',
+        'Killed, it goes on from the last intact checkpoint with --resume.',
+    ),
+    'test': Command(
+        'Test a checkpoint',
+        'sotglp_mm.apis:test',
+        _add_test,
+        'sotglp test CONFIG work_dirs/run/epoch_50.pth --out metrics.json --out-item metrics',
+    ),
+    'predict': Command(
+        'Predict your own images: label, probability, how out of place they are',
+        'sotglp_mm.apis.predict:main',
+        _add_predict,
+        "sotglp predict CONFIG CHECKPOINT photo.jpg folder 'holiday/**/*.png'\n"
+        'sotglp predict CONFIG CHECKPOINT folder --out predictions.csv\n'
+        'sotglp predict CONFIG CHECKPOINT folder --calibrate validation_images',
+        'Class names come from the checkpoint, so no dataset has to be on disk. The OOD score is\n'
+        'lower for images that look like the known classes; with --calibrate or --threshold each\n'
+        'image is called known or unknown. Exit status 1: some images could not be read.',
+        lambda report: bool(report['failed']),
+    ),
+    'extract': Command(
+        'Store the frozen image features of a config, and write a config that trains from them',
+        'sotglp_mm.apis.extract_features:main',
+        _add_extract,
+        'sotglp extract configs/sotglp_vitb16_16shot_dtd.py --out features/dtd\n'
+        'sotglp train features/dtd/config.py',
+        'Killed, it goes on when it is run again; what is stored is checked then, and repaired.',
+    ),
+    'show': Command(
+        'Draw how a trained model divides the patches of images among its prompts',
+        'sotglp_mm.apis.visualize_plan:main',
+        _add_show,
+        "sotglp show CONFIG CHECKPOINT photo.jpg photos/ 'more/*.png'\n"
+        'sotglp show CONFIG CHECKPOINT --dataset test --indices 0 5 9',
+        'Exit status 1: some images could not be read.',
+        bool,
+    ),
+    'data': Command(
+        'Check that datasets are complete and readable, or download one',
+        'sotglp_mm.apis.check_data:main',
+        _add_data,
+        'sotglp data /datasets\n'
+        'sotglp data /datasets --sets dtd eurosat --no-duplicates\n'
+        'sotglp data /datasets --download dtd',
+        'Every set is ok, absent, incomplete (something is missing) or damaged (something is\n'
+        'there, but is not what it should be). Duplicate images are notes: published sets have\n'
+        'some. Exit status 1: a set is not ok.',
+        lambda all_ok: not all_ok,
+    ),
+    'campaign': Command(
+        'Train and test on many datasets, numbers of shots and seeds',
+        'sotglp_mm.campaign.run_benchmark:main',
+        _add_campaign,
+        'sotglp campaign --datasets dtd eurosat --shots 1 16 --seeds 1 2 3\n'
+        'sotglp campaign --print-jobs > jobs.txt',
+        'Each job has the folder WORK_DIR/<dataset>/<shots>shot/seed<seed>. Stopped or killed,\n'
+        'it goes on when it is run again. Several calls may share a work dir: each job is run\n'
+        'once. Exit status 1: a job failed.',
+        bool,
+    ),
+    'summary': Command(
+        'Write tables and a figure of what a campaign has done so far',
+        'sotglp_mm.campaign.summarize_runs:main',
+        _add_summary,
+        'sotglp summary work_dirs/benchmark',
+        'Writes summary.md, summary.csv, summary.json and accuracy_vs_shots.png.',
+    ),
+    'demo': Command(
+        'Run the demo: zero-shot CLIP beside SOT-GLP, without a download, in minutes on a CPU',
+        'sotglp_mm.demo.run_demo:main',
+        _add_demo,
+        'sotglp demo',
+        'Prints a table and writes it to WORK_DIR/summary.json.',
+    ),
+}
+
+if __name__ == '__main__':
+    sys.exit(main())
