@@ -1,0 +1,222 @@
+"""The benchmark: its plain implementation, its counts, its measuring, its command line."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+import torch
+from mini_runs import REPO, run_tool
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from small_clip import CONFIG, write_clip, write_model
+
+sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
+
+import measuring
+import speed
+from contenders import Spec, build_package, build_plain
+from measuring import gflop, median_ratio, memory_above, rounds_of
+from plain_method import PlainMethod
+from report import STEP_KEYS, fit
+
+NAMES = ['tench', 'great white shark', 'tiger_shark']
+SMALL = ['--classes', 3, '--batch', 2, '--k', 4, '--local-prompts', 2, '--repeats', 2]
+
+
+@pytest.fixture
+def both(tmp_path):
+    """The package's model and the plain method, with the same random prompts and projection."""
+    head = dict(type='SOTGLPHead', class_names=NAMES, num_global_prompts=3, num_local_prompts=2)
+    model = MODELS.build(
+        dict(
+            type='CLIPClassifier',
+            clip=write_clip(tmp_path),
+            backbone=dict(type='OpenCLIPViT'),
+            neck=dict(type='LocalProjectionNeck'),
+            head={**head, 'selector': dict(type='SparsePatchSelector', k=4)},
+        )
+    )
+    towers = model.towers
+    plain = PlainMethod(towers.clip, towers.text.tokenizer, NAMES, num_global=3, num_local=2, k=4)
+    torch.manual_seed(5)
+    for ours, theirs in pairs(model, plain):
+        ours.data += 0.1 * torch.randn_like(ours)
+        theirs.data.copy_(ours)
+    return model, plain
+
+
+def pairs(model, plain):
+    return [
+        (model.head.global_prompts, plain.global_prompts),
+        (model.head.local_prompts, plain.local_prompts),
+        (model.neck.local_projection.weight, plain.local_projection),
+    ]
+
+
+def test_plain_method_is_the_package_method(both):
+    model, plain = both
+    images, labels = torch.randn(4, 3, 12, 12), torch.tensor([0, 2, 1, 2])
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    torch.manual_seed(0)  # prompt dropout draws
+    losses = model.head.loss(model.neck(model.backbone(images)), samples)
+    torch.manual_seed(0)
+    plain_losses = plain.losses(images, labels)
+    torch.testing.assert_close(plain_losses[0], losses['loss_global'], rtol=1e-5, atol=0)
+    torch.testing.assert_close(plain_losses[1], losses['loss_local'], rtol=1e-5, atol=0)
+    sum(losses.values()).backward()
+    sum(plain_losses).backward()
+    for ours, theirs in pairs(model, plain):
+        assert ours.grad.norm() > 0
+        error = (theirs.grad - ours.grad).norm() / ours.grad.norm()
+        assert error < 1e-4
+
+
+def test_plain_prediction_is_the_package_prediction(both):
+    model, plain = (each.eval() for each in both)
+    images = torch.randn(4, 3, 12, 12)
+    predictions = model.head.predict(model.neck(model.backbone(images)))
+    text = [plain.encode_text(each) for each in (plain.global_prompts, plain.local_prompts)]
+    expected = torch.stack([each.pred_score for each in predictions])
+    torch.testing.assert_close(plain.predict(images, *text), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture(scope='module')
+def spec(tmp_path_factory):
+    model = write_model(tmp_path_factory.mktemp('clip'))
+    return Spec(model, classes=3, batch=2, k=4, local_prompts=2, repeats=2)
+
+
+def test_products_are_counted_forward_and_backward():
+    a, b = torch.randn(3, 5, requires_grad=True), torch.randn(5, 7, requires_grad=True)
+    assert gflop(lambda: a @ b) * 1e9 == 2 * 3 * 5 * 7
+    assert gflop(lambda: (a @ b).sum().backward()) * 1e9 == 3 * 2 * 3 * 5 * 7
+
+
+def test_fused_attention_is_counted():
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.randn(1, 6, 8)
+    products = 4 * (2 * 6 * 8 * 8) + 2 * (2 * 6 * 6 * 8)
+    with torch.no_grad():  # where torch fuses all of it
+        assert gflop(lambda: attention(x, x, x, need_weights=False)) * 1e9 == products
+
+
+def test_image_tower_computes_what_both_streams_need(spec):
+    """Two layers; the last one's ordinary stream is needed at [CLS] alone."""
+    w, m, patches = 24, 96, 9
+    tokens = patches + 1
+    values = 4 * w * patches * tokens + 2 * w * w * patches
+    first = tokens * (8 * w * w + 4 * w * m + 4 * w * tokens) + values
+    last = tokens * 4 * w * w + (4 * w * w + 4 * w * m + 4 * w * tokens) + values
+    expected = 2 * 3 * 4 * 4 * w * patches + first + last
+    assert CONFIG['vision_cfg'] == dict(
+        image_size=12, patch_size=4, layers=2, width=w, head_width=8
+    )
+    assert gflop(build_package(spec).encode_image) * 1e9 == spec.batch * expected
+
+
+def test_plain_text_runs_over_all_positions(spec):
+    package = build_package(spec)
+    ours = gflop(lambda: package.encode_text())
+    assert gflop(build_plain(spec, package).encode_text) > 6 * ours  # 77 positions, not some 8
+
+
+def test_runs_take_turns():
+    order = []
+    runs = {
+        'short': lambda: order.append('s') or time.sleep(0.03),
+        'long': lambda: order.append('l') or time.sleep(0.06),
+    }
+    rounds = rounds_of(runs, repeats=2)
+    assert ''.join(order) == 'ssllssll'  # once to warm up, once to measure
+    assert 0.03 <= rounds[0]['short'] <= rounds[0]['long']
+    assert median_ratio(rounds, 'long', 'short') == pytest.approx(2, rel=0.3)
+
+
+def test_median_ratio_compares_within_a_round():
+    # the second round was ten times slower for both
+    rounds = [{'a': 2, 'b': 1}, {'a': 20, 'b': 10}, {'a': 2, 'b': 1}]
+    assert median_ratio(rounds, 'a', 'b') == 2
+
+
+def test_memory_above_sees_what_is_freed_again():
+    size = 100_000_000
+    assert memory_above(lambda: torch.ones(size // 4)) * 1e9 == pytest.approx(size, rel=0.05)
+
+
+def test_fit():
+    line = dict(slope=2, intercept=3, r2=1)
+    found = fit([1, 2, 4], [5, 7, 11])
+    assert {key: found[key] for key in line} == pytest.approx(line)
+    assert fit([1, 2, 4], [3, 12, 48])['log_slope'] == pytest.approx(2)
+    # by hand: slope 0.5, residuals 1/6, -1/3, 1/6 of a variance of 2/3
+    assert fit([1, 2, 3], [1, 1, 2])['r2'] == pytest.approx(0.75)
+    assert fit([4], [1])['slope'] is None
+
+
+def test_scaling_changes_one_size_at_a_time(spec, capsys, monkeypatch):
+    measured = []
+
+    def step(work, each, *_):
+        measured.append((each.classes, each.batch, each.k, each.local_prompts))
+        grows = dict(step_s=1.0 + 2 * each.classes, peak_gb=float(each.batch**2))
+        machine = dict(cpu='some', threads=1, torch='0')
+        return {**dict.fromkeys(STEP_KEYS, 1.0), **grows, 'machine': machine}
+
+    monkeypatch.setattr(speed, 'in_own_process', step)
+    sizes = ['--classes', '3', '--batch', '2', '--k', '4', '--local-prompts', '2']
+    speed.main(['scaling', *sizes, '--factors', '1', '2', '--class-factors', '1', '2', '4'])
+    each_twice = [(6, 2, 4, 2), (12, 2, 4, 2), (3, 4, 4, 2), (3, 2, 8, 2), (3, 2, 4, 4)]
+    assert sorted(measured) == sorted([(3, 2, 4, 2), *each_twice])
+    page = capsys.readouterr().out
+    assert '| over C | training step, s | 2 | 1 | 1 |' in page
+    assert '| over B | peak memory of the process, GB | 6 | -8 | 1 | 2 |' in page
+    assert '| over N | local branch, s | 0 | 1 |' in page
+
+
+def figures(monkeypatch, folder, spec, *arguments):
+    """The JSON of a command, without processes of its own."""
+    monkeypatch.setattr(speed, 'in_own_process', lambda work, *args: work(*args))
+    monkeypatch.setattr(measuring, 'GEMM_SHAPE', (64, 32, 48))
+    file = folder / 'figures.json'
+    speed.main([*map(str, [*arguments, '--model', spec.model, *SMALL, '--json', file])])
+    return json.loads(file.read_text())
+
+
+def test_predict_in_bfloat16(monkeypatch, tmp_path, spec):
+    found = figures(monkeypatch, tmp_path, spec, 'predict', '--precision', 'bf16', '--plain')
+    assert found['step_s'] == found['batch_s']
+    assert found['images_per_s'] == pytest.approx(2 / found['batch_s'])
+    assert found['gflop'] == pytest.approx(
+        found['matrix_share'] * found['batch_s'] * found['matrix_gflop_per_s']
+    )
+    assert found['plain'].keys() >= {'text_forward_s', 'image_forward_s', 'batch_s', 'peak_gb'}
+
+
+def test_local(monkeypatch, tmp_path, spec):
+    found = figures(monkeypatch, tmp_path, spec, 'local', '--plain')
+    product = 2 * 2 * 3 * 9 * 2 * 10  # B, C, P, N, D
+    assert found['product']['gflop'] * 1e9 == pytest.approx(3 * product)
+    # patches are ranked by one number a class, then K N cosines; their gradients are gathered sums
+    assert found['gflop'] * 1e9 == pytest.approx(product / 2 + 2 * 2 * 3 * 4 * 2 * 10)
+    keys = {'local_s', 'local_forward_s', 'backward_s', 'local_memory_gb', 'peak_gb'}
+    for each in (found, found['product'], found['plain']):
+        assert each.keys() >= keys
+
+
+def test_former_command(tmp_path, spec):
+    file = tmp_path / 'figures.json'
+    command = ['benchmark.py', 'train-step', '--model', spec.model, *SMALL, '--json', file]
+    done = run_tool(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '| training step, s |' in done.stdout
+    found = json.loads(file.read_text())
+    assert found.keys() >= set(STEP_KEYS)
+    assert 0.1 < found['peak_gb'] < 3
+    assert found['settings']['classes'] == 3
+
+
+def test_a_dead_process_is_named():
+    with pytest.raises(SystemExit, match='process that measures _exit died'):
+        speed.in_own_process(os._exit, 1)

@@ -1,0 +1,327 @@
+"""Time and memory of training and evaluation, beside a plain implementation.
+
+    python tools/benchmarks/speed.py train-step --classes 20 --batch 4 --plain --json step.json
+    python tools/benchmarks/speed.py predict --classes 100 --batch 8
+    python tools/benchmarks/speed.py local --classes 1000 --batch 32
+    python tools/benchmarks/speed.py scaling
+
+Images and, unless --pretrained is given, CLIP's weights are random: neither changes the work.
+Seconds are medians over rounds in which everything that is compared takes turns. Each peak of
+memory is that of a process of its own. The matrix rate is the best of the rounds.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from contenders import (
+    Contender,
+    Spec,
+    build_package,
+    build_plain,
+    in_precision,
+    training_step,
+    unit_features,
+)
+from measuring import (
+    Run,
+    gflop,
+    machine,
+    matrix_product,
+    median_ratio,
+    medians,
+    memory_above,
+    peak_gb,
+    resident_gb,
+    rounds_of,
+)
+from mmengine.logging import MMLogger
+from report import STEP_KEYS, SWEPT, as_markdown, fit
+from torch import Tensor
+from tqdm import tqdm
+
+from sotglp_cli import positive
+
+COUNTS = dict(
+    classes='C',
+    batch='B',
+    k='K, patches of a support',
+    local_prompts='N, of each class',
+    global_prompts='G',
+    threads="torch's own number by default",
+    repeats='rounds',
+)
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+
+LOCAL = ('package', 'product', 'plain')
+SMALL = dict(batch=1, classes=2)
+"""Sizes of a run that makes libraries allocate what they keep, before memory is measured."""
+
+FITTED = dict(classes=('step_s', 'peak_gb'), batch=('step_s', 'peak_gb')) | dict.fromkeys(
+    ('k', 'local_prompts'), ('local_s', 'step_s', 'peak_gb')
+)
+"""What a line is fitted to in each sweep. Every prompt is encoded, so a step grows with N; the
+local branch need not do so, nor with K."""
+
+
+def in_own_process(work: Callable[..., dict], *arguments: object) -> dict:
+    """Figures of a process that does nothing else, so that no peak of memory hides another."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
+            return pool.submit(_quietly, work, *arguments).result()
+    except BrokenProcessPool:
+        sys.exit(
+            f'benchmark: the process that measures {work.__name__} died. Was memory too small? '
+            'Try fewer classes, or leave out --plain'
+        )
+
+
+def _quietly(work: Callable[..., dict], *arguments: object) -> dict:
+    MMLogger.get_current_instance().setLevel('ERROR')  # the tables say which CLIP it is
+    return work(*arguments)
+
+
+def train_step(spec: Spec, plain: bool = False) -> dict:
+    """Times, memory and shares of a training step of the package, and times of the plain one."""
+    package = build_package(spec)
+    step = training_step(package, spec)
+    memory = _warm_up(step)  # before anything else is built
+    runs = {'package': _parts(package, spec, 'step_s', step)}
+    if plain:
+        other = build_plain(spec, package)
+        runs['plain'] = _parts(other, spec, 'step_s', training_step(other, spec))
+    runs['open_clip'] = dict(encode_image_s=in_precision(spec, package.clip_image))
+    figures = _measured(runs, spec, 'step_s')
+    rate = gflop(package.encode_text) / figures['text_forward_s']
+    return memory | figures | dict(text_matrix_share=rate / figures['matrix_gflop_per_s'])
+
+
+@torch.no_grad()
+def predict(spec: Spec, plain: bool = False) -> dict:
+    """Times, memory and shares of evaluating a batch; text is encoded once, before it."""
+    package = build_package(spec, training=False)
+    evaluate = in_precision(spec, package.predict)
+    memory = _warm_up(evaluate)
+    runs = {'package': _parts(package, spec, 'batch_s', evaluate)}
+    if plain:
+        other = build_plain(spec, package)
+        other.predict()  # encodes the text
+        runs['plain'] = _parts(other, spec, 'batch_s', in_precision(spec, other.predict))
+    runs['open_clip'] = dict(encode_image_s=in_precision(spec, package.clip_image))
+    figures = _measured(runs, spec, 'batch_s')
+    return memory | figures | dict(images_per_s=spec.batch / figures['batch_s'])
+
+
+def local(spec: Spec, plain: bool = False) -> dict:
+    """The local branch from unit features to the loss and back, beside the full product."""
+    package = build_package(spec)
+    names = LOCAL if plain else LOCAL[:2]
+    return _measured({name: _local_runs(package, name, spec) for name in names}, spec, 'local_s')
+
+
+def plain_memory(spec: Spec, training: bool) -> dict:
+    """Memory of the plain implementation."""
+    plain = build_plain(spec, build_package(spec, training))
+    with torch.set_grad_enabled(training):
+        run = training_step(plain, spec) if training else in_precision(spec, plain.predict)
+        return _warm_up(run)
+
+
+def local_memory(spec: Spec, name: str) -> dict:
+    """Memory of the local branch above its inputs (gradients are above), and the peak."""
+    package = build_package(spec)
+    _local_runs(package, name, spec._replace(**SMALL))['local_s']()
+    run = _local_runs(package, name, spec)['local_s']
+    built = peak_gb()  # memory_above may make the kernel forget it
+    above = memory_above(run)
+    return dict(local_memory_gb=above, peak_gb=max(built, peak_gb()))
+
+
+def scaling(
+    spec: Spec, step: Callable[[Spec], dict], factors: list[float], class_factors: list[float]
+) -> dict:
+    """Training steps over C, B, K and N, one changed at a time, with fits.
+
+    Args:
+        spec: The base.
+        step: Measures a training step.
+        factors: What B, K and N are multiplied by.
+        class_factors: What C is multiplied by.
+
+    Returns:
+        dict: The figures of the base, and ``sweeps``: by setting ``values``, each of
+        ``STEP_KEYS`` as a list, and ``fits``.
+    """
+    values = {
+        name: sorted({max(1, round(getattr(spec, name) * each)) for each in chosen})
+        for name, chosen in zip(SWEPT, (class_factors, factors, factors, factors))
+    }
+    points = [spec._replace(**{name: value}) for name in SWEPT for value in values[name]]
+    found: dict[Spec, dict] = {}
+    for point in tqdm([spec, *points], desc='configurations', disable=None):
+        if point not in found:  # the base is a point of every sweep
+            found[point] = step(point)
+    sweeps = {}
+    for name in SWEPT:
+        rows = [found[spec._replace(**{name: value})] for value in values[name]]
+        sweep = {'values': values[name], **{key: [row[key] for row in rows] for key in STEP_KEYS}}
+        fits = {key: fit(values[name], sweep[key]) for key in FITTED[name]}
+        sweeps[name] = {**sweep, 'fits': fits}
+    return {**found[spec], 'sweeps': sweeps}
+
+
+def _parts(contender: Contender, spec: Spec, total: str, run: Run) -> dict[str, Run]:
+    """A training step, or evaluation of a batch, and its parts, without neck, losses and SGD."""
+    patches, text = unit_features(contender, spec)
+    runs = {
+        'text_forward_s': in_precision(spec, contender.encode_text),
+        'image_forward_s': in_precision(spec, contender.encode_image),
+        'local_s': lambda: contender.local_scores(patches, text),
+        total: run,
+    }
+    if torch.is_grad_enabled():
+        loss = in_precision(spec, contender.loss)()
+        runs['backward_s'] = lambda: loss.backward(retain_graph=True)
+    return runs
+
+
+def _local_runs(package: Contender, name: str, spec: Spec) -> dict[str, Run]:
+    """Forward, backward and both, down to the gradients of patches and text features.
+
+    'package' and 'plain' go from the local scores to the loss and back. 'product' computes all
+    similarities, and goes back from a gradient for each of them.
+    """
+    patches, text = unit_features(package, spec)
+    labels = torch.randint(spec.classes, (spec.batch,))
+    contender = build_plain(spec, package) if name == 'plain' else package
+    dense = torch.randn(*patches.shape[:2], *text.shape[:2]) if name == 'product' else None
+
+    def forward() -> Tensor:
+        if name == 'product':
+            return torch.einsum('bpd,cnd->bpcn', patches, text)
+        return F.cross_entropy(package.scale * contender.local_scores(patches, text), labels)
+
+    def both() -> None:
+        forward().backward(dense)
+        patches.grad = text.grad = None
+
+    out = forward()
+    return {
+        'local_forward_s': forward,
+        'backward_s': lambda: out.backward(dense, retain_graph=True),
+        'local_s': both,
+    }
+
+
+def _warm_up(run: Run) -> dict[str, float]:
+    """How much memory the model took, and the peak of two runs: SGD's momentum is there only in
+    the second."""
+    before = resident_gb()
+    run()
+    run()
+    return dict(model_gb=before, peak_gb=peak_gb())
+
+
+def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
+    """Figures of the package, those of the plain one and of the product below their names.
+
+    Args:
+        runs: By contender, those of the package under 'package'.
+        spec: Rounds.
+        total: The run that is compared, and counted.
+    """
+    flat = {(name, key): run for name, own in runs.items() for key, run in own.items()}
+    flat['matrix', 's'] = matrix_product(DTYPES[spec.precision])
+    rounds = rounds_of(flat, spec.repeats)
+    seconds = medians(rounds)
+    by_name = {name: {key: seconds[name, key] for key in own} for name, own in runs.items()}
+    for name in by_name.keys() - {'open_clip'}:
+        by_name[name]['gflop'] = gflop(runs[name][total])
+    figures: dict = by_name.pop('package') | by_name.pop('open_clip', {}) | by_name
+    ours = ('package', total)
+    for key, one, other in (
+        ('plain_over_package', ('plain', total), ours),
+        ('local_ratio', ours, ('product', total)),
+        ('image_ratio', ('package', 'image_forward_s'), ('open_clip', 'encode_image_s')),
+    ):
+        if {one, other} <= flat.keys():
+            figures[key] = median_ratio(rounds, one, other)
+    # the best: a busy machine must not make it, and with it a share, look better
+    product = gflop(flat['matrix', 's'])
+    figures['matrix_gflop_per_s'] = product / min(each['matrix', 's'] for each in rounds)
+    rate = figures['gflop'] / figures[total]
+    return figures | dict(matrix_share=rate / figures['matrix_gflop_per_s'], machine=machine())
+
+
+def measure(what: str, spec: Spec, plain: bool = False, **factors: list[float]) -> dict:
+    """All figures of a command."""
+    if what == 'scaling':
+        return scaling(spec, partial(in_own_process, train_step), **factors)
+    jobs = {'train-step': train_step, 'predict': predict, 'local': local}
+    result = in_own_process(jobs[what], spec, plain)
+    if what == 'local':
+        for name, figures in {'package': result, **result}.items():
+            if name in LOCAL:
+                figures |= in_own_process(local_memory, spec, name)
+    elif plain:
+        result['plain'] |= in_own_process(plain_memory, spec, what == 'train-step')
+    return result
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """The command line; what is not on it is missing."""
+    common, precision, plain = (
+        argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+        for _ in range(3)
+    )
+    for name, text in COUNTS.items():
+        common.add_argument(f'--{name.replace("_", "-")}', type=positive, metavar='N', help=text)
+    common.add_argument('--model', help='open_clip name or model config; ViT-B-16 by default')
+    common.add_argument('--pretrained', help='open_clip tag or checkpoint; random by default')
+    common.add_argument('--json', type=Path, metavar='FILE', help='write all figures there')
+    precision.add_argument('--precision', choices=DTYPES, help='of the computation; fp32')
+    plain.add_argument('--plain', action='store_true', help='measure the plain implementation too')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_subparsers(dest='what', required=True).add_parser
+    both = [common, precision, plain]
+    add('train-step', parents=both, help='one step of training, phase by phase')
+    add('predict', parents=both, help='evaluation of a batch')
+    add('local', parents=[common, plain], help='the local branch, both ways, float32')
+    sweep = add('scaling', parents=[common, precision], help='training steps over C, B, K and N')
+    factors = dict(type=float, nargs='+', metavar='X')
+    sweep.add_argument('--factors', default=[0.5, 1, 2, 4], help='of B, K and N', **factors)
+    sweep.add_argument('--class-factors', default=[0.5, 1, 2, 4, 8, 16], help='of C', **factors)
+    # the longest steps take most of a minute: few of each, and a base that is small
+    sweep.set_defaults(classes=40, repeats=2)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> None:
+    """Measure; print the tables, and write the figures if asked to."""
+    args = vars(parse_args(argv))
+    spec = Spec(**{name: args.pop(name) for name in Spec._fields if name in args})
+    file = args.pop('json', None)
+    result = measure(args.pop('what'), spec, **args)
+    result['command'] = shlex.join(['python', 'tools/benchmarks/speed.py', *argv])
+    result['settings'] = spec._asdict()
+    print(as_markdown(result, spec))
+    if 'batch_s' in result:
+        result['step_s'] = result['batch_s']  # what programs look for
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
