@@ -27,7 +27,7 @@ STACK_TESTS := $(addprefix tests/,test_stack_check.py test_safe_loading.py \
 .PHONY: demo compare test test-onedl test-oldest test-stacks coverage docs lint clean
 
 demo: $(VENV)/standalone.done
-	$(BIN)/python tools/demo.py
+	$(BIN)/sotglp demo
 
 # methods side by side, some 20 minutes on two cores
 compare: $(VENV)/standalone.done

@@ -20,7 +20,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 TORCH_INDEX = 'https://download.pytorch.org/whl/{}'
-DISK_GB = {'cuda': 6, 'cpu': 2}
+DISK_GB = {'cuda': 7, 'cpu': 2}
 """What a complete environment takes, rounded up."""
 
 PIP_FAILURES = {

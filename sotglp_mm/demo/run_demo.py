@@ -1,6 +1,6 @@
 """The embedded demo: zero-shot CLIP beside SOT-GLP, on generated scenes and on real digits.
 
-    python tools/demo.py
+    sotglp demo
 
 prints a table and writes it to work_dirs/demo/summary.json. No download, minutes on a CPU.
 """

@@ -70,7 +70,7 @@ def test_a_python_without_venv(monkeypatch):
 @pytest.mark.parametrize(
     ('written', 'advice'),
     [
-        ('ERROR: [Errno 28] No space left on device', 'the disk is full: free 6 GB'),
+        ('ERROR: [Errno 28] No space left on device', 'the disk is full: free 7 GB'),
         ('NewConnectionError(Failed to establish a new connection)', 'check the network'),
         ('ERROR: ResolutionImpossible', 'its message is above'),
     ],
@@ -106,7 +106,7 @@ def test_build_of_torch_comes_from_an_index_of_its_own(fake, capsys):
 def test_no_room_for_it(tmp_path, monkeypatch):
     usage = SimpleNamespace(free=1e9)
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage)
-    with pytest.raises(SystemExit, match=r'needs 6 GB, and 1\.0 GB are free'):
+    with pytest.raises(SystemExit, match=r'needs 7 GB, and 1\.0 GB are free'):
         main([str(tmp_path / 'env'), '--done', 'standalone'])
 
 
