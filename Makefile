@@ -43,6 +43,7 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 # all tests, and which lines of the package they run, those of other processes too
 coverage: $(VENV)/test.done

@@ -18,8 +18,8 @@ from sotglp_mm.datasets import (
     LoadImageStrict,
     OwnImagesDataset,
 )
+from sotglp_mm.datasets.data_identity import samples_digest
 from sotglp_mm.datasets.few_shot_files import read_few_shot_files
-from sotglp_mm.features.format import samples_digest
 
 # --- CoOp's split files, also as a list of class names
 

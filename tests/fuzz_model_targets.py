@@ -16,10 +16,11 @@ from small_clip import CONFIG
 from sotglp_mm.class_names.resolve import class_names_of_checkpoint
 from sotglp_mm.clip.load import load_clip
 from sotglp_mm.clip.weights import read_clip_weights
+from sotglp_mm.datasets.data_identity import samples_digest
 from sotglp_mm.engine import latest_checkpoint
 from sotglp_mm.features import CachedFeatureDataset
 from sotglp_mm.features.checksums import cache_number, row_checksums
-from sotglp_mm.features.format import FORMAT, create_arrays, open_arrays, samples_digest
+from sotglp_mm.features.format import FORMAT, create_arrays, open_arrays
 
 # --- stored features
 

@@ -1,12 +1,14 @@
 """What a feature cache has to know of a dataset, to tell later whether it is still the same."""
 
+import hashlib
+import json
 import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..features.format import plain, samples_digest
+from ..io.json_file import as_json
 
 # Where the data lies is not what it is: a cache may be used on another machine.
 # ``files`` of a few-shot set is a place too: its images are compared one by one.
@@ -47,9 +49,9 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
         info = dataset.get_data_info(index)
         label = int(dataset.get_cat_ids(index)[0])
         samples.append([image_identity(info, root), label, _file_mark(info)])
-    samples = plain(samples)
+    samples = as_json(samples)
     about = dict(
-        dataset=plain(_without_places(settings)),
+        dataset=as_json(_without_places(settings)),
         classes=list(dataset.metainfo['classes']),
         num_images=len(samples),
         samples_sha256=samples_digest(samples),
@@ -105,3 +107,8 @@ def _without_places(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return [_without_places(each) for each in settings]
     return settings
+
+
+def samples_digest(samples: list) -> str:
+    """sha256 of ``[[identity, label, file], ...]``."""
+    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()

@@ -14,8 +14,6 @@ Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is un
 """
 
 import errno
-import hashlib
-import json
 import math
 import os
 from pathlib import Path
@@ -23,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..io.json_file import first_difference, read_json
+from ..datasets.data_identity import samples_digest
+from ..io.json_file import as_json, first_difference, read_json
 
 FORMAT = 2
 """Version of this layout."""
@@ -250,16 +249,6 @@ def _check_samples(samples: Any, about: dict, file: Path) -> None:
             )
 
 
-def samples_digest(samples: list) -> str:
-    """sha256 of ``[[identity, label, file], ...]``."""
-    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
-    return json.loads(json.dumps(value, default=str))
-
-
 def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
     """Compare a part of the manifest with what this run has.
 
@@ -272,7 +261,7 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
     Raises:
         ValueError: They differ; it names the first differing key, and what to do.
     """
-    difference = first_difference(pinned, plain(found), key)
+    difference = first_difference(pinned, as_json(found), key)
     if difference is None:
         return
     where, before, now = difference

@@ -52,3 +52,8 @@ def first_difference(pinned: Any, found: Any, key: str = '') -> tuple[str, str, 
 
 def _shown(mapping: dict, name: str) -> str:
     return repr(mapping[name]) if name in mapping else 'absent'
+
+
+def as_json(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
+    return json.loads(json.dumps(value, default=str))

@@ -10,8 +10,8 @@ from mini_runs import CLASSES, write_images
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm.datasets import few_shot_dataset
+from sotglp_mm.datasets.data_identity import samples_digest
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
-from sotglp_mm.features.format import samples_digest
 
 SPLIT_FILE = 'split_zhou_DescribableTextures.json'
 
