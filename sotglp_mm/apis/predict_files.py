@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mmengine.dataset import Compose, default_collate
 from mmpretrain.registry import TRANSFORMS
 
-from ..io.own_images import IMAGE_SUFFIXES, image_files
+from ..io.image_files import IMAGE_SUFFIXES, image_files
 
 MAX_ASPECT = 500
 """Long edge of an image over its short edge, at most."""
