@@ -23,9 +23,8 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 
-from sotglp_cli import checkpoint_path
-
 from ..structures import OOD_FIELDS
+from sotglp_cli import checkpoint_path
 from .predict_files import Failure, NoImagesError, find_images
 from .predict_model import build_model, displayed_names, predict_config
 from .predict_report import as_rows, failure_lines, table, write_report

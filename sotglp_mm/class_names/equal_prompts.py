@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
-from ..utils.names import shown
+from ..io.names import shown
 
 KNOWN_PAIRS = ('missile', 'sunglasses')
 """Each is the name of two of ImageNet's classes."""

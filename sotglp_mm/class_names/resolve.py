@@ -6,9 +6,9 @@ from typing import Any
 
 from ..io.checkpoint_file import read_checkpoint
 from ..io.json_file import read_json
+from ..io.names import composed, folded
 from ..io.own_images import read_own_images
 from ..io.text_file import read_lines
-from ..utils.names import composed, folded
 
 CLASS_LISTS = Path(__file__).parent / 'lists'
 

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from ..class_names.resolve import class_names_of_split
 from ..io.files import write_atomically
 from ..io.json_file import read_json
-from ..utils.names import shown
+from ..io.names import shown
 
 SEED = 1
 FILE_NAME = f'split_sotglp_seed{SEED}.json'

@@ -28,7 +28,8 @@ def find_images(folder: Path) -> FoundImages:
     Links to folders are followed, but for those that lead back to a folder they lie in. A link
     to nowhere with the name of an image counts as an image, so that it is reported as missing.
     """
-    images, skipped = [], []
+    images: list[str] = []
+    skipped: list[str] = []
     for inner, folders, files in os.walk(folder, followlinks=True):
         here = Path(inner)
         folders[:] = [name for name in folders if _is_to_be_read(folder, here / name)]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..utils.names import composed, folded, shown
 from .image_files import can_be_opened, find_images
+from .names import composed, folded, shown
 
 SPLITS = ('train', 'val', 'test')
 SPLIT_OF = {
@@ -97,8 +97,8 @@ def _read_folder(source: Path) -> OwnImages:
     stray = [path for path, parts in parts_of.items() if len(parts) <= depth]
     if stray or not found.images:
         what = f'{len(stray)} images lie in no class folder: {shown(stray)}' if stray else ''
-        skipped = f'; skipped as no images: {shown(found.skipped)}' if found.skipped else ''
-        raise ValueError(f'{source}: {what or "there is no image"}{skipped}; {LAYOUTS}')
+        others = f'; skipped as no images: {shown(found.skipped)}' if found.skipped else ''
+        raise ValueError(f'{source}: {what or "there is no image"}{others}; {LAYOUTS}')
     inner = {part for parts in parts_of.values() for part in parts[depth:-1]}
     nested = sorted(name for name in inner if name.casefold() in SPLIT_OF)
     if nested and not splits:
