@@ -1,34 +1,36 @@
 """The prompts, what they score, and what they learn from."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
+from mmpretrain.evaluation import Accuracy
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..class_names.resolve import resolve_class_names
+from ..class_names.resolve import class_difference, resolve_class_names
 from ..clip.load import towers_for_part
-from ..clip.towers import HoldsClipTowers
 from ..functional import mean_cosine, selected_similarity
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
 from .allocation_fields import set_allocation
 from .competing_classes import competing_classes, leave_out_others
-from .initial_prompts import check_prompt_settings, initial_local_prompts
-from .learned_state import LoadsWholeState
+from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
 from .ood_fields import check_ood_settings, ood_fields
 from .prompt_text_encoder import PromptTextEncoder
+from .prompts import check_prompt_settings, initial_local_prompts, match_classes
 from .text_feature_cache import TextFeatureCache
 
 
 @MODELS.register_module()
 @checked_settings
-class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
+class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
     """Local-global prompt learning via sparse optimal transport (arXiv 2603.08347).
 
     Shared global prompts match the image embedding. Class-specific local prompts match patches:
@@ -65,6 +67,11 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
             for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
             ``prompt_cosine``, ``similarity_spread``. Defaults to False.
+        load_shared (bool): Let a checkpoint of other classes be loaded: global prompts, and local
+            ones of classes that it has by name. Defaults to False.
+        topk (int | Sequence[int]): As in ``ClsHead``, for ``cal_acc``. Defaults to 1.
+        cal_acc (bool): Also log the accuracy of a training step, of both branches together, with
+            the global prompts that were drawn. Defaults to False.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -85,11 +92,17 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         ood_methods: Sequence[str] = (),
         ood_tau: float = 1.0,
         report_allocation: bool = False,
+        load_shared: bool = False,
+        topk: int | Sequence[int] = (1,),
+        cal_acc: bool = False,
         init_cfg: dict | None = None,
     ):
-        super().__init__(loss=loss, init_cfg=init_cfg)
+        topk = (topk,) if isinstance(topk, int) else tuple(topk)
+        super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
         check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        self.load_shared = load_shared
+        self.class_names_checked = False  # ClassNamesCheckHook sets it
         self.report_allocation = report_allocation and num_local_prompts > 0
         self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
         self.class_names = resolve_class_names(class_names)
@@ -123,24 +136,49 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             data_samples: With ``gt_label``, or ``gt_score`` (mixup).
 
         Returns:
-            dict[str, Tensor]: ``loss_global`` and, unless N = 0, ``loss_local``.
+            dict[str, Tensor]: ``loss_global``, unless N = 0 ``loss_local``, and with ``cal_acc``
+            ``accuracy_top-<k>``.
         """
+        self._ask_for_check()
         if 'gt_score' in data_samples[0]:
             target = torch.stack([sample.gt_score for sample in data_samples])
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
-        scale = self.towers.logit_scale
+        scale, local = self.towers.logit_scale, None
         text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
-            logits = scale * self._train_global_scores(feats.image, text)
-            loss_global = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
-        if self.local_prompts is None:
-            return dict(loss_global=loss_global)
-        text = self._local_text()
-        with _no_autocast(text):
-            local = self._local_scores(feats.patches, text)
-            loss_local = self.local_loss(local, target, scale)
-        return dict(loss_global=loss_global, loss_local=loss_local)
+            scores = self._train_global_scores(feats.image, text)
+            losses = dict(
+                loss_global=self.loss_module(
+                    scale * scores, target, avg_factor=len(scores), **kwargs
+                )
+            )
+        if self.local_prompts is not None:
+            text = self._local_text()
+            with _no_autocast(text):
+                local = self._local_scores(feats.patches, text)
+                losses['loss_local'] = self.local_loss(local, target, scale)
+        if self.cal_acc:
+            if target.ndim > 1:
+                raise ValueError(
+                    'SOTGLPHead: cal_acc=True, but labels are mixed (mixup, cutmix); leave '
+                    'cal_acc out'
+                )
+            values = Accuracy.calculate(self._logits(scores, local), target, topk=self.topk)
+            losses |= {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values)}
+        return losses
+
+    def _ask_for_check(self) -> None:
+        """Once, where no hook has compared the class names with the dataset's."""
+        if not self.class_names_checked:
+            self.class_names_checked = True
+            print_log(
+                'SOTGLPHead: nothing has compared its class names with those of the dataset; '
+                'where their order differs, every number is wrong. Add to the config: '
+                "default_hooks = dict(class_names=dict(type='ClassNamesCheckHook'))",
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def forward(self, feats: ImageFeatures) -> Tensor:
         """Logits ``s * (Sg + Sl) / 2`` of the prediction, (B, C)."""
@@ -164,6 +202,8 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             and, unless N = 0, ``pred_score_local`` (C,); for each of ``ood_methods``
             ``ood_<method>`` (), and then ``ood_tau`` as metainfo.
         """
+        if data_samples and data_samples[0] is not None and 'gt_label' in data_samples[0]:
+            self._ask_for_check()
         global_scores, local_scores = self.scores(feats)
         competing = competing_classes(data_samples, self.num_classes)
         logits = leave_out_others(self._logits(global_scores, local_scores), competing)
@@ -291,8 +331,36 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             cache.clear()
         return super().train(mode)
 
-    def _explain_shape(self) -> str:
-        return f' ({self.num_classes} classes: {", ".join(self.class_names[:3])}, ...)'
+    def identity(self) -> dict:
+        """CLIP and class names, for the checkpoint."""
+        return dict(super().identity(), class_names=list(self.class_names))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        trained = read_identity(state_dict, prefix)
+        names = None if trained is None else trained['class_names']
+        difference = None
+        if names is None:
+            print_log(
+                'The checkpoint does not say with which CLIP and classes it was trained',
+                logger='current',
+            )
+        else:
+            difference = class_difference(
+                names, self.class_names, 'the checkpoint', 'this SOTGLPHead'
+            )
+        key = f'{prefix}local_prompts'
+        if self.local_prompts is None or self.local_prompts.ndim == 3:
+            if difference is not None:
+                print_log(
+                    f'The checkpoint was trained with other classes: {difference}. Its prompts '
+                    'are shared by all classes, and serve these as well',
+                    logger='current',
+                )
+        elif key in state_dict and (difference or (self.load_shared and names is None)):
+            state_dict[key] = match_classes(
+                state_dict[key], names, self.local_prompts, self.class_names, self.load_shared
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _no_autocast(tensor: Tensor) -> torch.autocast:

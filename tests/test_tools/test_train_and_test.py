@@ -65,7 +65,8 @@ def test_checkpoint_holds_what_was_learned_and_loads_safely(trained: Path):
     done = subprocess.run(
         [sys.executable, '-c', code, checkpoint], capture_output=True, text=True, check=True
     )
-    learned = ['head.global_prompts', 'head.local_prompts', 'neck.local_projection.weight']
+    learned = ['_extra_state', 'head._extra_state', 'head.global_prompts', 'head.local_prompts']
+    learned.append('neck.local_projection.weight')
     parts = ['message_hub', 'meta', 'optimizer', 'param_schedulers', 'random_states']
     parts.append('state_dict')
     assert done.stdout.strip() == f'{learned} {parts} False'
