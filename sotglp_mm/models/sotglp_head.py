@@ -164,7 +164,9 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
                     'SOTGLPHead: cal_acc=True, but labels are mixed (mixup, cutmix); leave '
                     'cal_acc out'
                 )
-            values = Accuracy.calculate(self._logits(scores, local), target, topk=self.topk)
+            logits = self._logits(scores, local)
+            # no threshold: by default, places below a logit of 0 do not count
+            values = Accuracy.calculate(logits, target, topk=self.topk, thrs=(None,))
             losses |= {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values)}
         return losses
 
