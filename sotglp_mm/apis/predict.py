@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from tqdm import tqdm
 
-from ..structures import OOD_FIELDS
+from ..functional import OOD_FIELDS
 from .config import load_config
 from .inference import Failure, failure_lines, find_images, load_inferencer, read_images
 from .predict_report import as_row, check_report, print_predictions, write_report
@@ -96,6 +96,8 @@ def predict(
     method = _ood_method(cfg, ood, is_needed=bool(ood or calibrate or threshold is not None))
     if method:
         cfg.model.head.ood_methods = [method]
+        tau = cfg.model.head.get('ood_tau', 1.0)
+        cfg.model.head.ood_tau = tau[0] if isinstance(tau, (list, tuple)) else tau
     inferencer = load_inferencer(cfg, checkpoint, device)
     predictor = Predictor(inferencer, method, topk, batch_size, num_workers)
     about = _about_ood(predictor, list(calibration), threshold, failures)

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from ..class_names.resolve import class_difference, resolve_class_names
 from ..clip.load import towers_for_part
-from ..functional import mean_cosine, selected_similarity
+from ..functional import OOD_FIELDS, OOD_SCORES, mean_cosine, selected_similarity
+from ..functional.ood_scores import ood_scores
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
 from .allocation_fields import set_allocation
 from .competing_classes import competing_classes, leave_out_others
 from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
-from .ood_fields import check_ood_settings, ood_fields
 from .prompt_text_encoder import PromptTextEncoder
 from .prompts import check_prompt_settings, initial_local_prompts, match_classes
 from .text_feature_cache import TextFeatureCache
@@ -63,7 +63,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
             :class:`PromptTextEncoder`. Defaults to 'auto'.
         ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
             Defaults to none.
-        ood_tau (float): Their temperature, > 0. Defaults to 1.
+        ood_tau (float | Sequence[float]): Their temperature, or several, > 0. Defaults to 1.
         report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
             for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
             ``prompt_cosine``, ``similarity_spread``. Defaults to False.
@@ -90,7 +90,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         loss: dict = dict(type='CrossEntropyLoss'),
         class_chunk: int | str | None = 'auto',
         ood_methods: Sequence[str] = (),
-        ood_tau: float = 1.0,
+        ood_tau: float | Sequence[float] = 1.0,
         report_allocation: bool = False,
         load_shared: bool = False,
         topk: int | Sequence[int] = (1,),
@@ -100,11 +100,12 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         topk = (topk,) if isinstance(topk, int) else tuple(topk)
         super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
-        check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        _check_ood(ood_methods, ood_tau, num_local_prompts)
         self.load_shared = load_shared
         self.class_names_checked = False  # ClassNamesCheckHook sets it
         self.report_allocation = report_allocation and num_local_prompts > 0
-        self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
+        self.ood_methods = tuple(ood_methods)
+        self.ood_tau = tuple(ood_tau) if isinstance(ood_tau, Sequence) else float(ood_tau)
         self.class_names = resolve_class_names(class_names)
         self.towers = towers_for_part(clip)
         words = self.towers.text.embed_words(context)
@@ -202,7 +203,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         Returns:
             list[DataSample]: With ``pred_score`` (C,), ``pred_label``, ``pred_score_global`` (C,)
             and, unless N = 0, ``pred_score_local`` (C,); for each of ``ood_methods``
-            ``ood_<method>`` (), and then ``ood_tau`` as metainfo.
+            ``ood_<method>`` (), or (T,) of several temperatures, and then ``ood_tau`` as metainfo.
         """
         if data_samples and data_samples[0] is not None and 'gt_label' in data_samples[0]:
             self._ask_for_check()
@@ -236,12 +237,20 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
-        """(B,) for each DataSample field of ``ood_methods``; ``global_scores`` is Sg (B, C)."""
-        text = None
-        if self.local_prompts is not None and set(self.ood_methods) - {'mcm'}:
-            text = self._local_text()
+        """For each DataSample field of ``ood_methods``, (B,), or (B, T) of several temperatures.
+
+        Args:
+            feats: As in :meth:`predict`.
+            global_scores: Sg (B, C).
+        """
+        needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
+        text = self._local_text() if needs_local else None
+        taus = (self.ood_tau,) if isinstance(self.ood_tau, float) else self.ood_tau
         with _no_autocast(global_scores):
-            return ood_fields(self.ood_methods, self.ood_tau, global_scores, feats.patches, text)
+            found = ood_scores(self.ood_methods, taus, global_scores, feats.patches, text)
+        if isinstance(self.ood_tau, float):
+            found = {method: values[:, 0] for method, values in found.items()}
+        return {OOD_FIELDS[method]: values for method, values in found.items()}
 
     @torch.no_grad()
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:
@@ -368,3 +377,23 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
 def _no_autocast(tensor: Tensor) -> torch.autocast:
     """Scores are cheap, multiplied by s = 100 and exponentiated: they stay in float32."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _check_ood(
+    methods: Sequence[str], tau: float | Sequence[float], num_local_prompts: int
+) -> None:
+    known = tuple(OOD_SCORES)
+    unknown = [method for method in methods if method not in known]
+    if isinstance(methods, str) or unknown:
+        raise ValueError(
+            f'SOTGLPHead: ood_methods={methods!r} is not a list out of {known}; correct it'
+        )
+    local = [method for method in methods if OOD_SCORES[method].needs_local]
+    if local and not num_local_prompts:
+        raise ValueError(
+            f'SOTGLPHead: ood_methods has {local[0]!r}, which scores patches with local prompts, '
+            "but num_local_prompts=0; take 'mcm' alone, or local prompts"
+        )
+    taus = tau if isinstance(tau, Sequence) else [tau]
+    if not taus or not all(each > 0 for each in taus):
+        raise ValueError(f'SOTGLPHead: ood_tau must be > 0, got {tau}')
