@@ -137,7 +137,7 @@ def _checked_items(items: Sequence[str], topk: int | Sequence[int] | None) -> tu
     if unknown or not items:
         found = repr(unknown[0]) if unknown else 'nothing'
         raise ValueError(
-            f"BranchAccuracy: items has {found}; choose out of 'top1', 'top5' (or another number), "
+            f"BranchAccuracy: items has {found}; choose 'top1', 'top5' (or another number), "
             f'{_MEAN_CLASS!r} and {_PER_CLASS!r}'
         )
     return items

@@ -146,7 +146,7 @@ def test_equal_to_scikit_learn():
 @pytest.mark.parametrize(
     ('items', 'message'),
     [
-        (['top1', 'mean'], r"items has 'mean'; choose out of 'top1'"),
+        (['top1', 'mean'], r"items has 'mean'; choose 'top1'"),
         (['top0'], r"items has 'top0'"),
         ((), r'items has nothing'),
     ],
