@@ -340,8 +340,8 @@ def _add_campaign(parser: Parser) -> None:
     add(
         '--configs',
         metavar='PATTERN',
-        help="path of a dataset's config, {dataset} standing for its name; imagenet's may lack "
-        'the _{dataset}. Default: the ViT-B/16 configs',
+        help="path of a job's config, with {dataset}, {shots} and {seed} where it has them; "
+        "imagenet's may lack the _{dataset}. Default: the ViT-B/16 configs",
     )
     add('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
     add('--launcher', choices=['none', 'pytorch'], default='none', help='of each job')
@@ -359,6 +359,18 @@ def _add_campaign(parser: Parser) -> None:
         metavar='KEY=VALUE',
         help='for every job',
     )
+    add(
+        '--features',
+        type=Path,
+        metavar='FOLDER',
+        help='store the image features of each draw there, if they are not, and train from them',
+    )
+    add(
+        '--in-process',
+        action=argparse.BooleanOptionalAction,
+        help='all jobs in this process: faster, and a crash of Python ends them all. Default: '
+        'where features are stored',
+    )
     add('--print-jobs', action='store_true', help='run nothing; print a command for each open job')
 
 
@@ -368,7 +380,8 @@ def _add_summary(parser: Parser) -> None:
     add('--out', type=Path, metavar='FOLDER', help='folder of the files; default: WORK_DIR')
     add(
         '--metric',
-        help='of the first table, the figure and the comparison; default: accuracy/top1',
+        default='accuracy/top1',
+        help='of the first table, the figure and the comparison; default: %(default)s',
     )
     add('--published', type=Path, metavar='FILE.json', help='published results to compare with')
 
@@ -412,7 +425,7 @@ COMMANDS = {
     ),
     'predict': Command(
         'Predict your own images: label, probability, how out of place they are',
-        'sotglp_mm.apis:predict',
+        'sotglp_mm.apis.predict:main',
         _add_predict,
         "sotglp predict CONFIG CHECKPOINT photo.jpg folder 'holiday/**/*.png'\n"
         'sotglp predict CONFIG CHECKPOINT folder --out predictions.csv\n'
@@ -432,7 +445,7 @@ COMMANDS = {
     ),
     'show': Command(
         'Draw how a trained model divides the patches of images among its prompts',
-        'sotglp_mm.apis:show',
+        'sotglp_mm.apis.visualize_plan:main',
         _add_show,
         "sotglp show CONFIG CHECKPOINT photo.jpg photos/ 'more/*.png'\n"
         'sotglp show CONFIG CHECKPOINT --dataset test --indices 0 5 9',
@@ -453,9 +466,10 @@ COMMANDS = {
     ),
     'campaign': Command(
         'Train and test on many datasets, numbers of shots and seeds',
-        'sotglp_mm.campaign.run_benchmark:main',
+        'sotglp_mm.campaign:run_campaign',
         _add_campaign,
         'sotglp campaign --datasets dtd eurosat --shots 1 16 --seeds 1 2 3\n'
+        'sotglp campaign --datasets dtd --features work_dirs/features\n'
         'sotglp campaign --print-jobs > jobs.txt',
         'Each job has the folder WORK_DIR/<dataset>/<shots>shot/seed<seed>. Stopped or killed,\n'
         'it goes on when it is run again. Several calls may share a work dir: each job is run\n'
@@ -464,14 +478,14 @@ COMMANDS = {
     ),
     'summary': Command(
         'Write tables and a figure of what a campaign has done so far',
-        'sotglp_mm.campaign.summarize_runs:main',
+        'sotglp_mm.campaign:summarize',
         _add_summary,
         'sotglp summary work_dirs/benchmark',
         'Writes summary.md, summary.csv, summary.json and accuracy_vs_shots.png.',
     ),
     'demo': Command(
         'Run the demo: zero-shot CLIP beside SOT-GLP, without a download, in minutes on a CPU',
-        'sotglp_mm.demo.run_demo:main',
+        'sotglp_mm.demo:run_demo',
         _add_demo,
         'sotglp demo',
         'Prints a table and writes it to WORK_DIR/summary.json.',

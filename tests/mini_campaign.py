@@ -1,22 +1,38 @@
 """Miniatures of a campaign: configs that differ in their name and in one setting."""
 
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from mini_runs import write_config, write_images
+
+from sotglp_mm.campaign import processes
 
 OPTIONS = ['model.head.num_global_prompts=2']
 """Any will do: a campaign hands them on to its jobs."""
 
 
 def write_campaign(folder: Path, clip: dict, epochs: int = 2, datasets: int = 3) -> list[str]:
-    """Data in ``folder``/dtd and ``folder``/mini_<name>.py for each of the names returned."""
+    """Data in ``folder``/dtd and ``folder``/mini_<name>.py for each of the names returned.
+
+    Crops, flips and prompt dropout are drawn as ever.
+    """
     write_images(folder / 'dtd')
     write_config(folder / 'base.py', clip, image_size=48)
     names = ['alpha', 'beta', 'gamma'][:datasets]
     for number, name in enumerate(names, start=1):
         (folder / f'mini_{name}.py').write_text(f"""
 _base_ = './base.py'
-model = dict(head=dict(num_local_prompts={number}))
+crop = dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='pillow')
+flip = dict(type='RandomFlip', prob=0.5)
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(dataset=dict(
+    pipeline=[dict(type='LoadImageStrict'), crop, flip, dict(type='PackInputs')])))
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = val_dataloader
+model = dict(head=dict(num_local_prompts={number}, num_global_prompts=3, prompt_dropout=0.5))
 optim_wrapper = dict(optimizer=dict(lr=0.002))
 train_cfg = dict(max_epochs={epochs}, val_interval=100)
 param_scheduler = dict(T_max={epochs})
@@ -24,8 +40,38 @@ param_scheduler = dict(T_max={epochs})
     return names
 
 
-def flags(folder: Path, work_dir: Path, datasets: list[str], options: list[str] = OPTIONS) -> list:
-    """Command line of a campaign over the miniatures."""
-    words = ['--configs', f'{folder}/mini_{{dataset}}.py', '--work-dir', str(work_dir)]
-    words += ['--datasets', *datasets]
-    return [*words, '--cfg-options', *options] if options else words
+def fork(run: Callable[[], int], log_file: Path) -> int:
+    """Run a function in a new process, its output in a file; the process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1), os.dup2(output, 2)
+        status = run()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+
+
+def run_forked(command: list[str], log_file: Path) -> int:
+    """In the place of ``run_command``: the same script and flags, in a fork of this process.
+
+    It has imported everything, so a start takes no time.
+    """
+    ask_to_die = processes._die_with_parent()
+
+    def run() -> int:
+        ask_to_die()
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not those that pytest reads
+        sys.argv = command[1:]
+        try:
+            runpy.run_path(command[1], run_name='__main__')
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    return os.waitstatus_to_exitcode(os.waitpid(fork(run, log_file), 0)[1])

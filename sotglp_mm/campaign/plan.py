@@ -1,24 +1,39 @@
 """What a campaign will do: one job for each dataset, number of shots and seed."""
 
 import argparse
-import copy
 import hashlib
 import json
+import os
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from ..apis.config import FROM_DATASET, class_names_of_dataset
+from ..apis.config import LOADERS, load_config
 from ..class_names.resolve import resolve_class_names
-from .settings import flat_settings
+from ..features.format import MADE, read_manifest
 
-FOLLOW_FROM_FLAGS = {
+Key = tuple[str, int, int]
+"""Dataset, shots, seed."""
+
+SET_BY_FLAG = {
     'train_dataloader.dataset.num_shots': '--shots',
     'train_dataloader.dataset.seed': '--seeds',
     'randomness.seed': '--seeds',
 }
+KEYS_WITHOUT_EFFECT = (
+    *('custom_imports', 'default_hooks', 'env_cfg', 'launcher', 'log_level', 'log_processor'),
+    *('resume', 'vis_backends', 'visualizer', 'work_dir'),
+)
+"""Parts of a config that decide what is logged or kept, not what comes out."""
+
+MACHINE_KEYS = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+"""Of a data loader: these follow the machine, and no item depends on them."""
+
+STORED = 'CachedFeatureDataset'
 
 
 @dataclass(frozen=True)
@@ -32,15 +47,18 @@ class Job:
     user_options: tuple[str, ...]
     """``--cfg-options`` of the campaign."""
     options: tuple[str, ...]
-    """All that train.py and test.py are given."""
+    """All options that training and test are given."""
     folder: Path
     epochs: int
     batch_size: int
     """Of all processes together."""
     batch_note: str
     """Why it is not the config's; '' where it is."""
-    settings: dict
-    """The whole config, flat."""
+    sampling: str
+    settings: dict[str, Any]
+    """The merged config, flat."""
+    stored: bool
+    """Whether it trains from stored features."""
 
     @property
     def name(self) -> str:
@@ -48,7 +66,7 @@ class Job:
         return f'{self.dataset}, {self.shots} shot{"s" * (self.shots > 1)}, seed {self.seed}'
 
     @property
-    def key(self) -> tuple[str, int, int]:
+    def key(self) -> Key:
         """For programs."""
         return self.dataset, self.shots, self.seed
 
@@ -68,79 +86,89 @@ class Job:
             'epochs': self.epochs,
             'batch_size': self.batch_size,
             'batch_size_note': self.batch_note,
-            'sampling': self.settings.get('train_dataloader.dataset.sampling', 'per_class'),
+            'sampling': self.sampling,
             'settings_sha256': self.digest,
         }
 
 
-def plan(args: argparse.Namespace) -> list[Job]:
-    """All jobs that the command line asks for.
+def plan_jobs(
+    keys: Sequence[Key],
+    configs: str,
+    work_dir: Path,
+    cfg_options: Sequence[str],
+    nproc: int,
+) -> list[Job]:
+    """All jobs of a campaign; the other arguments are those of :func:`run_campaign`.
 
     Raises:
         FileNotFoundError: A dataset has no config.
         ValueError: A setting cannot be used.
     """
-    for key in parse_options(args.cfg_options):
-        if key in FOLLOW_FROM_FLAGS:
+    for option in parse_options(cfg_options):
+        if option in SET_BY_FLAG:
             raise ValueError(
-                f'--cfg-options {key}: a campaign sets it by {FOLLOW_FROM_FLAGS[key]}'
+                f'--cfg-options {option}: a campaign sets it by {SET_BY_FLAG[option]}'
             )
+    loaded: dict[Path, Config] = {}
     jobs = []
-    for dataset in args.datasets:
-        path = find_config(args.configs, dataset)
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(parse_options(args.cfg_options))
-        _check_draws_shots(cfg, path)
-        jobs += [
-            make_job(cfg, path, dataset, *each, args) for each in product(args.shots, args.seeds)
-        ]
+    for key in keys:
+        path = find_config(configs, *key)
+        if path not in loaded:
+            loaded[path] = load_config(path, parse_options(cfg_options))
+        jobs.append(_make_job(loaded[path], path, key, work_dir, cfg_options, nproc))
     return jobs
 
 
-def find_config(pattern: str, dataset: str) -> Path:
-    """The dataset's config; ImageNet's recipe is the one without a dataset in its name."""
-    candidates = [pattern.replace('{dataset}', dataset)]
+def find_config(pattern: str, dataset: str, shots: int, seed: int) -> Path:
+    """The config of a job; ImageNet's recipe is the one without a dataset in its name."""
+    patterns = [pattern]
     if dataset == 'imagenet':
-        candidates.append(pattern.replace('_{dataset}', ''))
+        patterns.append(pattern.replace('_{dataset}', ''))
+    candidates = [fill_pattern(each, dataset, shots, seed) for each in patterns]
     for candidate in candidates:
         if Path(candidate).is_file():
             return Path(candidate)
     raise FileNotFoundError(
         f'no config for dataset {dataset!r}: expected {" or ".join(candidates)}, seen from '
         f'{Path.cwd()}. Write one, name other --datasets, or say with --configs where they are, '
-        '{dataset} standing for the name'
+        '{dataset}, {shots} and {seed} standing for those of a job'
     )
 
 
-def _check_draws_shots(cfg: Config, path: Path) -> None:
-    dataset = cfg.train_dataloader.dataset
-    if 'num_shots' not in dataset and dataset.type != 'FewShotDataset':
-        raise ValueError(
-            f'{path}: train_dataloader.dataset is a {dataset.type}, which draws no shots; a '
-            'campaign sets num_shots and seed, so it needs a FewShotDataset (stored features hold '
-            'the images of one draw)'
-        )
+def fill_pattern(pattern: str, dataset: str, shots: int, seed: int) -> str:
+    """Put a job's values in the place of ``{dataset}``, ``{shots}`` and ``{seed}``."""
+    for name, value in (('dataset', dataset), ('shots', shots), ('seed', seed)):
+        pattern = pattern.replace(f'{{{name}}}', str(value))
+    return pattern
 
 
-def parse_options(options: list[str]) -> dict:
-    """As train.py reads ``--cfg-options``."""
+def job_folder(work_dir: Path, dataset: str, shots: int, seed: int) -> Path:
+    """Folder of a job."""
+    return work_dir / dataset / f'{shots}shot' / f'seed{seed}'
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """As ``sotglp train`` reads ``--cfg-options``."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
     return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
-def make_job(
-    cfg: Config, path: Path, dataset: str, shots: int, seed: int, args: argparse.Namespace
+def _make_job(
+    cfg: Config, path: Path, key: Key, work_dir: Path, user_options: Sequence[str], nproc: int
 ) -> Job:
-    """One job of a config into which the campaign's options are merged."""
-    options = [f'train_dataloader.dataset.num_shots={shots}']
-    options += [f'train_dataloader.dataset.seed={seed}', f'randomness.seed={seed}']
+    dataset, shots, seed = key
+    drawn = _few_shot_settings(cfg, path, shots, seed)
+    stored = cfg.train_dataloader.dataset.type == STORED
+    options = [f'randomness.seed={seed}']
+    if not stored:
+        options += [f'train_dataloader.dataset.{k}={drawn[k]}' for k in ('num_shots', 'seed')]
     wanted = cfg.train_dataloader.batch_size
-    each, note = batch_for(wanted, shots * number_of_classes(cfg), args.nproc)
-    cfg = copy.deepcopy(cfg)
+    each, note = batch_for(wanted, shots * number_of_classes(cfg), nproc)
+    cfg = deepcopy(cfg)
     cfg.merge_from_dict(parse_options(options))
     # of all processes together: that is what a result depends on
-    cfg.train_dataloader.batch_size = each * args.nproc
+    cfg.train_dataloader.batch_size = each * nproc
     if each != wanted:
         options.append(f'train_dataloader.batch_size={each}')
     return Job(
@@ -148,14 +176,38 @@ def make_job(
         shots=shots,
         seed=seed,
         config=path,
-        user_options=tuple(args.cfg_options),
-        options=(*args.cfg_options, *options),
-        folder=args.work_dir / dataset / f'{shots}shot' / f'seed{seed}',
+        user_options=tuple(user_options),
+        options=(*user_options, *options),
+        folder=job_folder(work_dir, *key),
         epochs=cfg.train_cfg.max_epochs,
-        batch_size=each * args.nproc,
+        batch_size=each * nproc,
         batch_note=note,
+        sampling=drawn.get('sampling', 'per_class'),
         settings=flat_settings(cfg),
+        stored=stored,
     )
+
+
+def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[str, Any]:
+    """Settings of the ``FewShotDataset``; stored features hold the images of one draw."""
+    dataset = cfg.train_dataloader.dataset
+    wanted = {'num_shots': shots, 'seed': seed}
+    if dataset.type == STORED:
+        drawn = dataset.get('source') or {}
+        found = {key: drawn.get(key) for key in wanted}
+        if found != wanted:
+            raise ValueError(
+                f'{path} has stored features of a draw with {found}, and this job is of {wanted}. '
+                'Store those of each draw, and name them by --configs, e.g. '
+                "'features/{dataset}_{shots}shot_seed{seed}/config.py', or let --features do both"
+            )
+        return drawn
+    if 'num_shots' not in dataset and dataset.type != 'FewShotDataset':
+        raise ValueError(
+            f'{path}: train_dataloader.dataset is a {dataset.type}, which draws no shots; a '
+            'campaign sets num_shots and seed, so it needs a FewShotDataset'
+        )
+    return {**dataset, **wanted}
 
 
 def number_of_classes(cfg: Config) -> int:
@@ -163,8 +215,6 @@ def number_of_classes(cfg: Config) -> int:
     head = cfg.model.head
     if head.get('class_names') is None:
         return head.num_classes  # MMPretrain's own heads
-    if head.class_names == FROM_DATASET:
-        return len(class_names_of_dataset(cfg))
     return len(resolve_class_names(head.class_names))
 
 
@@ -182,3 +232,28 @@ def batch_for(wanted: int, images: int, processes: int) -> tuple[int, str]:
     if each * processes != total:
         notes.append(f'{total} does not divide evenly among {processes} processes')
     return each, '; '.join(notes)
+
+
+def flat_settings(cfg: Config) -> dict[str, Any]:
+    """All that may decide a result, by dotted key; the same wherever the data are."""
+    kept = {key: value for key, value in cfg.to_dict().items() if key not in KEYS_WITHOUT_EFFECT}
+    for name in LOADERS:
+        if kept.get(name):
+            kept[name] = {k: v for k, v in kept[name].items() if k not in MACHINE_KEYS}
+    flat: dict[str, Any] = {}
+    _flatten(json.loads(json.dumps(kept, default=str)), '', os.environ.get('DATA', 'data'), flat)
+    return flat
+
+
+def _flatten(value: Any, key: str, root: str, flat: dict[str, Any]) -> None:
+    if isinstance(value, (dict, list)) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            _flatten(item, f'{key}.{name}' if key else str(name), root, flat)
+    elif key.endswith('.cache'):  # its content decides, not its place
+        content = {k: v for k, v in read_manifest(value).items() if k != MADE}
+        flat[key] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    elif isinstance(value, str) and (value == root or value.startswith(f'{root}/')):
+        flat[key] = f'$DATA{value[len(root) :]}'
+    else:
+        flat[key] = value

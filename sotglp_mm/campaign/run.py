@@ -1,86 +1,198 @@
-"""One job of a campaign: train, test, write the result down."""
+"""Run a campaign: job after job, each done once, however often it is stopped and started."""
 
+import contextlib
 import shlex
+import sys
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ..apis import extract_features
+from ..clip.load import sharing_towers
+from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
 from ..io.json_file import read_json
-from ..utils.packaged_files import TOOLS
-from .files import LOG, RESULT, SETTINGS, write_json
-from .plan import Job
-from .process import run_command
+from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
+from .in_process import InProcess
+from .plan import Job, Key, fill_pattern, find_config, job_folder, plan_jobs
+from .processes import JobFailed, Processes
+from .records import LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
-SHOWN_LINES = 15
+DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
+CONFIGS = str(CONFIG_FOLDER / 'sotglp_vitb16_16shot_{dataset}.py')
+FEATURE_CONFIGS = '{}/{{dataset}}/{{shots}}shot/seed{{seed}}/config.py'
 
 
-class JobFailed(RuntimeError):
-    """A job has no result; says why."""
+def run_campaign(
+    datasets: Sequence[str] | None = None,
+    shots: Sequence[int] = (1, 2, 4, 8, 16),
+    seeds: Sequence[int] = (1, 2, 3),
+    configs: str | None = None,
+    work_dir: str | Path = 'work_dirs/benchmark',
+    launcher: str = 'none',
+    nproc: int = 1,
+    cfg_options: Sequence[str] | None = None,
+    features: str | Path | None = None,
+    in_process: bool | None = None,
+    print_jobs: bool = False,
+) -> list[str]:
+    """Train and test on each dataset, with each number of shots and each seed.
 
-
-def run_job(job: Job, launch: list[str], launch_flags: list[str]) -> dict:
-    """Train, or go on training; test the last epoch; write and return the result.
+    Each job has the folder ``WORK_DIR/<dataset>/<shots>shot/seed<seed>``, with ``log.txt`` and, at
+    its end, ``result.json``. A campaign that was stopped or killed goes on where it was when it is
+    run again. Several calls may share a work dir: no job is run by two at a time.
 
     Args:
-        job: What to do.
-        launch: Command that a tool is started with, e.g. ``[python]``.
-        launch_flags: What the tools are told of that.
+        datasets: Names, which stand for ``{dataset}`` in ``configs``. None: ``DATASETS``, the 11
+            few-shot sets.
+        shots: Images of each class.
+        seeds: Of the draw and of training.
+        configs: Path of a job's config, with ``{dataset}``, ``{shots}`` and ``{seed}``; ImageNet's
+            may lack the ``_{dataset}``. Stored features hold one draw, so theirs have all three.
+            None: the ViT-B/16 configs.
+        work_dir: Folder of all jobs.
+        launcher: 'none' or 'pytorch'.
+        nproc: Processes of a job, with ``launcher='pytorch'``; they share the config's batch.
+        cfg_options: 'KEY=VALUE', for every job.
+        features: Folder where the image features of each draw are stored, if they are not there
+            yet; the jobs then train and test from them.
+        in_process: Run all jobs in this process, which is faster; a crash of the interpreter then
+            ends the campaign. None: those that train from stored features.
+        print_jobs: Run nothing; print a command for each job that is not done.
+
+    Returns:
+        Names of the jobs that failed.
 
     Raises:
-        JobFailed: A command failed, or left nothing behind.
+        FileNotFoundError: A dataset has no config.
+        ValueError: A setting cannot be used, or a job's folder was made with other settings.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
-    write_json(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
-    log(
-        job,
-        job.name + (f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''),
+    work_dir, configs, cfg_options = Path(work_dir), configs or CONFIGS, cfg_options or ()
+    if launcher == 'none' and nproc > 1:
+        raise ValueError(f'nproc={nproc} needs launcher="pytorch"')
+    if launcher != 'none' and in_process:
+        raise ValueError('in_process=True runs one process; leave the launcher out')
+    keys = list(dict.fromkeys(product(datasets or DATASETS, shots, seeds)))
+    if features is not None:
+        stored = FEATURE_CONFIGS.format(Path(features).as_posix())
+        if not print_jobs:
+            _store_features(keys, configs, stored, work_dir, cfg_options)
+        configs = stored
+    with contextlib.redirect_stdout(sys.stderr):  # print_jobs prints its lines and no more
+        jobs = plan_jobs(keys, configs, work_dir, cfg_options, nproc)
+        todo = [job for job in jobs if not is_done(job)]
+        add_to_plan(work_dir, [job.key for job in jobs])
+    if print_jobs:
+        flags = {'--configs': [configs], '--work-dir': [str(work_dir)]}
+        if launcher != 'none':
+            flags |= {'--launcher': [launcher], '--nproc': [str(nproc)]}
+        if in_process is not None:
+            flags['--in-process' if in_process else '--no-in-process'] = []
+        if cfg_options:
+            flags['--cfg-options'] = list(cfg_options)
+        for job in todo:
+            print(_command(job, flags))
+        return []
+    print(f'{len(jobs)} jobs in {work_dir}, {len(jobs) - len(todo)} done already')
+    here, apart = InProcess(), Processes(launcher, nproc)
+
+    def runner_of(job: Job) -> InProcess | Processes:
+        wanted = job.stored and launcher == 'none' if in_process is None else in_process
+        return here if wanted else apart
+
+    with sharing_towers():
+        return _run_jobs(todo, runner_of, work_dir)
+
+
+def _store_features(
+    keys: list[Key], configs: str, stored: str, work_dir: Path, cfg_options: Sequence[str]
+) -> None:
+    """Image features of each job that has no result yet."""
+    for dataset, shots, seed in keys:
+        if (job_folder(work_dir, dataset, shots, seed) / RESULT).exists():
+            continue
+        config = find_config(configs, dataset, shots, seed)
+        out = Path(fill_pattern(stored, dataset, shots, seed)).parent
+        words = [f'train_dataloader.dataset.num_shots={shots}']
+        words += [f'train_dataloader.dataset.seed={seed}']
+        extract_features.main(
+            [str(config), '--out', str(out), '--cfg-options', *cfg_options, *words]
+        )
+
+
+def _command(job: Job, flags: dict[str, list[str]]) -> str:
+    own = {'--datasets': job.dataset, '--shots': str(job.shots), '--seeds': str(job.seed)}
+    words = ['sotglp', 'campaign', *(word for pair in own.items() for word in pair)]
+    return shlex.join(
+        [*words, *(word for flag, values in flags.items() for word in (flag, *values))]
     )
-    common = [*launch_flags, '--cfg-options', *job.options]
+
+
+def _run_jobs(
+    jobs: list[Job], runner_of: Callable[[Job], InProcess | Processes], work_dir: Path
+) -> list[str]:
+    """One after the other, a failing one included; names of those."""
+    failed: list[str] = []
+    elsewhere: list[str] = []
+    tqdm.monitor_interval = 0  # its thread would not go well with starting processes
+    with tqdm(jobs, desc='jobs', unit='job') as bar:
+        for job in bar:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with FileLock(job.folder / '.lock', timeout=0):
+                    tqdm.write(_run_one(job, runner_of(job)))
+            except Timeout:
+                elsewhere.append(job.name)
+            except (JobFailed, OSError, ValueError) as error:
+                failed.append(job.name)
+                tqdm.write(f'{job.name}: FAILED, {error}')
+    for title, names in (('failed', failed), ('run by another campaign', elsewhere)):
+        if names:
+            print(f'{len(names)} {title}:', *names, sep='\n  ')
+    print(f'Table: sotglp summary {shlex.quote(str(work_dir))}')
+    return failed
+
+
+def _run_one(job: Job, runner: InProcess | Processes) -> str:
+    """A line that says how it went."""
+    if is_done(job):  # by another campaign, since this one was planned
+        return f'{job.name}: done by another campaign'
+    metrics = run_job(job, runner)['metrics']
+    top1 = metrics.get('accuracy/top1')
+    outcome = 'done' if top1 is None else f'top-1 {top1:.2f} %'
+    note = f' (batch size {job.batch_size}, {job.batch_note})' if job.batch_note else ''
+    return f'{job.name}: {outcome}{note}'
+
+
+def run_job(job: Job, runner: InProcess | Processes) -> dict[str, Any]:
+    """Train, or go on training; test the last epoch; write and return the result.
+
+    Raises:
+        JobFailed: Training or test failed, or left nothing behind.
+    """
+    write_record(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
+    note = f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''
+    with (job.folder / LOG).open('a', encoding='utf-8') as log:
+        log.write(f'{job.name}{note}\n')
     goal = job.folder / f'epoch_{job.epochs}.pth'
     # by what is on the disk: a job may have been killed before MMEngine's note was written
     if latest_checkpoint(job.folder).path != goal:
-        flags = ['--work-dir', str(job.folder), '--resume', *common]
-        execute(job, [*launch, str(TOOLS / 'train.py'), str(job.config), *flags])
-    found = latest_checkpoint(job.folder).path
-    if found != goal:
-        raise JobFailed(f'training ended, and its last checkpoint is {found}; expected {goal}')
-    metrics = test(job, goal, launch, common)
-    result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
-    write_json(job.folder / RESULT, result)
-    return result
-
-
-def test(job: Job, checkpoint: Path, launch: list[str], common: list[str]) -> dict:
-    """Metrics of a checkpoint."""
-    folder = job.folder / 'test'
-    folder.mkdir(exist_ok=True)
-    out = folder / 'metrics.json'
+        runner.train(job)
+    last = latest_checkpoint(job.folder).path
+    if last != goal:
+        raise JobFailed(f'training ended, and its last checkpoint is {last}; expected {goal}')
+    out = job.folder / 'test' / 'metrics.json'
+    out.parent.mkdir(exist_ok=True)
     out.unlink(missing_ok=True)  # of an attempt that was killed
-    flags = ['--work-dir', str(folder), '--out', str(out), '--out-item', 'metrics', *common]
-    execute(job, [*launch, str(TOOLS / 'test.py'), str(job.config), str(checkpoint), *flags])
+    runner.test(job, goal, out)
     try:
-        return read_json(out)
+        metrics = read_json(out)
     except (OSError, ValueError) as error:
-        raise JobFailed(f'testing ended well and left no metrics in {out}: {error}') from error
-
-
-def log(job: Job, text: str) -> None:
-    """Add a line to the job's log."""
-    with (job.folder / LOG).open('a', encoding='utf-8') as stream:
-        stream.write(f'{text}\n')
-
-
-def execute(job: Job, command: list[str]) -> None:
-    """Run a command, its output in the job's log.
-
-    Raises:
-        JobFailed: It failed; with the end of the log.
-    """
-    log(job, f'$ {shlex.join(command)}')
-    file = job.folder / LOG
-    status = run_command(command, file)
-    if status:
-        ended = f'was killed by signal {-status}' if status < 0 else f'exit status {status}'
-        lines = file.read_text(encoding='utf-8', errors='replace').splitlines()[-SHOWN_LINES:]
-        tail = '\n'.join(f'    {line}' for line in lines)
-        tool = next(Path(word).name for word in command if word.startswith(str(TOOLS)))
-        raise JobFailed(f'{tool}: {ended}; the end of {file}:\n{tail}')
+        raise JobFailed(f'the test ended well and left no metrics in {out}: {error}') from error
+    result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
+    write_record(job.folder / RESULT, result)
+    return result

@@ -25,6 +25,7 @@ EMBEDDED = 'sotglp-demo'
 EMBEDDED_FILES = Path(__file__).parents[1] / 'demo' / 'assets' / 'sotglp_demo'
 
 _lent: ContextVar[ClipTowers | None] = ContextVar('lent', default=None)
+_loaded: ContextVar[dict[str, ClipTowers] | None] = ContextVar('loaded', default=None)
 
 
 @contextmanager
@@ -35,6 +36,20 @@ def lend(towers: ClipTowers) -> Iterator[None]:
         yield
     finally:
         _lent.reset(token)
+
+
+@contextmanager
+def sharing_towers() -> Iterator[None]:
+    """Models that are built inside, one after another, share the towers of equal settings.
+
+    Towers are frozen, so a model finds them as they were loaded; those that were moved to another
+    dtype are loaded anew.
+    """
+    token = _loaded.set({})
+    try:
+        yield
+    finally:
+        _loaded.reset(token)
 
 
 def towers_for_part(clip: dict | None) -> ClipTowers:
@@ -72,7 +87,14 @@ def build_towers(clip: dict | None) -> ClipTowers:
             f'clip={clip!r}: expected dict(model_name=..., pretrained=...), '
             f'with no other keys than {", ".join(sorted(known))}'
         )
-    return load_clip(**clip)
+    loaded = _loaded.get()
+    if loaded is None:
+        return load_clip(**clip)
+    key = repr(sorted(clip.items()))
+    if key not in loaded or loaded[key].clip.logit_scale.dtype != torch.float32:
+        loaded[key] = load_clip(**clip)
+    loaded[key].clip.cpu()
+    return loaded[key]
 
 
 def load_clip(
@@ -221,14 +243,7 @@ def _fill(
             f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
             f'weights differ, the first is {wrong[0]}. Name the model that it belongs to.'
         )
-    state = {key: value.float() for key, value in state.items()}
-    for key, value in state.items():
-        if not value.isfinite().all():
-            raise ValueError(
-                f'{file}: {int((~value.isfinite()).sum())} of {value.numel()} numbers of {key} '
-                'are NaN or infinite; the file is damaged. Fetch or copy it again.'
-            )
-    clip.load_state_dict(state)
+    clip.load_state_dict({key: value.float() for key, value in state.items()})
 
 
 def _shape(state: dict[str, Tensor], key: str) -> str:

@@ -1,4 +1,4 @@
-"""One run on the demo's data: train from stored features, test on images; what compare.py repeats.
+"""One run on the demo's data: train from stored features, test on images; what studies repeat.
 
 A run is its settings; its result is kept in a file named by a hash of them and of the code, so a
 study that is started again does only what is missing, and takes no result of other code.
@@ -12,20 +12,22 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 from tqdm import tqdm
 
 import sotglp_mm
 
 from ..apis import extract_features
+from ..apis.config import LOADERS, build_runner, load_config
 from ..io.files import write_atomically
+from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS
 
 DATA_CONFIGS = {
@@ -35,10 +37,8 @@ DATA_CONFIGS = {
 UNSEEN = {'scenes': 'scenes', 'digits': 'letters'}
 VIEWS = 8
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
-ROOMS = ('models', 'functional', 'datasets', 'evaluation')
-"""Of the package: what a result depends on."""
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models')
+"""What a result depends on."""
 
 
 class DemoRun(NamedTuple):
@@ -66,41 +66,72 @@ class DemoRun(NamedTuple):
 def run_all(runs: list[DemoRun], root: Path, workers: int, title: str) -> list[dict]:
     """Results of runs, in their order: from their files, or else made now, several at a time."""
     todo = [run for run in dict.fromkeys(runs) if not result_file(run, root).is_file()]
-    if todo:
-        _make_features(todo, root, workers)
-        context = get_context('spawn')  # torch's threads do not survive a fork
-        with ProcessPoolExecutor(workers, context, _start_worker, (workers,)) as pool:
-            waiting = [pool.submit(make_result, run, root) for run in todo]
-            with tqdm(total=len(todo), desc=title, unit='run', smoothing=0) as bar:
-                for done in as_completed(waiting):
-                    done.result()
-                    bar.update()
-    return [json.loads(result_file(run, root).read_text()) for run in runs]
+    folders = {feature_folder(run, root): run for run in todo if run.epochs}
+    draws = [(folder, run) for folder, run in folders.items() if not _done(folder).is_file()]
+    _in_parallel(_extract, draws, workers, 'image features')
+    _in_parallel(make_result, [(run, root) for run in todo], workers, title)
+    return [read_json(result_file(run, root)) for run in runs]
+
+
+def _in_parallel(function: Callable, calls: Iterable[tuple], workers: int, title: str) -> None:
+    calls = list(calls)
+    if not calls:
+        return
+    context = get_context('spawn')  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(workers, context, _start_worker, (workers,)) as pool:
+        waiting = [pool.submit(function, *arguments) for arguments in calls]
+        for done in tqdm(as_completed(waiting), title, len(calls), unit='run', smoothing=0):
+            done.result()
+
+
+def _start_worker(workers: int) -> None:
+    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
 
 
 def result_file(run: DemoRun, root: Path) -> Path:
-    """Where a result is kept."""
-    return root / 'runs' / f'{run.dataset}-{run.method}-{digest(run)}.json'
-
-
-def digest(run: DemoRun) -> str:
-    """Of the run's settings, of the configs of method and data, and of the code that runs."""
+    """Where a result is kept: its name has a digest of settings, configs and code."""
     files = CONFIGS / 'demo' / f'{run.method}.py', DATA_CONFIGS[run.dataset]
     configs = [Config.fromfile(file).to_dict() for file in files]
-    found = [run._asdict(), configs, code_digest()]
-    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    name = _digest(run._asdict(), configs, code_digest())[:16]
+    return root / 'runs' / f'{run.dataset}-{run.method}-{name}.json'
+
+
+def feature_folder(run: DemoRun, root: Path) -> Path:
+    """Features of a few-shot draw: they depend on data, seed and code alone."""
+    data = Config.fromfile(DATA_CONFIGS[run.dataset]).to_dict()
+    name = _digest(data, VIEWS, code_digest())[:8]
+    return root / 'features' / f'{run.dataset}_seed{run.seed}_{name}'
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @functools.cache
 def code_digest() -> str:
     """Of the package's version and of the sources that numbers come from."""
     package = Path(sotglp_mm.__file__).parent
-    found = hashlib.sha256(sotglp_mm.__version__.encode())
-    for room in ROOMS:
-        for file in sorted((package / room).rglob('*.py')):
-            found.update(file.relative_to(package).as_posix().encode() + b'\0')
-            found.update(file.read_bytes())
-    return found.hexdigest()
+    digest = hashlib.sha256(sotglp_mm.__version__.encode())
+    for name in PACKAGES:
+        for file in sorted((package / name).rglob('*.py')):
+            digest.update(file.relative_to(package).as_posix().encode() + b'\0')
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _done(folder: Path) -> Path:
+    return folder / '.done'
+
+
+def _extract(folder: Path, run: DemoRun) -> None:
+    arguments = [DATA_CONFIGS[run.dataset], '--out', folder, '--views', VIEWS, '--workers', 0]
+    # only training reads features; tests draw their images
+    options = [f'train_dataloader.dataset.seed={run.seed}']
+    options += [f'{name}_dataloader=None' for name in ('val', 'test')]
+    arguments += ['--cfg-options', *options]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        extract_features.main([str(each) for each in arguments])
+    _done(folder).touch()
 
 
 def make_result(run: DemoRun, root: Path) -> None:
@@ -118,8 +149,8 @@ def make_result(run: DemoRun, root: Path) -> None:
 
 def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
     """Train from stored features; the checkpoint of the last epoch."""
-    cfg = Config.fromfile(feature_folder(run, root) / 'config.py')
-    method = method_config(run)
+    cfg = _load(feature_folder(run, root) / 'config.py', run, work_dir)
+    method = method_config(run, work_dir)
     # set, not updated: that would mix the settings of two heads
     cfg.model.head = method.model.head
     cfg.model.neck = method.model.neck
@@ -129,14 +160,13 @@ def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
     for name in ('val', 'test'):
         cfg.update({f'{name}_cfg': None, f'{name}_dataloader': None, f'{name}_evaluator': None})
     cfg.default_hooks.checkpoint.update(interval=run.epochs, save_last=True)
-    _finish(cfg, run, work_dir)
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg).train()
     return work_dir / f'epoch_{run.epochs}.pth'
 
 
 def test(run: DemoRun, work_dir: Path, checkpoint: Path | None) -> dict[str, float]:
     """Test on images."""
-    cfg = method_config(run)
+    cfg = method_config(run, work_dir)
     known = cfg.test_dataloader.dataset
     known.update(split=run.split, pipeline=[dict(type='PackInputs', meta_keys=META_KEYS)])
     cfg.test_evaluator = [
@@ -145,8 +175,7 @@ def test(run: DemoRun, work_dir: Path, checkpoint: Path | None) -> dict[str, flo
     if run.split == 'test':
         _add_unseen(cfg, run)
     cfg.load_from = str(checkpoint) if checkpoint else None
-    _finish(cfg, run, work_dir)
-    return Runner.from_cfg(cfg).test()
+    return build_runner(cfg).test()
 
 
 def _add_unseen(cfg: Config, run: DemoRun) -> None:
@@ -163,19 +192,20 @@ def _add_unseen(cfg: Config, run: DemoRun) -> None:
     cfg.test_evaluator += [dict(type='OODMetric'), dict(type='AllocationMetric')]
 
 
-def method_config(run: DemoRun) -> Config:
+def method_config(run: DemoRun, work_dir: Path) -> Config:
     """The method's config, on the run's data, with the run's options."""
-    cfg = Config.fromfile(CONFIGS / 'demo' / f'{run.method}.py')
-    data = Config.fromfile(DATA_CONFIGS[run.dataset])
+    file = CONFIGS / 'demo' / f'{run.method}.py'
+    cfg = _load(file, run, work_dir, json.loads(run.options))
+    data = _load(DATA_CONFIGS[run.dataset], run, work_dir)
     for name in LOADERS:
         cfg[name] = data[name]
     cfg.model.head.class_names = data.model.head.class_names
-    cfg.merge_from_dict(json.loads(run.options))
     return cfg
 
 
-def _finish(cfg: Config, run: DemoRun, work_dir: Path) -> None:
-    cfg.work_dir = str(work_dir)
+def _load(file: Path, run: DemoRun, work_dir: Path, options: dict | None = None) -> Config:
+    """A config for this run, in this process."""
+    cfg = load_config(file, options, work_dir)
     cfg.experiment_name = f'{work_dir.name}_{time.time_ns()}'
     cfg.log_level = 'ERROR'
     cfg.env_cfg.mp_cfg.mp_start_method = 'spawn'  # as these processes were started
@@ -183,38 +213,4 @@ def _finish(cfg: Config, run: DemoRun, work_dir: Path) -> None:
     for name in LOADERS:
         if cfg.get(name):
             cfg[name].update(num_workers=0, persistent_workers=False)
-
-
-def feature_folder(run: DemoRun, root: Path) -> Path:
-    """Features of a few-shot draw: they depend on data, seed and code alone."""
-    data = Config.fromfile(DATA_CONFIGS[run.dataset]).to_dict()
-    made_of = json.dumps([data, VIEWS, code_digest()], sort_keys=True, default=str)
-    digest = hashlib.sha256(made_of.encode()).hexdigest()[:8]
-    return root / 'features' / f'{run.dataset}_seed{run.seed}_{digest}'
-
-
-def _make_features(runs: list[DemoRun], root: Path, workers: int) -> None:
-    folders = {feature_folder(run, root): run for run in runs if run.epochs}
-    todo = {folder: run for folder, run in folders.items() if not (folder / '.done').is_file()}
-    if not todo:
-        return
-    context = get_context('spawn')
-    with ProcessPoolExecutor(workers, context, _start_worker, (workers,)) as pool:
-        waiting = [pool.submit(_extract, folder, run) for folder, run in todo.items()]
-        for done in tqdm(as_completed(waiting), 'image features', len(waiting), unit='draw'):
-            done.result()
-
-
-def _extract(folder: Path, run: DemoRun) -> None:
-    arguments = [DATA_CONFIGS[run.dataset], '--out', folder, '--views', VIEWS, '--workers', 0]
-    # only training reads features; tests draw their images
-    options = [f'train_dataloader.dataset.seed={run.seed}']
-    options += [f'{name}_dataloader=None' for name in ('val', 'test')]
-    arguments += ['--cfg-options', *options]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        extract_features.main([str(each) for each in arguments])
-    (folder / '.done').touch()
-
-
-def _start_worker(workers: int) -> None:
-    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
+    return cfg

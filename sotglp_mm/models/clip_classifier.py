@@ -6,15 +6,15 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..clip.load import build_towers, lend
-from .learned_state import KeepsIdentity
+from ..clip.towers import HoldsClipTowers
 
 
 @MODELS.register_module()
-class CLIPClassifier(KeepsIdentity, ImageClassifier):
+class CLIPClassifier(HoldsClipTowers, ImageClassifier):
     """Loads a CLIP once, and lends it to those of its parts that need it.
 
     Every part that is built from a config shares it, heads inside MMPretrain's ``MultiTaskHead``
-    too. A copy of the model has a CLIP of its own. The state dict has none, but says which it was.
+    too. A copy of the model has a CLIP of its own. The state dict has none.
 
     Args:
         clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`. An override

@@ -7,12 +7,32 @@ it with five seeds, and writes tables and plots; docs/allocation.md says what ca
 an hour or so on two idle cores, and goes on where it was when it is started again.
 """
 
-import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from allocation_report import write_report
-from tuned_runs import Variant, study
+import numpy as np
+import study
+from matplotlib.figure import Figure
+
+from sotglp_mm.apis import load_config
+from sotglp_mm.utils.packaged_files import CONFIGS
+from sotglp_mm.utils.tables import markdown_table
+
+PLAN_COLUMNS = {
+    'entropy (1: uniform)': 'allocation/entropy',
+    'overlap of prompts': 'allocation/overlap',
+    'cosine of prompts': 'allocation/prompt_cosine',
+    'information on parts': 'allocation/part_information',
+    'spread of similarities': 'allocation/spread',
+}
+SETTINGS = {'prompts': 'prompts of a class, N', 'k': 'patches, K', 'epsilon': 'epsilon'}
+OT, UNIFORM = 'OT', 'uniform plan'
+PLANS = {'OTAllocationLoss': OT, 'UniformAllocationLoss': UNIFORM}
+
+Point = tuple[dict, list[float], str]
+"""Settings of a row, combined accuracy of each seed, name of the row."""
 
 
 def _variant(
@@ -26,7 +46,7 @@ def _variant(
     method: str = 'sotglp',
     prompts: int = 4,
     **loss,
-) -> Variant:
+) -> study.Variant:
     """SOT-GLP with other settings; ``epsilon`` None is the uniform plan."""
     if epsilon is None:
         loss = dict(_delete_=True, type='UniformAllocationLoss', reduction=reduction)
@@ -38,13 +58,13 @@ def _variant(
         'model.head.local_init': init,
         'model.head.num_local_prompts': prompts,
     }
-    return Variant(name, method, options)
+    return study.Variant(name, method, options)
 
 
 SOFT = dict(rank='logsumexp', k=20)
 CAPPED = dict(_delete_=True, type='CappedAllocationLoss', capacity=20)
 MAIN = [
-    Variant('paper', 'sotglp'),
+    study.Variant('paper', 'sotglp'),
     _variant('paper, uniform plan', epsilon=None, reduction='mean', init='random'),
     _variant('mean 10, OT 0.1'),
     _variant('mean 10, uniform', epsilon=None),
@@ -57,7 +77,7 @@ MAIN = [
     _variant('soft 10, OT 0.05', rank='logsumexp', epsilon=0.05),
     _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
     _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
-    Variant('GalLoP', 'gallop'),
+    study.Variant('GalLoP', 'gallop'),
 ]
 MORE = [
     _variant('mean 10, OT 0.1, random start', init='random'),
@@ -73,35 +93,215 @@ VARIANTS = {'scenes': MAIN + MORE, 'digits': MAIN}
 """The scenes are made of parts, so the settings are mapped there."""
 
 
-def parse_args() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/allocation'),
-        help='where runs are kept, and tables and figures written',
-    )
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[1, 2, 3, 4, 5], help='of shots, prompts and order'
-    )
-    parser.add_argument(
-        '--datasets', nargs='+', default=list(VARIANTS), choices=list(VARIANTS), help='of the demo'
-    )
-    parser.add_argument('--workers', type=int, default=2, help='runs at a time')
-    return parser.parse_args()
-
-
 def main() -> None:
     """Run what is missing, and write the report."""
-    args = parse_args()
+    args = study.parse_args(__doc__.splitlines()[0], 'work_dirs/allocation', seeds=[1, 2, 3, 4, 5])
     rows = []
     for dataset in args.datasets:
-        variants = VARIANTS[dataset]
-        rows += study(variants, [dataset], args.seeds, args.work_dir, args.workers)
+        rows += study.run(VARIANTS[dataset], [dataset], args.seeds, args.work_dir, args.workers)
     (args.work_dir / 'allocation.json').write_text(json.dumps(rows, indent=1) + '\n')
     write_report(rows, args.work_dir)
     print(f'written to {args.work_dir}')
+
+
+def write_report(rows: list[dict], out: Path) -> None:
+    """``accuracy.md``, ``gains.md``, ``plans.md``, and two figures, ``allocation*.png``."""
+    columns = {key: study.COLUMNS[key] for key in ('combined', 'global', 'local', 'GL-MCM AUROC')}
+    (out / 'accuracy.md').write_text(study.caption(rows) + study.table(rows, columns))
+    (out / 'plans.md').write_text(study.table(rows, PLAN_COLUMNS, digits=2))
+    (out / 'gains.md').write_text(gains(rows))
+    _write_plot(rows, out / 'allocation.png')
+    write_settings_plot(rows, out / 'allocation_settings.png')
+
+
+def gains(rows: list[dict]) -> str:
+    """Markdown: differences, seed by seed: to a uniform plan, and to the first line."""
+    text = ''
+    for dataset, mine in study.by_dataset(rows).items():
+        known = [(row, settings_of(row)) for row in mine]
+        even = [(row, _uniform_counterpart(settings, known)) for row, settings in known]
+        text += _differences(f'{dataset}: OT minus uniform', [pair for pair in even if pair[1]])
+        first = [(row, mine[0]) for row in mine[1:]]
+        text += _differences(f'{dataset}: minus {mine[0]["variant"]}', first)
+    return text
+
+
+def _differences(title: str, pairs: list[tuple[dict, dict]]) -> str:
+    cells = []
+    for row, other in pairs:
+        combined, local = (
+            np.subtract(row['metrics'][study.COLUMNS[key]], other['metrics'][study.COLUMNS[key]])
+            for key in ('combined', 'local')
+        )
+        won = f'{(combined > 0).sum()} of {len(combined)}'
+        cells.append(
+            [row['variant'], *(study.show(list(d), sign='+') for d in (combined, local)), won]
+        )
+    return markdown_table([title, 'combined', 'local', 'seeds that gain'], cells) + '\n'
+
+
+def _uniform_counterpart(
+    settings: dict | None, known: list[tuple[dict, dict | None]]
+) -> dict | None:
+    """The row with a uniform plan and the same other settings, of rows and their settings."""
+    if settings is None or settings['plan'] != OT:
+        return None
+    even = {**settings, 'plan': UNIFORM, 'epsilon': None, 'relative': False}
+    return next((row for row, other in known if other == even), None)
+
+
+def settings_of(row: dict) -> dict | None:
+    """What a row was run with; None if it has no local prompts of each class.
+
+    A plan other than those of ``PLANS`` goes by its type and its own settings.
+    """
+    cfg = load_config(CONFIGS / 'demo' / f'{row["method"]}.py', row['options'])
+    head = cfg.model.head
+    if not head.get('num_local_prompts') or head.get('local_shared'):
+        return None
+    loss, selector = dict(head.local_loss), dict(head.selector)
+    settings = dict(
+        prompts=head.num_local_prompts,
+        k=selector.pop('k'),
+        epsilon=loss.pop('epsilon', None),
+        score=loss.pop('reduction'),
+        relative=loss.pop('relative', False),
+        ranking=selector.pop('rank', 'mean'),
+        start=head.get('local_init', 'random'),
+        projection=cfg.model.neck.learn,
+        selector=selector,
+    )
+    kind = loss.pop('type')
+    return dict(plan=', '.join([PLANS.get(kind, kind), *_words(loss)]), **settings)
+
+
+def _words(settings: dict) -> list[str]:
+    return [f'{key} {value}' for key, value in settings.items()]
+
+
+def lines_over(points: list[Point], setting: str) -> tuple[dict, dict[str, list[tuple]]]:
+    """The most rows with transport that differ in one setting alone, and other plans beside.
+
+    Args:
+        points: Of a dataset.
+        setting: Of ``SETTINGS``.
+
+    Returns:
+        tuple: What the rows share; and by plan, ``(value of the setting, accuracies, name)`` of
+        each row, in order.
+    """
+    shared: list[dict] = []
+    for settings, *_ in points:
+        if settings['plan'] == OT:
+            shared.append({key: value for key, value in settings.items() if key != setting})
+    if not shared:
+        return {}, {}
+    common = max(shared, key=shared.count)
+    lines: dict[str, list[tuple]] = {}
+    for settings, *point in points:
+        # a plan that is not of transport has no epsilon
+        free = {'plan', setting} | (
+            {'epsilon', 'relative'} if settings['epsilon'] is None else set()
+        )
+        if all(settings[key] == value for key, value in common.items() if key not in free):
+            lines.setdefault(settings['plan'], []).append((settings[setting], *point))
+    for line in lines.values():
+        line.sort(key=lambda point: _place(point[0]))
+    return common, lines
+
+
+def _place(value: Any) -> float:
+    return value if isinstance(value, int | float) else float('inf')  # k 'all'; no epsilon
+
+
+def write_settings_plot(rows: list[dict], file: Path) -> None:
+    """Combined top-1 over N, K and epsilon; a row for each dataset where one of them varies.
+
+    Rows that are on no line are named below.
+    """
+    panels, left_out = {}, {}
+    for dataset, mine in study.by_dataset(rows).items():
+        known = [
+            (settings_of(row), row['metrics'][study.COLUMNS['combined']], row['variant'])
+            for row in mine
+        ]
+        found = [(settings, *rest) for settings, *rest in known if settings is not None]
+        panels[dataset] = {setting: lines_over(found, setting) for setting in SETTINGS}
+        lines = [line for _, lines in panels[dataset].values() for line in lines.values()]
+        shown = {name for line in lines for *_, name in line}
+        left_out[dataset] = [row['variant'] for row in mine if row['variant'] not in shown]
+    varied = {
+        dataset: each
+        for dataset, each in panels.items()
+        if any(len(lines.get(OT, [])) > 1 for _, lines in each.values())
+    }
+    panels = varied or panels
+    figure = Figure(figsize=(14, 5 * len(panels)), layout='constrained')
+    grid = figure.subplots(len(panels), len(SETTINGS), squeeze=False, sharey='row')
+    for axes_of_row, (dataset, each) in zip(grid, panels.items()):
+        for axes, (setting, (shared, lines)) in zip(axes_of_row, each.items()):
+            _draw_panel(axes, lines)
+            axes.set_xlabel(SETTINGS[setting])
+            axes.set_title(f'{dataset}\n{_describe(shared)}', size=9)
+        axes_of_row[0].set_ylabel('combined top-1, %')
+    notes = [
+        f'{name}, on no line: {"; ".join(left_out[name])}' for name in panels if left_out[name]
+    ]
+    figure.supxlabel('\n'.join(notes), size=8)
+    figure.savefig(file, dpi=110)
+
+
+def _draw_panel(axes: Any, lines: dict[str, Sequence[tuple]]) -> None:
+    """Values stand side by side, in order, whatever their distances."""
+    values = sorted(
+        {p[0] for line in lines.values() for p in line if p[0] is not None}, key=_place
+    )
+    for number, (plan, line) in enumerate(sorted(lines.items(), key=lambda each: each[0] != OT)):
+        means, deviations = zip(*(study.mean_and_deviation(point[1]) for point in line))
+        colour, shift = f'C{number}', 0.06 * number - 0.03  # bars do not lie over each other
+        if line[0][0] is None:  # over epsilon: the same wherever one looks
+            axes.axhline(means[0], color=colour, label=plan)
+            axes.axhspan(
+                means[0] - deviations[0], means[0] + deviations[0], color=colour, alpha=0.15
+            )
+        else:
+            places = [values.index(point[0]) + shift for point in line]
+            style = dict(color=colour, label=plan, marker='o', capsize=3)
+            axes.errorbar(places, means, yerr=deviations, **style)
+    axes.set_xticks(range(len(values)), [str(value) for value in values])
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3)
+    if lines:
+        axes.legend()
+
+
+def _describe(shared: dict) -> str:
+    if not shared:
+        return 'no such rows'
+    names = {'prompts': 'N', 'k': 'K'}
+    order = ('prompts', 'k', 'epsilon', 'ranking', 'score', 'start')
+    words = [f'{names.get(name, name)} {shared[name]}' for name in order if name in shared]
+    return ', '.join(words if shared['projection'] else [*words, 'no projection'])
+
+
+def _write_plot(rows: list[dict], file: Path) -> None:
+    """For each dataset: accuracy of the local branch against how decided the plan is."""
+    datasets = study.by_dataset(rows)
+    figure = Figure(figsize=(11, 7 * len(datasets)), layout='constrained')
+    grid = figure.subplots(len(datasets), squeeze=False)[:, 0]
+    for axes, (dataset, mine) in zip(grid, datasets.items()):
+        study.draw_numbered(
+            axes,
+            [row['variant'] for row in mine],
+            [row['metrics']['allocation/overlap'] for row in mine],
+            [row['metrics'][study.COLUMNS['local']] for row in mine],
+        )
+        axes.set(
+            xlabel='overlap of prompts (1: all share all patches)',
+            ylabel='top-1 of the local branch, %',
+            title=dataset,
+        )
+    figure.savefig(file, dpi=110)
 
 
 if __name__ == '__main__':

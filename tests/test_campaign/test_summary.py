@@ -1,0 +1,327 @@
+"""The summary of a campaign: its numbers, what it leaves blank, and what it refuses."""
+
+import csv
+import json
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+
+from sotglp_mm.campaign import summarize
+from sotglp_mm.campaign.published import PUBLISHED
+from sotglp_mm.campaign.records import add_to_plan
+
+FILES = ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png')
+
+
+def write_result(
+    work_dir: Path, dataset: str, shots: int, seed: int, top1: float | None, **more
+) -> Path:
+    metrics = {'accuracy/top1': top1, 'accuracy_global/top1': (top1 or 0) - 7, **more}
+    if top1 is None:  # tested on several sets
+        metrics = more
+    result = dict(dataset=dataset, shots=shots, seed=seed, config='c.py', cfg_options=[])
+    result |= dict(epochs=200, sampling='per_class', metrics=metrics)
+    file = work_dir / dataset / f'{shots}shot' / f'seed{seed}' / 'result.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result))
+    return file
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    """Two datasets, 2 and 16 shots; of dtd, the second seed of 16 shots is missing."""
+    for seed, (dtd, eurosat) in enumerate([(40.0, 60.5), (43.0, 61.5)], start=1):
+        write_result(tmp_path, 'dtd', 2, seed, dtd)
+        write_result(tmp_path, 'eurosat', 2, seed, eurosat)
+        write_result(tmp_path, 'eurosat', 16, seed, eurosat + 20)
+    write_result(tmp_path, 'dtd', 16, 1, 71.25)
+    add_to_plan(tmp_path, [('dtd', 16, 1), ('dtd', 16, 2)])
+    return tmp_path
+
+
+def summary(work_dir: Path, **settings) -> str:
+    summarize(work_dir, **settings)
+    return (work_dir / 'summary.md').read_text()
+
+
+def lines_of(text: str, title: str, begin: str) -> list[str]:
+    section = next(part for part in text.split('\n## ') if part.startswith(title))
+    return [line for line in section.splitlines() if line.startswith(begin)]
+
+
+def test_means_and_deviations(runs):
+    text = summary(runs)
+    rows = {
+        (row['dataset'], row['shots'], row['metric']): row
+        for row in csv.DictReader((runs / 'summary.csv').open())
+    }
+    dtd = rows['dtd', '2', 'accuracy/top1']
+    assert float(dtd['mean']) == 41.5 and dtd['n'] == '2'
+    assert float(dtd['std']) == pytest.approx(statistics.stdev([40, 43]))
+    # of the averages of each seed, not the average of deviations
+    average = rows['average', '2', 'accuracy/top1']
+    assert float(average['mean']) == pytest.approx(51.25)
+    assert float(average['std']) == pytest.approx(statistics.stdev([50.25, 52.25]))
+    assert float(rows['dtd', '2', 'accuracy_global/top1']['mean']) == 34.5
+    one = rows['dtd', '16', 'accuracy/top1']
+    assert (one['std'], one['n']) == ('', '1')
+    assert not any('local' in metric for _, _, metric in rows)
+    combined = 'Top-1, combined'
+    assert lines_of(text, combined, '| dtd') == ['| dtd | 41.5 ± 2.1 (n=2) | 71.2 (n=1) |']
+    assert lines_of(text, combined, '| average') == ['| average | 51.2 ± 1.4 (n=2) | 75.9 (n=1) |']
+    assert '## Top-1, global (`accuracy_global/top1`)' in text
+    assert 'Top-1, local' not in text
+    content = json.loads((runs / 'summary.json').read_text())
+    assert content['missing'] == [['dtd', 16, 2]]
+    assert len(content['rows']) == len(rows) == 12
+
+
+def test_what_is_missing_is_named(runs):
+    text = summary(runs)
+    assert 'Asked for, and without a result (1):\n\n- dtd, 16 shots, seed 2\n' in text
+    assert 'The average for 16 shots is over seeds that all datasets have: [1].' in text
+    assert 'No average' not in text
+    add_to_plan(runs, [('food101', 2, 1)])
+    text = summary(runs)
+    assert lines_of(text, 'Top-1, combined', '| average') == ['| average |  |  |']
+    assert 'No average for 2 shots: nothing of food101.' in text
+
+
+def test_seeds_that_never_meet_have_no_average(tmp_path):
+    write_result(tmp_path, 'dtd', 1, 1, 40)
+    write_result(tmp_path, 'eurosat', 1, 2, 50)
+    assert 'No average for 1 shot: no seed that all datasets have.' in summary(tmp_path)
+
+
+def test_beside_published(runs):
+    text = summary(runs)
+    title = '16 shots, beside published'
+    gallop = lines_of(text, title, '| GalLoP')[0]
+    assert gallop.endswith('| 75.5 | 90.1 | 86.9 | 84.4 |')
+    blank = ' | '.join(['| SOT-GLP', *11 * [''], '85.1 |'])
+    assert lines_of(text, title, '| SOT-GLP')[0] == blank
+    own = lines_of(text, title, '| this package')[0]
+    # two of eleven datasets: their average is not comparable with the published means
+    assert own.endswith('| 71.2 (n=1) | 81.0 ± 0.7 (n=2) |  |  |')
+    assert 'GalLoP and SOT-GLP draw shots stratified' in text and 'exactly\n16 of every' in text
+    assert 'arXiv 2603.08347, abstract' in text
+
+
+def test_a_whole_benchmark_has_a_mean_beside_the_published(tmp_path):
+    names = json.loads(PUBLISHED.read_text())['datasets']
+    for number, name in enumerate(names):
+        write_result(tmp_path, name, 16, 1, 80.0 + number)
+    text = summary(tmp_path)
+    own = lines_of(text, '16 shots', '| this package')[0]
+    assert own.endswith('| 90.0 (n=1) | 85.0 (n=1) |')
+    shown = [line.split(' | ')[0] for line in lines_of(text, 'Top-1, combined', '| ')][2:]
+    assert shown == [f'| {name}' for name in [*names, 'average']], 'the order of the papers'
+
+
+def test_no_result_of_16_shots(tmp_path):
+    write_result(tmp_path, 'dtd', 1, 1, 40)
+    text = summary(tmp_path)
+    assert 'No result here is of 16 shots' in text and '| this package' not in text
+
+
+def test_the_last_epoch_and_the_sampling_are_stated(runs):
+    text = summary(runs)
+    assert "last epoch's checkpoint" in text and 'nothing was selected on test data' in text
+    assert 'Shots: per_class, exactly K images of every class' in text
+    file = runs / 'dtd' / '2shot' / 'seed1' / 'result.json'
+    file.write_text(file.read_text().replace('per_class', 'stratified'))
+    assert 'Shots: MIXED, do not compare rows: per_class, stratified' in summary(runs)
+
+
+def test_domain_shift(tmp_path):
+    shifts = dict(imagenetv2=60.0, imagenet_sketch=40.0, imagenet_a=50.0, imagenet_r=70.0)
+    metrics = {f'accuracy/{name}/top1': value for name, value in shifts.items()}
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **metrics)
+    # a set is missing for this seed: it has no mean of four
+    metrics.pop('accuracy/imagenet_a/top1')
+    write_result(tmp_path, 'imagenet', 16, 2, 74.0, **metrics)
+    text = summary(tmp_path)
+    assert lines_of(text, 'Domain shift', '| this package') == [
+        '| this package, imagenet, 16 shots | 73.0 ± 1.4 (n=2) | 60.0 ± 0.0 (n=2) '
+        '| 40.0 ± 0.0 (n=2) | 50.0 (n=1) | 70.0 ± 0.0 (n=2) | 55.0 (n=1) |'
+    ]
+    assert lines_of(text, 'Domain shift', '| GalLoP')[0].endswith('| 50.3 | 77.8 | 61.3 |')
+    assert 'accuracy/imagenet_a/top1,50.0,,1' in (tmp_path / 'summary.csv').read_text()
+
+
+def test_out_of_distribution(tmp_path):
+    metrics = {}
+    for number, name in enumerate(('inaturalist', 'sun', 'places', 'textures')):
+        metrics[f'ood/gl_mcm_T1/{name}/fpr95'] = 10.0 + 4 * number
+        metrics[f'ood/gl_mcm_T1/{name}/auroc'] = 90.0 + 2 * number
+    metrics['ood/mcm_T1/sun/auroc'] = 81.0
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **metrics)
+    text = summary(tmp_path)
+    first, second = lines_of(text, 'Out-of-distribution', '| this package')
+    assert first.startswith(
+        '| this package, imagenet, 16 shots, gl_mcm_T1 | 10.0 (n=1) / 90.0 (n=1)'
+    )
+    assert first.endswith('| 16.0 (n=1) / 93.0 (n=1) |')
+    assert second == '| this package, imagenet, 16 shots, mcm_T1 |  | - / 81.0 (n=1) |  |  |  |'
+    projection_free = lines_of(text, 'Out-of-distribution', '| SOT-GLP')[0]
+    assert projection_free == '| SOT-GLP projection-free |  |  |  |  | - / 94.2 |'
+
+
+OOD = {
+    'accuracy/imagenet/top1': 72.5,
+    'ood/mcm_T1/sun/auroc': 91.0,
+    'ood/mcm_T1/sun/aupr': 97.5,
+}
+DOMAINS = {'accuracy/imagenetv2/top1': 60.0, 'accuracy/mean/top1': 55.0}
+
+
+def test_only_sets_that_a_run_was_tested_on(tmp_path):
+    write_result(tmp_path, 'ood', 16, 1, None, **OOD)
+    write_result(tmp_path, 'domains', 16, 1, None, **DOMAINS)
+    text = summary(tmp_path)
+    assert lines_of(text, 'Domain shift', '| this package') == [
+        '| this package, domains, 16 shots |  | 60.0 (n=1) |  |  |  |  |'
+    ], 'the known side of OOD detection is no shift'
+    assert '| this package, ood, 16 shots, mcm_T1 |  | - / 91.0 (n=1) ' in text
+    assert 'Top-1' not in text and 'beside published' not in text and 'average' not in text
+    assert 'ood,16,ood/mcm_T1/sun/auroc,91.0,,1' in (tmp_path / 'summary.csv').read_text()
+    assert not (tmp_path / FILES[-1]).exists()
+
+
+def test_they_do_not_spoil_the_average_and_the_plot(tmp_path):
+    names = json.loads(PUBLISHED.read_text())['datasets']
+    for folder in ('alone', 'beside'):
+        for name in names:
+            write_result(tmp_path / folder, name, 16, 1, 80.0)
+    write_result(tmp_path / 'beside', 'ood', 16, 1, None, **OOD)
+    add_to_plan(tmp_path / 'beside', [('domains', 16, 1)])  # not done yet
+    text = summary(tmp_path / 'beside')
+    assert lines_of(text, 'Top-1, combined', '| average') == ['| average | 80.0 (n=1) |']
+    assert lines_of(text, '16 shots', '| this')[0].endswith('| 80.0 (n=1) | 80.0 (n=1) |')
+    assert '- domains, 16 shots, seed 1' in text and '| domains' not in text
+    summary(tmp_path / 'alone')
+    figures = [(tmp_path / each / FILES[-1]).read_bytes() for each in ('alone', 'beside')]
+    assert figures[0] == figures[1]
+
+
+def test_aupr_and_mean_per_class(tmp_path):
+    write_result(tmp_path, 'imagenet', 16, 1, 72.0, **OOD, **{'accuracy/mean_class': 70.25})
+    text = summary(tmp_path)
+    title = 'Mean per-class accuracy, combined (`accuracy/mean_class`)'
+    assert lines_of(text, title, '| imagenet') == ['| imagenet | 70.2 (n=1) |']
+    assert lines_of(text, 'Out-of-distribution detection, AUPR', '| this') == [
+        '| this package, imagenet, 16 shots, mcm_T1 |  | 97.5 (n=1) |  |  |  |'
+    ]
+    text = summary(tmp_path, metric='accuracy/mean_class')
+    assert 'Top-1, accuracy/mean_class' not in text and text.count(title) == 1
+    assert 'beside published' not in text, 'those are top-1'
+
+
+def test_published_numbers_are_shown_as_they_were_published(runs):
+    row = lines_of(summary(runs), '16 shots, beside published', '| PLOT++')[0]
+    assert row.startswith('| PLOT++ | 72.60 | 96.04 | 93.59 | 84.55 ')
+
+
+def test_no_such_metrics_no_such_tables(runs):
+    text = summary(runs)
+    assert 'Domain shift' not in text and 'Out-of-distribution' not in text
+
+
+def test_another_metric(runs):
+    text = summary(runs, metric='accuracy_global/top1')
+    own = lines_of(text, '16 shots, beside published', '| this package')[0]
+    assert '64.2 (n=1)' in own
+    assert text.count('(`accuracy_global/top1`)') == 1
+
+
+def test_the_same_results_give_the_same_files(runs, tmp_path_factory):
+    summary(runs)
+    # in another place, later
+    copy = tmp_path_factory.mktemp('copy') / 'runs'
+    shutil.copytree(runs, copy)
+    summary(copy)
+    for name in FILES:
+        assert (runs / name).read_bytes() == (copy / name).read_bytes(), name
+    assert (runs / FILES[-1]).read_bytes()[:4] == b'\x89PNG'
+
+
+def test_out_names_the_folder(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out') / 'new'
+    assert summarize(runs, out) == [out / name for name in FILES]
+    assert sorted(file.name for file in out.iterdir()) == sorted(FILES)
+    assert not (runs / 'summary.md').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda text: text[:60], 'is not JSON'),
+        (lambda text: '[' * 100_000, 'its lists are nested too deeply'),
+        (lambda text: '[]', 'holds a list, expected an object'),
+        (lambda text: text.replace('"seed": 1', '"seed": "1"'), "'seed' is '1', expected int"),
+        (lambda text: text.replace('"shots"', '"shot"'), "'shots' is missing, expected int"),
+        (lambda text: text.replace('40.0', 'null'), "'accuracy/top1' is None, expected a number"),
+        (lambda text: text.replace('"seed": 1', '"seed": 2'), 'are both of dtd, 2 shots, seed 2'),
+    ],
+)
+def test_a_broken_result_is_named(runs, change, message):
+    file = runs / 'dtd' / '2shot' / 'seed1' / 'result.json'
+    file.write_text(change(file.read_text()))
+    with pytest.raises(ValueError) as stop:
+        summary(runs)
+    assert str(file) in str(stop.value) and message in str(stop.value)
+
+
+def without(*keys: str):
+    """A change of published results: this key of that object is gone."""
+
+    def change(content: dict) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        del content[keys[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict.clear, "'datasets' cannot be shown (KeyError"),
+        (lambda p: p.update(datasets=[1]), "'datasets' cannot be shown (ValueError: 1 is no text"),
+        (lambda p: p.update(few_shot_top1={'a': 1}), "'few_shot_top1' cannot be shown (TypeError"),
+        (lambda p: p['few_shot_top1'][0].pop('mean'), "(KeyError: 'mean')"),
+        (lambda p: p['few_shot_top1'][0]['values'].pop(), 'has 11 values, expected 12'),
+        (lambda p: p['few_shot_top1'][0].update(mean=True), 'True is no number'),
+        (lambda p: p['domain_shift_top1'].pop('source'), "'domain_shift_top1' cannot be shown"),
+        (lambda p: p['domain_shift_top1'].update(sets=['a']), "columns ['a'], expected several"),
+        (lambda p: p['ood_imagenet_fpr95_auroc'].pop('rows'), "(KeyError: 'rows')"),
+        (lambda p: p['ood_imagenet_fpr95_auroc']['rows'].update(x=[1] * 5), 'cannot be shown'),
+        (lambda p: p['ood_imagenet_fpr95_auroc']['rows'].update(x=[[1]] * 5), 'cannot be shown'),
+        (lambda p: '{', 'is not JSON'),
+        (lambda p: '[]', "'datasets' cannot be shown (TypeError"),
+    ],
+)
+def test_other_published_results_are_named(runs, change, message):
+    content = json.loads(PUBLISHED.read_text())
+    text = change(content)
+    file = runs / 'published.json'
+    file.write_text(text if isinstance(text, str) and len(text) < 3 else json.dumps(content))
+    with pytest.raises(ValueError) as stop:
+        summary(runs, published=file)
+    assert str(file) in str(stop.value) and message in str(stop.value)
+
+
+def test_a_metric_that_is_no_number_has_no_deviation(tmp_path):
+    for seed, top1 in enumerate([float('nan'), 50.0], start=1):
+        write_result(tmp_path, 'dtd', 16, seed, top1)
+    shown = lines_of(summary(tmp_path), 'Top-1, combined', '| dtd')
+    assert shown == ['| dtd | nan (n=2) |']
+
+
+def test_no_results_and_no_such_metric(runs, tmp_path_factory):
+    with pytest.raises(FileNotFoundError, match=r'no result\.json below .*sotglp campaign'):
+        summary(tmp_path_factory.mktemp('empty'))
+    with pytest.raises(ValueError, match=r"--metric accuracy/top5; there are \['accuracy/top1'"):
+        summary(runs, metric='accuracy/top5')

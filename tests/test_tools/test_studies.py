@@ -1,0 +1,215 @@
+"""Studies on the demo: as many tries for each variant, results that are kept, and reports."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from mini_runs import REPO
+
+sys.path.insert(0, str(REPO / 'tools' / 'studies'))
+
+import allocation_study
+import compare
+import study
+
+import sotglp_mm
+from sotglp_mm.demo import runs as demo_runs
+from sotglp_mm.demo.runs import DemoRun, run_all
+
+VARIANTS = [
+    study.Variant('still', 'zero_shot', learns=False),
+    study.Variant('a', 'coop'),
+    study.Variant('b', 'sotglp', {'model.head.selector.k': 7}),
+]
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[DemoRun]:
+    """Runs that were asked for; a made-up accuracy, best at a learning rate of 0.3."""
+    runs = []
+
+    def fake(many, root, workers, title):
+        runs.extend(many)
+        return [dict(run._asdict(), metrics={key_of(run): accuracy_of(run)}) for run in many]
+
+    def key_of(run):
+        return 'accuracy/top1' if run.split == 'val' else 'accuracy/known/top1'
+
+    def accuracy_of(run):
+        rate = json.loads(run.options).get(study.LEARNING_RATE, 0)
+        return 50 - 10 * abs(rate - 0.3) + run.seed
+
+    monkeypatch.setattr(study, 'run_all', fake)
+    return runs
+
+
+def test_every_variant_gets_the_same_tries(asked, tmp_path):
+    rows = study.run(VARIANTS, ['scenes', 'digits'], [4, 5], tmp_path, 1)
+    tries = [run for run in asked if run.split == 'val']
+    assert {run.seed for run in tries} == {4}
+    for method, count in (('zero_shot', 0), ('coop', 1), ('sotglp', 1)):
+        mine = [run for run in tries if run.method == method]
+        assert len(mine) == 2 * count * len(study.LEARNING_RATES)
+    finals = [run for run in asked if run.split == 'test']
+    assert len(finals) == 2 * len(VARIANTS) * 2
+    assert [row['learning_rate'] for row in rows] == 2 * [None, 0.3, 0.3]
+    assert rows[1]['tried'] == pytest.approx({0.03: 51.3, 0.1: 52, 0.3: 54, 1.0: 47})
+    assert rows[1]['metrics'] == {'accuracy/known/top1': [54.0, 55.0]}
+    options = {run.options for run in finals if run.method == 'sotglp'}
+    assert [json.loads(each) for each in options] == [
+        {'model.head.selector.k': 7, study.LEARNING_RATE: 0.3}
+    ]
+    assert all(run.epochs == 0 for run in asked if run.method == 'zero_shot')
+
+
+def test_table_has_mean_and_deviation():
+    metrics = {'accuracy/known/top1': [60.0, 62.0], 'ood/mcm_T1/unseen/auroc': [70.0, 70.0]}
+    row = dict(dataset='scenes', variant='a', learning_rate=0.3, metrics=metrics, tried={0.3: 1})
+    assert '| a | 61.0 ± 1.4 |  |  | 70.0 ± 0.0 |  |  |  | 0.3 |' in study.table([row])
+    assert 'over 2 seeds' in study.caption([row])
+
+
+def names_of(run: DemoRun) -> tuple:
+    return demo_runs.result_file(run, REPO), demo_runs.feature_folder(run, REPO)
+
+
+def test_results_of_other_code_are_other_results(monkeypatch, tmp_path):
+    run = DemoRun('digits', 'sotglp', 3)
+    names = list(names_of(run))
+    (tmp_path / 'models').mkdir()
+    monkeypatch.setattr(sotglp_mm, '__file__', str(tmp_path / '__init__.py'))
+    for code in ('a = 1\n', 'a = 2\n'):
+        (tmp_path / 'models' / 'head.py').write_text(code)
+        demo_runs.code_digest.cache_clear()
+        names += names_of(run)
+    monkeypatch.undo()
+    demo_runs.code_digest.cache_clear()
+    assert len(set(names)) == 6
+    assert names_of(run) == tuple(names[:2])
+
+
+def test_results_of_other_data_are_other_results(monkeypatch, tmp_path):
+    run = DemoRun('digits', 'sotglp', 3)
+    before = names_of(run)
+    data = tmp_path / 'data.py'
+    data.write_text(f'_base_ = {str(demo_runs.DATA_CONFIGS["digits"])!r}\nmore = 1\n')
+    monkeypatch.setitem(demo_runs.DATA_CONFIGS, 'digits', data)
+    assert not set(names_of(run)) & set(before)
+
+
+def test_real_runs_are_made_once(tmp_path):
+    options = json.dumps({'model.head.selector.k': 5})
+    runs = [
+        DemoRun('digits', 'sotglp', 3, 'test', 1, options),
+        DemoRun('digits', 'zero_shot', 3, 'test', 0),
+    ]
+    first = run_all(runs, tmp_path, 1, 'test')
+    trained, still = first
+    assert trained['metrics']['accuracy/known/top1'] > still['metrics']['accuracy/known/top1'] - 20
+    assert {'ood/gl_mcm_T1/unseen/auroc', 'allocation/overlap'} <= set(trained['metrics'])
+    assert 'ood/mcm_T1/unseen/auroc' in still['metrics']
+    assert not list(tmp_path.glob('work/*'))  # checkpoints are not kept
+    times = {file: file.stat().st_mtime_ns for file in tmp_path.glob('runs/*')}
+    assert len(times) == 2
+    assert run_all(runs, tmp_path, 1, 'test') == first
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.glob('runs/*')} == times
+    # other settings are another run
+    assert not demo_runs.result_file(runs[0]._replace(options='{}'), tmp_path).is_file()
+    metrics = [
+        {key: [value, value + 1] for key, value in result['metrics'].items()} for result in first
+    ]
+    rows = [dict(dataset='digits', variant=r.method, metrics=m) for r, m in zip(runs, metrics)]
+    compare.write_plot(rows, tmp_path / 'plot.png')
+
+
+def fake_row(dataset: str, variant: study.Variant, number: int) -> dict:
+    values = np.random.default_rng(number).uniform(0.2, 0.9, 5)
+    metrics = {key: (100 * values).tolist() for key in study.COLUMNS.values()}
+    metrics |= {key: values.tolist() for key in allocation_study.PLAN_COLUMNS.values()}
+    row = dict(dataset=dataset, variant=variant.name, learning_rate=0.3, tried={0.3: 1.0})
+    return dict(row, metrics=metrics, method=variant.method, options=variant.options)
+
+
+@pytest.fixture
+def rows() -> list[dict]:
+    return [
+        fake_row(dataset, variant, number)
+        for dataset, variants in allocation_study.VARIANTS.items()
+        for number, variant in enumerate(variants)
+    ]
+
+
+def test_every_variant_stands_in_both_tables_and_in_the_figure(rows, tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(
+        allocation_study.Figure, 'supxlabel', lambda self, text, **style: notes.append(text)
+    )
+    allocation_study.write_report(rows, tmp_path)
+    for name in ('accuracy.md', 'plans.md'):
+        text = (tmp_path / name).read_text()
+        for dataset, variants in allocation_study.VARIANTS.items():
+            table = text[text.index(f'| {dataset} |') :].split('\n\n')[0]
+            lines = [line.split(' | ')[0].strip('| ') for line in table.splitlines()[2:]]
+            assert lines == [variant.name for variant in variants]
+    for name in ('allocation.png', 'allocation_settings.png'):
+        assert (tmp_path / name).is_file()
+    # no line of the figure has these, and it says so
+    scenes, *_ = notes[0].splitlines()
+    assert scenes.startswith('scenes, on no line: ')
+    assert {'all, capped 20', 'GalLoP'} <= set(scenes.partition(': ')[2].split('; '))
+
+
+def test_gains_are_differences_of_the_same_seeds_and_settings(rows):
+    def made(name: str, combined: list[float], local: list[float]) -> dict:
+        row = next(row for row in rows if (row['dataset'], row['variant']) == ('scenes', name))
+        metrics = {study.COLUMNS['combined']: combined, study.COLUMNS['local']: local}
+        return dict(row, metrics={**row['metrics'], **metrics})
+
+    transported = made('soft 20, OT 0.05', [50.0, 60.0, 70.0], [3.0, 3.0, 3.0])
+    of_two = made('soft 20, uniform, 2 prompts', [1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
+    even = made('soft 20, uniform', [51.0, 58.0, 67.0], [1.0, 1.0, 1.0])
+    gallop = made('GalLoP', [1.0] * 3, [1.0] * 3)
+    text = allocation_study.gains([gallop, of_two, transported, even])
+    assert '| soft 20, OT 0.05 | +1.3 ± 2.1 | +2.0 ± 0.0 | 2 of 3 |' in text
+    over_uniform, over_first = text.strip().split('\n\n')
+    assert len(over_uniform.splitlines()) == 3
+    assert over_first.startswith('| scenes: minus GalLoP | combined | local | seeds that gain |')
+    assert '| soft 20, OT 0.05 | +59.0 ± 10.0 | +2.0 ± 0.0 | 3 of 3 |' in over_first
+    assert len(over_first.splitlines()) == 2 + 3
+
+
+def test_settings_are_those_of_the_config_and_the_options():
+    settings_of = allocation_study.settings_of
+    row = dict(method='sotglp', options={})
+    paper = settings_of(row)
+    assert (paper['plan'], paper['prompts'], paper['k'], paper['epsilon']) == ('OT', 4, 10, 0.1)
+    uniform = dict(_delete_=True, type='UniformAllocationLoss', reduction='sum')
+    options = {'model.head.local_loss': uniform, 'model.head.selector': dict(k='all')}
+    found = settings_of(dict(row, options=options))
+    assert found == {**paper, **dict(plan='uniform plan', k='all', epsilon=None, score='sum')}
+    other = dict(_delete_=True, type='MyAllocationLoss', reduction='sum', capacity=20)
+    found = settings_of(dict(row, options={'model.head.local_loss': other}))
+    assert found['plan'] == 'MyAllocationLoss, capacity 20'
+    assert settings_of(dict(method='gallop', options={})) is None
+
+
+def test_a_line_differs_in_one_setting_alone():
+    names = ('plan', 'prompts', 'k', 'epsilon', 'ranking')
+    values = [
+        ('OT', 4, 10, 0.1, 'mean'),
+        ('OT', 8, 20, 0.05, 'soft'),
+        ('OT', 2, 20, 0.05, 'soft'),
+        ('uniform plan', 2, 20, None, 'soft'),
+        ('uniform plan', 2, 10, None, 'mean'),
+        ('OT', 2, 20, 0.02, 'soft'),
+        ('Mine', 4, 20, 0.05, 'soft'),
+        ('Mine', 4, 20, 0.02, 'soft'),
+    ]
+    points = [(dict(zip(names, row)), i) for i, row in enumerate(values)]
+    shared, lines = allocation_study.lines_over(points, 'prompts')
+    assert shared == dict(plan='OT', k=20, epsilon=0.05, ranking='soft')
+    assert lines == {'OT': [(2, 2), (8, 1)], 'uniform plan': [(2, 3)], 'Mine': [(4, 6)]}
+    shared, lines = allocation_study.lines_over(points, 'epsilon')
+    assert lines == {'OT': [(0.02, 5), (0.05, 2)], 'uniform plan': [(None, 3)]}
+    assert allocation_study.lines_over(points[4:5], 'k') == ({}, {})
