@@ -24,7 +24,7 @@ STACK_TESTS := $(addprefix tests/,test_stack_check.py test_safe_loading.py \
 	test_engine/test_plain_checkpoint_hook.py test_engine/test_resumed_validation_hook.py \
 	test_tools/test_train_and_test.py)
 
-.PHONY: demo compare test test-onedl test-oldest test-stacks coverage docs lint clean
+.PHONY: demo compare test test-onedl test-oldest test-stacks coverage mutants docs lint clean
 
 demo: $(VENV)/standalone.done
 	$(BIN)/sotglp demo
@@ -34,7 +34,7 @@ compare: $(VENV)/standalone.done
 	$(BIN)/python tools/studies/compare.py
 
 # one thread each, or the processes get into each other's way
-test test-onedl test-oldest coverage: export OMP_NUM_THREADS ?= 1
+test test-onedl test-oldest coverage mutants: export OMP_NUM_THREADS ?= 1
 
 test: $(VENV)/test.done lint
 	$(BIN)/python -m $(PYTEST) $(TESTS)
@@ -51,6 +51,11 @@ coverage: $(VENV)/test.done
 	$(BIN)/coverage run -m $(PYTEST) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# mutmut's changes of functional/, and which of them no test notices; minutes
+mutants: $(VENV)/test.done
+	$(BIN)/mutmut run --max-children $(JOBS)
+	$(BIN)/mutmut results
 
 # guides and API reference, in docs/_build; any warning is an error
 docs: $(VENV)/test.done
@@ -98,4 +103,4 @@ test-stacks:
 	$(MAKE) test-oldest TESTS='$(STACK_TESTS)'
 
 clean:
-	rm -rf $(VENV) $(ONEDL_VENV) $(OLDEST_VENV) sotglp_mm/.mim docs/_build build dist *.egg-info
+	rm -rf $(VENV) $(ONEDL_VENV) $(OLDEST_VENV) sotglp_mm/.mim mutants docs/_build build dist *.egg-info

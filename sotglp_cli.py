@@ -425,7 +425,7 @@ COMMANDS = {
     ),
     'predict': Command(
         'Predict your own images: label, probability, how out of place they are',
-        'sotglp_mm.apis.predict:main',
+        'sotglp_mm.apis:predict',
         _add_predict,
         "sotglp predict CONFIG CHECKPOINT photo.jpg folder 'holiday/**/*.png'\n"
         'sotglp predict CONFIG CHECKPOINT folder --out predictions.csv\n'
@@ -445,7 +445,7 @@ COMMANDS = {
     ),
     'show': Command(
         'Draw how a trained model divides the patches of images among its prompts',
-        'sotglp_mm.apis.visualize_plan:main',
+        'sotglp_mm.apis:show',
         _add_show,
         "sotglp show CONFIG CHECKPOINT photo.jpg photos/ 'more/*.png'\n"
         'sotglp show CONFIG CHECKPOINT --dataset test --indices 0 5 9',

@@ -14,8 +14,8 @@ _base_ = './sotglp_vitb16_16shot.py'
 
 model = dict(
     neck=dict(learn=False),  # projection-free
-    # scores are softmaxes of cosines / ood_tau; 1 is the temperature of MCM's authors
-    head=dict(ood_methods=('mcm', 'l_mcm', 'gl_mcm'), ood_tau=1.0),
+    # scores are softmaxes of cosines / ood_tau: 1 as MCM's authors, 1000 as the released program
+    head=dict(ood_methods=('mcm', 'l_mcm', 'gl_mcm'), ood_tau=(1.0, 1000.0)),
 )
 
 root = '{{$DATA:data}}'

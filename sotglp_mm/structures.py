@@ -15,20 +15,9 @@ PRED_SCORE_GLOBAL = 'pred_score_global'
 PRED_SCORE_LOCAL = 'pred_score_local'
 """DataSample field, (C,): class probabilities of the local branch alone."""
 
-OOD_MCM = 'ood_mcm'
-"""DataSample field, () float: MCM score of an image; lower is more in-distribution."""
-
-OOD_L_MCM = 'ood_l_mcm'
-"""DataSample field, () float: the same of its patches."""
-
-OOD_GL_MCM = 'ood_gl_mcm'
-"""DataSample field, () float: the sum of the two."""
-
-OOD_FIELDS = {'mcm': OOD_MCM, 'l_mcm': OOD_L_MCM, 'gl_mcm': OOD_GL_MCM}
-"""The field of each OOD method."""
-
 OOD_TAU = 'ood_tau'
-"""DataSample metainfo, float: the temperature of the OOD scores, without which they say little."""
+"""DataSample metainfo: temperature of its OOD scores, or a tuple of T. The fields, ``ood_mcm`` for
+example, are () or (T,); lower is more in-distribution."""
 
 SET_NAME = 'set_name'
 """DataSample metainfo, str: which of several sets in one dataloader an image belongs to."""

@@ -1,4 +1,4 @@
-"""Files that look like checkpoints, and broken ones."""
+"""Files that look like checkpoints, broken ones, and one that runs code."""
 
 from pathlib import Path
 
@@ -35,3 +35,13 @@ def flip_a_bit(path: Path) -> Path:
     data[place + 2] ^= 1
     path.write_bytes(bytes(data))
     return path
+
+
+class Payload:
+    """Writes a file when it is unpickled by a reader that executes code."""
+
+    def __init__(self, canary: Path):
+        self.canary = canary
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.canary,)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from process_group import run_script
 
 REPO = Path(__file__).parents[1]
 CLASSES = ('banded', 'blotchy', 'braided')
@@ -63,8 +64,11 @@ default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))
 
 def run_tool(arguments: list, data: Path, script: str = '') -> subprocess.CompletedProcess:
     """A tool as a user runs it: ``python tools/train.py ...``, or a shell script."""
-    command = ['bash'] if script else [sys.executable]
-    command += [str(REPO / 'tools' / (script or arguments.pop(0))), *map(str, arguments)]
     environment = {**os.environ, 'DATA': str(data), 'PYTHON': sys.executable}
     environment['OMP_NUM_THREADS'] = '1'
+    tool = str(REPO / 'tools' / (script or arguments.pop(0)))
+    command = [tool, *map(str, arguments)]
+    if not script:
+        return run_script(command, environment)
+    command = ['bash', *command]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

@@ -9,7 +9,11 @@ from mini_runs import REPO
 import sotglp_cli
 from sotglp_cli import COMMANDS, main
 
-TOOLS = {path.stem: path for path in (REPO / 'tools').glob('*.py')}
+TOOLS = {
+    path.stem: path
+    for path in (REPO / 'tools').glob('*.py')
+    if 'from sotglp_cli import main' in path.read_text()
+}
 CONFIG = str(REPO / 'configs' / 'sotglp_demo_16shot.py')
 
 
@@ -28,6 +32,7 @@ def help_of(*command: str) -> str:
 
 
 def test_help_lists_the_commands():
+    assert {'train', 'test'} < set(TOOLS)
     text = help_of()
     assert all(f'\n  {name} ' in text for name in COMMANDS)
 

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from sotglp_mm.demo import DemoScenesDataset
-from sotglp_mm.structures import OOD_FIELDS
+from sotglp_mm.functional import OOD_FIELDS
 
 NUM_IMAGES = 30
 BOUND = 1e-6

@@ -19,7 +19,7 @@ def test_tutorial(installed, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row['label'] for row in rows] == ['blue triangle', 'red square'], rows
     assert sorted(path.name for path in (tmp_path / 'seen').iterdir()) == [
-        'first_0.png',
-        'second_0.png',
+        'first.png',
+        'second.png',
     ]
     assert 'epoch_3.pth' in printed

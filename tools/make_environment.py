@@ -27,7 +27,7 @@ PIP_FAILURES = {
     'No space left on device': (
         'the disk is full: free {disk} GB, or take the small build of torch by TORCH=cpu'
     ),
-    'Connection|connection|Name or service|name resolution|timed out|unreachable|ProxyError': (
+    '[Cc]onnection|name resolution|timed out|unreachable|ProxyError|from versions: none': (
         'the package index does not answer: check the network, and proxy and index in '
         '`pip config list`'
     ),
@@ -181,8 +181,8 @@ def main(argv=None):
     if environment.is_complete():
         say('updating it')
     else:
-        environment.create()
         say(f'making it anew: up to {environment.disk} GB on disk')
+        environment.create()
     for stamp in args.folder.glob('*.done'):
         stamp.unlink()  # until all is done
     for number, command in enumerate(args.pip, 2):

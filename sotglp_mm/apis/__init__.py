@@ -1,7 +1,9 @@
 """What commands and users call."""
 
 from .config import build_runner, load_config
+from .predict import predict
+from .show import show
 from .test import test
 from .train import train
 
-__all__ = ['build_runner', 'load_config', 'test', 'train']
+__all__ = ['build_runner', 'load_config', 'predict', 'show', 'test', 'train']

@@ -8,7 +8,7 @@ from ..datasets.find_place import Place
 from ..datasets.known_sets import COOP, KnownSet
 from ..datasets.listed_images import check_inside
 from ..datasets.split_lists import find_split_list, read_split_list
-from ..io.own_images import image_files
+from ..io.image_files import image_files
 from ..io.text_file import read_lines
 from .data_report import Fault, some_of
 

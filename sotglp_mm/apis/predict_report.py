@@ -1,60 +1,65 @@
-"""What predict.py prints and writes."""
+"""What ``sotglp predict`` prints and writes."""
 
 import csv
+import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .predict_files import Failure
-from .predict_run import Prediction
+from ..io.files import write_atomically
+from ..utils.tables import print_table
 
-WIDEST_PATH = 60
+SUFFIXES = ('.json', '.csv')
 
 
-def as_rows(
-    predictions: Sequence[Prediction], names: Sequence[str] | None, threshold: float | None
-) -> list[dict]:
-    """One dict for each image, of plain values; ``known`` only where there is a threshold.
+def as_row(
+    path: str,
+    labels: Sequence[int],
+    probabilities: Sequence[float],
+    ood_score: float | None,
+    names: Sequence[str] | None,
+    limit: float | None,
+) -> dict:
+    """A dict of plain values for one image; ``known`` only where there is a threshold.
 
     Args:
-        predictions: Of the images.
+        path: Of the image.
+        labels: The most probable classes, best first.
+        probabilities: Theirs.
+        ood_score: None: there is no score.
         names: Class names in label order; None: labels are shown as numbers.
-        threshold: The largest OOD score of a known image.
+        limit: The largest OOD score of a known image.
     """
-    rows = []
-    for prediction in predictions:
-        top = [
-            dict(label=names[label] if names else str(label), probability=probability)
-            for label, probability in zip(prediction.labels, prediction.probabilities)
-        ]
-        row = dict(path=prediction.path, **top[0], top=top)
-        if prediction.ood_score is not None:
-            row['ood_score'] = prediction.ood_score
-        if threshold is not None:
-            row['known'] = prediction.ood_score <= threshold
-        rows.append(row)
-    return rows
+    top = [
+        dict(label=names[label] if names else str(label), probability=probability)
+        for label, probability in zip(labels, probabilities)
+    ]
+    row = dict(path=path, **top[0], top=top)
+    if ood_score is not None:
+        row['ood_score'] = ood_score
+        if limit is not None:
+            row['known'] = ood_score <= limit
+    return row
 
 
-def table(rows: Sequence[dict], ood_name: str | None) -> str:
-    """Aligned columns for the terminal."""
+def print_predictions(report: dict) -> None:
+    """A line for each image, and the threshold."""
+    rows, ood = report['predictions'], report['ood']
     if not rows:
-        return 'no image could be read'
+        print('no image could be read')
+        return
     head = ['image', 'label', 'prob.']
-    head += [ood_name] if 'ood_score' in rows[0] else []
+    head += [ood['name']] if 'ood_score' in rows[0] else []
     head += ['known?'] if 'known' in rows[0] else []
     head += ['next'] if len(rows[0]['top']) > 1 else []
-    lines = [head, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    texts = ['  '.join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
-    return '\n'.join([texts[0], '-' * max(map(len, texts)), *texts[1:]])
+    print_table(head, map(_cells, rows))
+    if ood and ood['threshold'] is not None:
+        print(f'\n{_threshold_line(ood)}')
 
 
 def _cells(row: dict) -> list[str]:
-    path = row['path']
-    if len(path) > WIDEST_PATH:
-        path = '...' + path[3 - WIDEST_PATH :]
-    cells = [path, row['label'], f'{row["probability"]:.3f}']
+    cells = [row['path'], row['label'], f'{row["probability"]:.3f}']
     if 'ood_score' in row:
         cells.append(f'{row["ood_score"]:.4f}')
     if 'known' in row:
@@ -63,30 +68,58 @@ def _cells(row: dict) -> list[str]:
     return [*cells, ', '.join(others)] if others else cells
 
 
-def failure_lines(failures: Sequence[Failure]) -> str:
-    """What could not be read, and why."""
-    lines = [f'{len(failures)} of the images could not be read:']
-    return '\n'.join([*lines, *(f'  {failure.path}: {failure.error}' for failure in failures)])
+def _threshold_line(ood: dict) -> str:
+    text = f'known: {ood["name"]} <= {ood["threshold"]:.6g}'
+    if 'calibration' not in ood:
+        return text
+    of = ood['calibration']
+    return (
+        f'{text}, the threshold that accepts {of["asked"]:.0%} of {of["images"]} images of '
+        f'--calibrate ({of["accepted"]:.1%} exactly)'
+    )
+
+
+def check_report(file: Path) -> None:
+    """Refuse a file that could not be written, before the work.
+
+    Raises:
+        ValueError: It is no .json or .csv file.
+        OSError: Its folder cannot be written to.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(f'--out {file}: expected a .json or .csv file')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise OSError(f'--out {file} cannot be written; choose another file')
 
 
 def write_report(file: Path, report: dict) -> None:
-    """``.json``: all of it; ``.csv``: a line for each image."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    r"""Write ``.json``, all of it, or ``.csv``, a line for each image.
+
+    A byte of a file name that is not UTF-8 is written as ``\udc..``, which JSON's readers turn
+    into Python's own name of the file.
+    """
     if file.suffix.lower() == '.json':
-        file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + '\n', 'utf-8')
-        return
+        text = json.dumps(report, indent=2, ensure_ascii=False) + '\n'
+    else:
+        text = _csv_text(report)
+    write_atomically(file, text.encode('utf-8', 'backslashreplace'), 'Choose another --out')
+
+
+def _csv_text(report: dict) -> str:
     lines = [_csv_line(row, report['ood']) for row in report['predictions']]
     lines += [dict(path=failure['path'], error=failure['error']) for failure in report['failed']]
     columns = list(dict.fromkeys(column for line in lines for column in line))
-    with file.open('w', newline='', encoding='utf-8') as target:
-        writer = csv.DictWriter(target, columns)
-        writer.writeheader()
-        writer.writerows(lines)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns)
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
 
 
 def _csv_line(row: dict, ood: dict | None) -> dict:
     line = {key: row[key] for key in ('path', 'label', 'probability')}
-    if 'ood_score' in row:
+    if ood and 'ood_score' in row:
         line[f'ood_{ood["name"]}'] = row['ood_score']
     if 'known' in row:
         line['known'] = 'known' if row['known'] else 'unknown'

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..io.checkpoint_file import read_checkpoint
 from ..io.json_file import read_json
+from ..io.names import composed, folded
 from ..io.own_images import read_own_images
 from ..io.text_file import read_lines
 
@@ -13,7 +14,7 @@ CLASS_LISTS = Path(__file__).parent / 'lists'
 
 
 def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
-    """Class names in label order.
+    """Class names in label order, in Unicode's composed form.
 
     Args:
         class_names: The names themselves; the name of a list that the package knows (a file of
@@ -32,7 +33,7 @@ def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
     for label, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f'class_names: class {label} has no usable name, got {name!r}')
-    return names
+    return tuple(map(composed, names))
 
 
 def _read_class_names(source: str) -> tuple[str, ...]:
@@ -84,7 +85,8 @@ def class_difference(
 ) -> str | None:
     """Where two lists of class names differ first, in words; None if nowhere.
 
-    Underscores count as spaces: prompts are made with spaces, so the two compute the same.
+    Underscores count as spaces, and Unicode's forms of one text as one: prompts are made of the
+    same words, so the two compute the same.
 
     Args:
         ours: Names in label order.
@@ -93,8 +95,10 @@ def class_difference(
         other: Whose ``theirs`` are, e.g. 'the dataset'.
     """
     for label, (one, another) in enumerate(zip(ours, theirs)):
-        if one.replace('_', ' ') != another.replace('_', ' '):
-            return f'label {label} is {one!r} for {owner} and {another!r} in {other}'
+        if composed(one).replace('_', ' ') != composed(another).replace('_', ' '):
+            same = folded(one) == folded(another)
+            why = ', the same but for capitals or Unicode form' if same else ''
+            return f'label {label} is {one!r} for {owner} and {another!r} in {other}{why}'
     if len(ours) == len(theirs):
         return None
     longer, who = (ours, owner) if len(ours) > len(theirs) else (theirs, other)

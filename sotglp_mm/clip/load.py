@@ -243,7 +243,14 @@ def _fill(
             f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
             f'weights differ, the first is {wrong[0]}. Name the model that it belongs to.'
         )
-    clip.load_state_dict({key: value.float() for key, value in state.items()})
+    state = {key: value.float() for key, value in state.items()}
+    for key, value in state.items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f'{file}: {int((~value.isfinite()).sum())} of {value.numel()} numbers of {key} '
+                'are NaN or infinite; the file is damaged. Fetch or copy it again.'
+            )
+    clip.load_state_dict(state)
 
 
 def _shape(state: dict[str, Tensor], key: str) -> str:

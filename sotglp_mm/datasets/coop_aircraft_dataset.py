@@ -11,7 +11,7 @@ from ..utils.settings import checked_settings
 from .find_place import find_place
 from .listed_images import ListedImagesDataset
 
-SPLITS = ('train', 'val', 'test', 'trainval')
+SPLITS = ('train', 'val', 'test', 'trainval', 'trainval_file')
 
 
 @DATASETS.register_module()
@@ -24,7 +24,8 @@ class CoOpAircraftDataset(ListedImagesDataset):
     Args:
         data_root (str): E.g. ``$DATA/fgvc_aircraft``.
         split (str): 'train', 'val', 'test', or 'trainval' for the first two together, which the
-            released SOT-GLP program trains on. Defaults to 'train'.
+            released SOT-GLP program trains on; 'trainval_file' is the same images in the order of
+            ``images_variant_trainval.txt``, from which that program draws. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
         pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``BaseDataset``.
@@ -62,7 +63,7 @@ class CoOpAircraftDataset(ListedImagesDataset):
 
 
 def _parts(split: str) -> tuple[str, ...]:
-    return ('train', 'val') if split == 'trainval' else (split,)
+    return {'trainval': ('train', 'val'), 'trainval_file': ('trainval',)}.get(split, (split,))
 
 
 def _variants(file: Path) -> list[str]:

@@ -1,16 +1,20 @@
-"""What a feature cache has to know of a dataset, to tell later whether it is still the same."""
+"""What identifies a dataset and its images, to tell later whether they are still the same."""
 
 import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+
 from ..io.json_file import as_json
 
-# Where the data lies is not what it is: a cache may be used on another machine.
+# Where the data lies is not what it is: stored features may be used on another machine.
 # ``files`` of a few-shot set is a place too: its images are compared one by one.
 _PLACES = ('data_root', 'files')
 
@@ -22,41 +26,63 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
     """Describe a dataset, without loading an image.
 
     Args:
-        dataset: Built, with ``metainfo['classes']``, ``get_data_info`` and ``get_cat_ids``.
+        dataset: Built, with ``metainfo['classes']`` and ``get_data_info``.
         settings: The config that it was built from, pipelines included.
 
     Returns:
         tuple: Of the manifest, ``dataset`` (the settings but for places), ``classes``,
         ``num_images`` and ``samples_sha256``; and the samples
-        ``[[identity, label, what tells of a changed file, or None], ...]``. The identity of an
-        image is its path below the folder of the images, or else whatever its annotation holds
-        beside the label.
+        ``[[identity, label, what tells of a changed file, or None], ...]``, see
+        :func:`image_identity`.
 
     Raises:
-        TypeError: The dataset cannot tell its classes or annotations.
+        ValueError: The dataset has no class names, or an image has not exactly one label.
     """
-    for name in ('get_data_info', 'get_cat_ids', 'metainfo'):
-        if not hasattr(dataset, name):
-            raise TypeError(
-                f'{type(dataset).__name__} has no {name!r}, by which a feature cache knows '
-                "images and classes; use a dataset like MMPretrain's own or FewShotDataset"
-            )
-    if 'classes' not in dataset.metainfo:
-        raise TypeError(f"{type(dataset).__name__} has no class names: no metainfo['classes']")
+    classes = class_names_of(dataset)
     root = images_root_of(dataset)
     samples = []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        label = int(dataset.get_cat_ids(index)[0])
-        samples.append([image_identity(info, root), label, _file_mark(info)])
-    samples = as_json(samples)
+        samples.append([image_identity(info, root), label_of(info, dataset), _file_mark(info)])
+    samples = plain(samples)
     about = dict(
-        dataset=as_json(_without_places(settings)),
-        classes=list(dataset.metainfo['classes']),
+        dataset=plain(_without_places(settings)),
+        classes=list(classes),
         num_images=len(samples),
         samples_sha256=samples_digest(samples),
     )
     return about, samples
+
+
+def class_names_of(dataset: Any) -> tuple[str, ...]:
+    """Class names of a dataset.
+
+    Raises:
+        ValueError: It has none.
+    """
+    classes = dataset.metainfo.get('classes')
+    if not classes:
+        raise ValueError(
+            f'{type(dataset).__name__} has no class names; give them in its config, '
+            "metainfo=dict(classes=['first', 'second', ...])"
+        )
+    return tuple(classes)
+
+
+def label_of(info: dict, dataset: Any) -> int:
+    """The label in an image's annotation.
+
+    Raises:
+        ValueError: There is none, or there are several.
+    """
+    label = info.get('gt_label')
+    if isinstance(label, int | np.integer):
+        return int(label)
+    what = 'no label' if label is None else f'the labels {label!r}, it is a multi-label set'
+    raise ValueError(
+        f'{type(dataset).__name__}: image {info.get("img_path", "")} has {what}; expected one '
+        'class for each image'
+    )
 
 
 def image_identity(info: dict, root: str) -> str | dict:
@@ -68,24 +94,55 @@ def image_identity(info: dict, root: str) -> str | dict:
     """
     if 'img_path' not in info:
         skipped = ('gt_label', 'sample_idx')
-        return {key: value for key, value in info.items() if key not in skipped}
+        return plain({key: value for key, value in info.items() if key not in skipped})
     path = Path(info['img_path'])
     below = root and path.is_relative_to(root)
     return (path.relative_to(root) if below else path).as_posix()
 
 
 def images_root_of(dataset: Any) -> str:
-    """Folder of the images of a dataset, or of the one that it wraps; '' where there is none.
+    """Folder of the images of a dataset, or of those that it wraps; '' where there is none.
 
     Below it a set is the same in every layout (``2750/AnnualCrop`` here, ``AnnualCrop`` there), so
-    it goes before ``data_root``, which other packages' datasets have alone.
+    it goes before ``data_root``, which other packages' datasets have alone. Several sets have the
+    folder that they share.
     """
-    while dataset is not None:
-        root = getattr(dataset, 'images_root', '') or getattr(dataset, 'data_root', '')
-        if root:
-            return root
-        dataset = getattr(dataset, 'dataset', None)
-    return ''
+    roots = {
+        getattr(each, 'images_root', '') or getattr(each, 'data_root', '')
+        for each in innermost(dataset)
+    }
+    return os.path.commonpath(roots) if all(roots) else ''
+
+
+def innermost(dataset: Any) -> Iterator[Any]:
+    """The datasets that load images, inside wrappers of MMEngine, MMPretrain and this package."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for each in inner:
+        if each is None:
+            yield dataset
+        else:
+            yield from innermost(each)
+
+
+def plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists, pixels their hash, other objects their ``str``."""
+    return as_json(value, default=_as_text)
+
+
+def samples_digest(samples: list) -> str:
+    """sha256 of ``[[identity, label, ...], ...]``."""
+    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()
+
+
+def _as_text(value: Any) -> str | int | float:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor | Image.Image):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):  # its str leaves most of it out
+        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return f'{value.dtype} {list(value.shape)}, sha256 {content}'
+    return str(value)
 
 
 def _file_mark(info: dict) -> str | None:
@@ -107,8 +164,3 @@ def _without_places(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return [_without_places(each) for each in settings]
     return settings
-
-
-def samples_digest(samples: list) -> str:
-    """sha256 of ``[[identity, label, file], ...]``."""
-    return hashlib.sha256(json.dumps(samples, separators=(',', ':')).encode()).hexdigest()

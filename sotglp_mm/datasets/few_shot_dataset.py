@@ -1,15 +1,21 @@
 """A few images of every class, drawn once and for all by a seed."""
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
+from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
-from mmpretrain.registry import DATASETS
+from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from ..utils.settings import checked_settings
+from .data_identity import class_names_of, innermost, label_of
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 from .item_seed import item_randomness
 
 SAMPLINGS = ('per_class', 'stratified')
+LABEL_CODES = ('label', 'first_appearance')
 
 
 @DATASETS.register_module()
@@ -26,19 +32,28 @@ class FewShotDataset:
       all, stratified by class frequency (scikit-learn's ``StratifiedShuffleSplit``), so rare
       classes get fewer.
 
+    It may wrap, and be wrapped by, ``ConcatDataset``, ``RepeatDataset``, ``ClassBalancedDataset``
+    and ``KFoldDataset``: shots from train and val together are those of a ``ConcatDataset``.
+
     Args:
-        dataset (dict | BaseDataset): The dataset to draw from, with its pipeline.
+        dataset (dict | BaseDataset): The dataset to draw from.
         num_shots (int): Images for each class. Defaults to 16.
         seed (int): Of the draw; nothing else influences it. Defaults to 1.
         sampling (str): 'per_class' or 'stratified'. Defaults to 'per_class'.
         files (str, optional): Nothing is drawn: the images are those of this file, which
             ``FewShotRecordHook`` wrote as ``<work_dir>/few_shot_files.json``, in its order, and
             ``num_shots``, ``seed`` and ``sampling`` are what it says. Defaults to None.
+        label_codes (str): The order of classes in a stratified draw: 'label', or
+            'first_appearance' in the dataset, as the released program has it for StanfordCars and
+            Flowers102. Defaults to 'label'.
+        pipeline (Sequence, optional): Transforms, where ``dataset`` has none of its own. Defaults
+            to None.
 
     Raises:
         FileNotFoundError: ``files`` does not exist.
-        ValueError: A setting is out of range, a class has no image, for 'stratified' the dataset
-            is too small, or ``files`` was changed or does not fit the dataset.
+        ValueError: A setting is out of range, the dataset has no class names or several labels an
+            image, a class has no image, for 'stratified' the dataset is too small, or ``files``
+            was changed or does not fit the dataset.
     """
 
     def __init__(
@@ -48,19 +63,30 @@ class FewShotDataset:
         seed: int = 1,
         sampling: str = 'per_class',
         files: str | None = None,
+        label_codes: str = 'label',
+        pipeline: Sequence | None = None,
     ):
         if num_shots < 1:
             raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
-        if sampling not in SAMPLINGS:
-            raise ValueError(
-                f'FewShotDataset: sampling={sampling!r} is not known; choose one of {SAMPLINGS}'
-            )
+        for name, value, known in (
+            ('sampling', sampling, SAMPLINGS),
+            ('label_codes', label_codes, LABEL_CODES),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'FewShotDataset: {name}={value!r} is not known; choose one of {known}'
+                )
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.num_shots = num_shots
         self.seed = seed
         self.sampling = sampling
+        self.label_codes = label_codes
         self.dataset.full_init()
-        labels = np.array([self.dataset.get_cat_ids(i)[0] for i in range(len(self.dataset))])
+        if pipeline is not None and not self.pipeline.transforms:
+            self.pipeline = Compose([TRANSFORMS.build(each) for each in pipeline])
+        self._classes = class_names_of(self.dataset)
+        infos = (self.dataset.get_data_info(i) for i in range(len(self.dataset)))
+        labels = np.array([label_of(info, self.dataset) for info in infos])
         self._check_classes(labels)
         self.indices = self._draw(labels) if files is None else self._read(files, labels)
         self._log(labels, files)
@@ -73,7 +99,17 @@ class FewShotDataset:
     @property
     def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
         """Class names of the wrapped dataset."""
-        return self.metainfo['classes']
+        return self._classes
+
+    @property
+    def pipeline(self) -> Compose:
+        """Transforms of the wrapped dataset; of the first, where there are several."""
+        return next(innermost(self.dataset)).pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Compose) -> None:
+        for each in innermost(self.dataset):
+            each.pipeline = pipeline
 
     def full_init(self) -> None:
         """Nothing left to do; MMEngine calls it."""
@@ -91,25 +127,41 @@ class FewShotDataset:
 
     def get_cat_ids(self, index: int) -> list[int]:
         """Label of one of the drawn images, in a list."""
-        return self.dataset.get_cat_ids(int(self.indices[index]))
+        return [label_of(self.get_data_info(index), self.dataset)]
 
     def get_gt_labels(self) -> np.ndarray:
         """int (number of drawn images,)."""
         return np.array([self.get_cat_ids(i)[0] for i in range(len(self))])
+
+    def get_subset(self, indices: int | Sequence[int]) -> 'FewShotDataset':
+        """The images of some indices, or the first or (negative) last so many, as MMEngine has it.
+
+        ``num_shots`` stays that of the draw.
+        """
+        subset = copy.copy(self)
+        if isinstance(indices, int):
+            indices = range(len(self))[:indices] if indices >= 0 else range(len(self))[indices:]
+        subset.indices = self.indices[list(indices)]
+        return subset
 
     def few_shot_record(self) -> dict:
         """Settings, classes and images of this set, for a file that ``files`` takes."""
         return few_shot_record(self)
 
     def _draw(self, labels: np.ndarray) -> np.ndarray:
-        draw = per_class_indices if self.sampling == 'per_class' else stratified_indices
-        return draw(labels, self.num_shots, self.seed)
+        if self.sampling == 'per_class':
+            return per_class_indices(labels, self.num_shots, self.seed)
+        if self.label_codes == 'first_appearance':
+            codes = {label: code for code, label in enumerate(dict.fromkeys(labels.tolist()))}
+            labels = np.array([codes[label] for label in labels.tolist()])
+        return stratified_indices(labels, self.num_shots, self.seed)
 
     def _read(self, files: str, labels: np.ndarray) -> np.ndarray:
         record = read_few_shot_files(files)
         # what this run says of itself must be true of its images
         self.num_shots, self.seed = record['num_shots'], record['seed']
         self.sampling = record['sampling']
+        self.label_codes = record.get('label_codes', 'label')
         return indices_of_files(record, self.dataset, labels, files)
 
     def _check_classes(self, labels: np.ndarray) -> None:

@@ -2,7 +2,8 @@
 
 ::
 
-    {"num_shots": 16, "seed": 1, "sampling": "per_class", "classes": [...],
+    {"num_shots": 16, "seed": 1, "sampling": "per_class", "label_codes": "label",
+     "classes": [...],
      "images": [[identity, label], ...],
      "sha256": "... of the images"}
 
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..class_names.resolve import class_difference
-from ..io.json_file import as_json, read_json
-from .data_identity import image_identity, images_root_of, samples_digest
+from ..io.json_file import read_json
+from .data_identity import image_identity, images_root_of, plain, samples_digest
 
 KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
 
@@ -26,7 +27,7 @@ KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
 def few_shot_record(few_shot: Any) -> dict:
     """The content of the file, of a built ``FewShotDataset``."""
     root = images_root_of(few_shot)
-    images = as_json(
+    images = plain(
         [
             [image_identity(few_shot.get_data_info(i), root), few_shot.get_cat_ids(i)[0]]
             for i in range(len(few_shot))
@@ -36,6 +37,7 @@ def few_shot_record(few_shot: Any) -> dict:
         num_shots=few_shot.num_shots,
         seed=few_shot.seed,
         sampling=few_shot.sampling,
+        label_codes=few_shot.label_codes,
         classes=list(few_shot.CLASSES),
         images=images,
         sha256=samples_digest(images),
@@ -121,7 +123,7 @@ def _place(identity: Any, label: int, places: dict[str, dict[int, int]], file: s
 
 
 def _key(identity: Any) -> str:
-    return json.dumps(as_json(identity), sort_keys=True)
+    return json.dumps(plain(identity), sort_keys=True)
 
 
 def _check_form(record: Any, path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mmengine.logging import print_log
 
-from ..io.own_images import IMAGE_SUFFIXES
+from ..io.image_files import IMAGE_SUFFIXES
 from .known_sets import KNOWN_SETS
 
 

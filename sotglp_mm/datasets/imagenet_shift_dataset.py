@@ -8,7 +8,7 @@ from mmpretrain.registry import DATASETS
 from timm.data import ImageNetInfo
 
 from ..class_names.resolve import resolve_class_names
-from ..io.own_images import image_files
+from ..io.image_files import image_files
 from ..utils.settings import checked_settings
 from .find_place import find_place
 from .known_sets import KNOWN_SETS, KnownSet

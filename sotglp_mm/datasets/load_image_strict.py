@@ -1,5 +1,6 @@
 """Loading an image, with an error that names the file."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..utils.settings import checked_settings
 
-DEEP_FORMATS = ('.png', '.tif', '.tiff', '.pgm', '.jp2')
-"""Files that may hold more than 8 bits a channel."""
-
 
 @TRANSFORMS.register_module()
 @checked_settings
@@ -20,19 +18,21 @@ class LoadImageStrict(LoadImageFromFile):
 
     Every kind of picture becomes RGB as in ``Image.convert('RGB')``, turned as its EXIF tag says;
     transparency is dropped, except that a grey image with alpha is laid on a grey ground (MMCV's
-    choice). Grey of 16 bits is scaled to 8, where Pillow would cut off all above 255; grey of 32
-    bits is too, unless all of it is within 0-255.
+    choice). Grey of 16 bits is scaled to 8, where Pillow would cut off all above 255. Grey of 32
+    bits and of floats may hold 0 to 1 (floats), 0 to 255 or 0 to 65535, and is scaled by which.
 
     An item that has its image already (a generated one, or from MMPretrain's inferencer, which
     loads images itself) is left as it is.
 
     Args:
         imdecode_backend (str): Defaults to 'pillow'.
+        color_type (str): As in ``LoadImageFromFile``; 'color_ignore_orientation' leaves the EXIF
+            tag alone. Defaults to 'color'.
         **kwargs: As in ``LoadImageFromFile``.
 
     Raises:
         FileNotFoundError: The image does not exist.
-        ValueError: It cannot be decoded.
+        ValueError: It cannot be decoded, is no file, or holds values of no known range.
     """
 
     def __init__(self, imdecode_backend: str = 'pillow', **kwargs: Any) -> None:
@@ -44,9 +44,12 @@ class LoadImageStrict(LoadImageFromFile):
             return results
         path = results['img_path']
         try:
-            results = super().transform(results)
-            if self.imdecode_backend == 'pillow' and str(path).lower().endswith(DEEP_FORMATS):
-                _scale_sixteen_bits(path, results)
+            grey = self._deep_grey(path) if self.imdecode_backend == 'pillow' else None
+            if grey is None:
+                return super().transform(results)
+            image = grey[..., None].repeat(3, axis=-1)
+            results['img'] = image.astype(np.float32) if self.to_float32 else image
+            results['img_shape'] = results['ori_shape'] = image.shape[:2]
             return results
         except FileNotFoundError as error:
             raise FileNotFoundError(
@@ -60,18 +63,30 @@ class LoadImageStrict(LoadImageFromFile):
                 'JPEG, PNG or other picture. Replace the file, or take it out of the split.'
             ) from error
 
+    def _deep_grey(self, path: str) -> np.ndarray | None:
+        """(H, W) uint8 of a grey image of more than 8 bits; None of all others."""
+        if '://' in str(path):  # another storage: Pillow cannot look into it by itself
+            return None
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError('it is a folder, a pipe or a device')  # opening a pipe would wait
+        with Image.open(path) as image:
+            if not image.mode.startswith(('I', 'F')):
+                return None
+            if not self.color_type.endswith('ignore_orientation'):
+                ImageOps.exif_transpose(image, in_place=True)
+            levels = np.asarray(image)
+            return _eight_bits(levels, sixteen=image.mode.startswith('I;16'))
 
-def _scale_sixteen_bits(path: str, results: dict) -> None:
-    """Replace ``img`` of a 16-bit grey file; of any other file only the header is read."""
-    if '://' in str(path):  # another storage: Pillow cannot look into it by itself
-        return
-    with Image.open(path) as image:
-        if not image.mode.startswith('I'):  # 'I;16', 'I;16B', and 'I' in Pillow before 11
-            return
-        levels = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-        # 32 bits a pixel say nothing of the range: numbers up to 255 are 8-bit grey
-        has_small_range = image.mode == 'I' and levels.max() <= 255
-    grey = np.clip(levels if has_small_range else levels >> 8, 0, 255)[..., None].repeat(
-        3, axis=-1
-    )
-    results['img'] = grey.astype(results['img'].dtype)
+
+def _eight_bits(levels: np.ndarray, sixteen: bool) -> np.ndarray:
+    """Scaled by the mode, or else by the range; uint8 of the same shape."""
+    if sixteen:
+        return (levels >> 8).astype(np.uint8)
+    low, high = levels.min(), levels.max()
+    if not (low >= 0 and high <= 65535):  # also NaN
+        raise ValueError(
+            f'its values go from {low} to {high}, expected 0 to 1, 0 to 255 or 0 to 65535'
+        )
+    if levels.dtype.kind == 'f' and high <= 1:
+        return np.rint(levels * 255).astype(np.uint8)
+    return (levels if high <= 255 else levels / 256).astype(np.uint8)

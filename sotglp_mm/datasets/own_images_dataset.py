@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
-from ..io.own_images import read_own_images
+from ..io.own_images import SPLITS, read_own_images
 from ..utils.settings import checked_settings
 from .listed_images import ListedImagesDataset
 from .own_split import FILE_NAME, kept_split
-
-SPLITS = ('train', 'val', 'test')
 
 
 @DATASETS.register_module()
@@ -29,7 +28,8 @@ class OwnImagesDataset(ListedImagesDataset):
 
     Raises:
         FileNotFoundError: Folder, file or an image does not exist.
-        ValueError: No images, a line that cannot be read, or an unknown or absent split.
+        ValueError: What :func:`read_own_images` refuses, an unknown or absent split, or a kept
+            split that does not fit the images any more.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class OwnImagesDataset(ListedImagesDataset):
                 f'OwnImagesDataset: split={split!r} is not known; choose one of {SPLITS}'
             )
         own = read_own_images(data_root)
+        for note in own.notes:
+            print_log(f'{own.source}: {note}', logger='current')
         splits = own.splits
         if splits is None:
             prefix = '' if own.source == own.folder else f'{own.source.stem}_'

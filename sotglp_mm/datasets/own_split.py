@@ -1,4 +1,4 @@
-"""A seeded 50/20/30 split, for data that come without one."""
+"""A seeded 50/20/30 split, for a user's own images that come without one."""
 
 import json
 import logging
@@ -11,10 +11,11 @@ from mmengine.logging import print_log
 from ..class_names.resolve import class_names_of_split
 from ..io.files import write_atomically
 from ..io.json_file import read_json
+from ..io.names import shown
 
 SEED = 1
 FILE_NAME = f'split_sotglp_seed{SEED}.json'
-"""Ours is never called like one of the field's fixed split files."""
+"""Never the name of one of the field's fixed split files."""
 
 
 def split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, list]:
@@ -53,51 +54,66 @@ def kept_split(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequenc
         classes: Class names in label order.
 
     Raises:
-        ValueError: The file is broken, or has other classes.
+        ValueError: The file is broken, or images or labels have changed since it was drawn.
     """
     if file.is_file():
-        splits = _read(file, classes)
-        _warn_of_new_images(file, splits, labelled)
-        return splits
+        return _read(file, labelled, classes)
     splits = split_images(labelled, classes)
-    _write(file, splits)
+    try:
+        write_atomically(file, json.dumps(splits, indent=1))
+    except OSError as error:
+        _warn(
+            f'the split could not be written to {file} ({error}); it is drawn again in every run, '
+            'and is the same as long as the images are'
+        )
     return splits
 
 
-def _read(file: Path, classes: Sequence[str]) -> dict:
+def _read(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict:
     try:
         splits = read_json(file, 'split file')
     except ValueError as error:
         raise ValueError(f'{error}; delete it to split anew') from error
     found = class_names_of_split(splits, file)
+    differences = _differences(splits, dict(labelled))
     if found != tuple(classes):
-        changed = sorted(set(found) ^ set(classes))[:3] or 'in another order'
+        changed = shown(sorted(set(found) ^ set(classes))) or 'in another order'
+        differences.insert(
+            0, f'it has {len(found)} classes and the images {len(classes)} ({changed})'
+        )
+    if differences:
         raise ValueError(
-            f'{file} has {len(found)} classes, and the images {len(classes)} ({changed}); '
-            'delete the file to split anew, and train anew'
+            f'{file} was drawn from other images than there are now: {"; ".join(differences)}. '
+            'Delete the file to split anew, and train anew; or undo the change.'
         )
     return splits
 
 
-def _warn_of_new_images(file: Path, splits: dict, labelled: Sequence[tuple[str, str]]) -> None:
-    known = {row[0] for rows in splits.values() for row in rows}
-    new = sorted(path for path, _ in labelled if path not in known)
-    if new:
-        print_log(
-            f'{len(new)} images are not in {file} and are not used, the first is {new[0]}; '
-            'delete the file to split anew',
-            logger='current',
-            level=logging.WARNING,
+def _differences(splits: dict, label_of: dict[str, str]) -> list[str]:
+    """What a kept split says otherwise than the images; new images are only warned of."""
+    rows = [(path, name) for part in splits.values() for path, _, name in part]
+    kept = dict(rows)
+    differences = []
+    gone = sorted(path for path in kept if path not in label_of)
+    if gone:
+        differences.append(f'{len(gone)} of its images are not there any more: {shown(gone)}')
+    changed = [(path, name) for path, name in rows if label_of.get(path, name) != name]
+    if changed:
+        path, name = changed[0]
+        differences.append(
+            f'{len(changed)} images have another label, the first is {path!r}: {name!r} in the '
+            f'split, {label_of[path]!r} now'
         )
+    if len(kept) < len(rows):
+        differences.append(f'{len(rows) - len(kept)} of its images are listed twice')
+    new = sorted(path for path in label_of if path not in kept)
+    if new and not differences:
+        _warn(
+            f'{len(new)} images are not in the kept split and are not used: {shown(new)}. Delete '
+            'the split file to split anew.'
+        )
+    return differences
 
 
-def _write(file: Path, splits: dict) -> None:
-    try:
-        write_atomically(file, json.dumps(splits, indent=1))
-    except OSError as error:
-        print_log(
-            f'the split could not be written to {file} ({error}); it is drawn again in every run, '
-            'and is the same as long as the images are',
-            logger='current',
-            level=logging.WARNING,
-        )
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)

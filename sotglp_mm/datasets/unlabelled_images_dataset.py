@@ -7,7 +7,7 @@ from typing import Any
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from ..io.own_images import image_files
+from ..io.image_files import image_files
 from ..utils.settings import checked_settings
 from .find_place import find_place
 

@@ -38,8 +38,11 @@ class ClassNamesCheckHook(Hook):
     @staticmethod
     def _check(runner: Runner, dataset: Any) -> None:
         head = _naming_head(runner.model)
+        if head is None:
+            return
+        head.class_names_checked = True
         found = dataset.metainfo.get('classes')
-        if head is None or found is None:
+        if found is None:
             return
         difference = class_difference(head.class_names, found, 'the head', 'the dataset')
         if difference is not None:

@@ -12,6 +12,7 @@ from ..utils.settings import checked_settings
 
 _FIELDS = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
 _MEAN_CLASS = 'mean_class'
+_PER_CLASS = 'per_class'
 
 
 @METRICS.register_module()
@@ -28,7 +29,8 @@ class BranchAccuracy(BaseMetric):
         branch (str): 'combined', 'global' or 'local'.
         items (Sequence[str]): 'top<k>', e.g. 'top1' and 'top5', and 'mean_class': the mean, over
             the classes that occur among the labels, of the part of a class's images that is
-            right at first place. Defaults to ('top1',).
+            right at first place; 'per_class': that part for each of these classes, logged as
+            ``per_class/<class name>``. Defaults to ('top1',).
         topk (int | Sequence[int], optional): The top-k items, as MMPretrain's ``Accuracy`` takes
             them; replaces those of ``items``. Defaults to None.
         collect_device (str): As in MMEngine. Defaults to 'cpu'.
@@ -98,6 +100,7 @@ class BranchAccuracy(BaseMetric):
             of_sets['mean'] = {
                 item: float(np.mean([values[item] for values in of_sets.values()]))
                 for item in self.items
+                if item != _PER_CLASS
             }
         return {f'{n}/{item}': v for n, values in of_sets.items() for item, v in values.items()}
 
@@ -107,13 +110,17 @@ class BranchAccuracy(BaseMetric):
             return {}
         labels = np.array([label for _, label, _ in results])
         hits = np.array([first for *_, first in results]) == labels[:, None]
+        of_classes = {label: hits[labels == label, 0].mean() for label in sorted(set(labels))}
+        names = (self.dataset_meta or {}).get('classes')
         values = {}
         for item in self.items:
-            right = hits[:, : _places(item)].any(axis=1)
             if item == _MEAN_CLASS:
-                values[item] = np.mean([right[labels == label].mean() for label in set(labels)])
+                values[item] = np.mean(list(of_classes.values()))
+            elif item == _PER_CLASS:
+                for label, value in of_classes.items():
+                    values[f'{item}/{names[label] if names else label}'] = value
             else:
-                values[item] = right.mean()
+                values[item] = hits[:, : _places(item)].any(axis=1).mean()
         return {item: 100 * float(value) for item, value in values.items()}
 
 
@@ -121,17 +128,21 @@ def _checked_items(items: Sequence[str], topk: int | Sequence[int] | None) -> tu
     items = (items,) if isinstance(items, str) else tuple(items)
     if topk is not None:
         topk = (topk,) if isinstance(topk, int) else topk
-        items = (*(f'top{k}' for k in topk), *(item for item in items if item == _MEAN_CLASS))
-    unknown = [i for i in items if i != _MEAN_CLASS and not re.fullmatch(r'top[1-9]\d*', str(i))]
+        items = (
+            *(f'top{k}' for k in topk),
+            *(item for item in items if item in (_MEAN_CLASS, _PER_CLASS)),
+        )
+    known = re.compile(rf'top[1-9]\d*|{_MEAN_CLASS}|{_PER_CLASS}')
+    unknown = [item for item in items if not known.fullmatch(str(item))]
     if unknown or not items:
         found = repr(unknown[0]) if unknown else 'nothing'
         raise ValueError(
-            f"BranchAccuracy: items has {found}; choose out of 'top1', 'top5' (or another number) "
-            f'and {_MEAN_CLASS!r}'
+            f"BranchAccuracy: items has {found}; choose 'top1', 'top5' (or another number), "
+            f'{_MEAN_CLASS!r} and {_PER_CLASS!r}'
         )
     return items
 
 
 def _places(item: str) -> int:
     """How many of the first predictions an item looks at."""
-    return 1 if item == _MEAN_CLASS else int(item.removeprefix('top'))
+    return 1 if item in (_MEAN_CLASS, _PER_CLASS) else int(item.removeprefix('top'))

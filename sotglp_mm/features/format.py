@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..datasets.data_identity import samples_digest
-from ..io.json_file import as_json, first_difference, read_json
+from ..datasets.data_identity import plain, samples_digest
+from ..io.json_file import first_difference, read_json
 
 FORMAT = 2
 """Version of this layout."""
@@ -261,7 +261,7 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
     Raises:
         ValueError: They differ; it names the first differing key, and what to do.
     """
-    difference = first_difference(pinned, as_json(found), key)
+    difference = first_difference(pinned, plain(found), key)
     if difference is None:
         return
     where, before, now = difference

@@ -5,7 +5,7 @@ Imports torch and :mod:`sotglp_mm.structures` only.
 
 from .capped_transport import capped_sinkhorn
 from .local_score import local_scores, transport_cost
-from .ood_scores import gl_mcm, local_mcm, mcm
+from .ood_scores import OOD_FIELDS, OOD_SCORES, gl_mcm, local_mcm, mcm
 from .patch_support import rank_patches, select_support
 from .plan_diagnostics import mean_cosine, part_information, plan_entropy, prompt_overlap
 from .selected_similarity import selected_similarity
@@ -13,6 +13,8 @@ from .sinkhorn import sinkhorn
 from .vv_attention import attend_with_values, dual_attention
 
 __all__ = [
+    'OOD_FIELDS',
+    'OOD_SCORES',
     'attend_with_values',
     'capped_sinkhorn',
     'dual_attention',

@@ -4,7 +4,17 @@ Cosines go in as they are, without CLIP's logit scale; the temperature ``tau`` d
 classes compete, and belongs beside every number that is reported.
 """
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
+
+MAX_NUMBERS = 2**25
+"""Numbers of (B, P, C) that exist at once (256 MB in float64), unless one image has more."""
+
+_COPIES = 4
+"""A chunk exists so often at its peak: cosines, copied, divided by tau, softmax."""
 
 
 def mcm(global_similarity: Tensor, tau: float = 1.0) -> Tensor:
@@ -59,3 +69,59 @@ def _softmax(similarity: Tensor, tau: float) -> Tensor:
         raise ValueError(f'the temperature tau must be > 0, got {tau}')
     # at tau = 1000 all probabilities are about 1/C: in float32 most images would tie
     return (similarity.double() / tau).softmax(dim=-1)
+
+
+class OODScore(NamedTuple):
+    """A score as a user chooses it."""
+
+    formula: Callable[[Tensor, Tensor, float], Tensor]
+    """Of cosines (B, C, G) and (B, P, C, N) and the temperature; (B,)."""
+
+    needs_local: bool
+    """It looks at local prompts; where it does not, the second argument means nothing."""
+
+
+OOD_SCORES = {
+    'mcm': OODScore(lambda of_image, _, tau: mcm(of_image, tau), needs_local=False),
+    'l_mcm': OODScore(lambda _, of_patches, tau: local_mcm(of_patches, tau), needs_local=True),
+    'gl_mcm': OODScore(gl_mcm, needs_local=True),
+}
+"""All that there are: head, metric and commands know them from here."""
+
+OOD_FIELDS = {method: f'ood_{method}' for method in OOD_SCORES}
+"""The DataSample field of each."""
+
+
+def ood_scores(
+    methods: Sequence[str],
+    taus: Sequence[float],
+    global_scores: Tensor,
+    patches: Tensor,
+    text: Tensor | None,
+) -> dict[str, Tensor]:
+    """Scores of a batch in bounded memory.
+
+    Args:
+        methods: Out of :data:`OOD_SCORES`.
+        taus: T temperatures, > 0.
+        global_scores: (B, C), cosines averaged over global prompts.
+        patches: (B, P, D), unit length.
+        text: (C, N, D), unit local text features; None where no method needs them.
+
+    Returns:
+        dict[str, Tensor]: By method (B, T), lower is more in-distribution.
+    """
+    size = len(patches)
+    if text is not None:
+        # a mean of cosines over prompts is the cosine with their mean: (B, P, C, N) is never made
+        text = text.mean(dim=1)
+        size = max(MAX_NUMBERS // max(_COPIES * patches.shape[1] * len(text), 1), 1)
+    found: dict[str, list] = {method: [] for method in methods}
+    for of_image, chunk in zip(global_scores.split(size), patches.split(size)):
+        of_image, of_patches = of_image[..., None], chunk
+        if text is not None:
+            of_patches = torch.einsum('bpd,cd->bpc', chunk, text)[..., None]
+        for method, scores in found.items():
+            formula = OOD_SCORES[method].formula
+            scores.append(torch.stack([formula(of_image, of_patches, t) for t in taus], dim=1))
+    return {method: torch.cat(scores) for method, scores in found.items()}

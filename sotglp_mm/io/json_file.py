@@ -54,6 +54,6 @@ def _shown(mapping: dict, name: str) -> str:
     return repr(mapping[name]) if name in mapping else 'absent'
 
 
-def as_json(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists, and what JSON does not know is its ``str``."""
-    return json.loads(json.dumps(value, default=str))
+def as_json(value: Any, default: Callable[[Any], Any] = str) -> Any:
+    """As JSON gives it back: tuples are lists, and of what JSON does not know, ``default``."""
+    return json.loads(json.dumps(value, default=default))

@@ -1,24 +1,39 @@
-"""Reading a user's own images: which there are, and which class each belongs to."""
+"""Reading a user's own images: which there are, which class and which split each belongs to."""
 
 import csv
-import os
-from pathlib import Path, PurePosixPath
+import posixpath
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
-IMAGE_SUFFIXES = (
-    '.jpg',
-    '.jpeg',
-    '.png',
-    '.ppm',
-    '.bmp',
-    '.pgm',
-    '.tif',
-    '.tiff',
-    '.webp',
-    '.gif',
-)
+from .image_files import can_be_opened, find_images
+from .names import composed, folded, shown
+
 SPLITS = ('train', 'val', 'test')
+SPLIT_OF = {
+    **{'train': 'train', 'training': 'train', 'test': 'test', 'testing': 'test'},
+    **{'val': 'val', 'valid': 'val', 'validation': 'val'},
+}
+"""Accepted names of splits, in any capitals."""
+
 COLUMNS = ('path', 'label', 'split')
+LAYOUTS = (
+    'expected FOLDER/<class>/<image>; or FOLDER/{train,val,test}/<class>/<image>; or a .csv file '
+    'with the columns path,label and, if wanted, split'
+)
+
+
+class Row(NamedTuple):
+    """One image."""
+
+    path: str
+    """Relative to the folder."""
+
+    label: str
+    """Class name, in Unicode's composed form (NFC)."""
+
+    split: str
+    """One of ``SPLITS``, or '' where nothing says."""
 
 
 class OwnImages(NamedTuple):
@@ -39,21 +54,29 @@ class OwnImages(NamedTuple):
     splits: dict[str, list] | None
     """``{split: [[relative path, label, class name], ...]}``, or None where nothing says."""
 
+    notes: list[str]
+    """What a user should know, for the log: skipped files, repeated lines, val used as test."""
+
 
 def read_own_images(source: str | Path) -> OwnImages:
     """Read images in one of three forms.
 
     - ``folder/<class>/<image>``
-    - ``folder/{train,test}/<class>/<image>``, and ``val`` if there is one
-    - a ``.csv`` file with the columns ``path``, ``label`` (a class name) and, if wanted, ``split``
-      ('train', 'val' or 'test'); paths are relative to the file's folder.
+    - ``folder/{train,val,test}/<class>/<image>``. Names of splits may be in any capitals, and
+      training, valid, validation and testing are understood. Where there is no test, val serves
+      as test.
+    - a ``.csv`` file with the columns ``path``, ``label`` (a class name) and, if wanted,
+      ``split``; paths are relative to the file's folder. Exact repeats are dropped.
+
+    A file is an image if Pillow can open it, whatever its name; others are skipped and counted.
 
     Args:
         source: The folder, or the file.
 
     Raises:
         FileNotFoundError: It does not exist.
-        ValueError: It holds no images, or a line cannot be read.
+        ValueError: It is in no such form, a class has no readable image, a line cannot be read,
+            one image has two labels or two splits, or there are fewer than two classes.
     """
     source = Path(source).expanduser()
     if source.is_file():
@@ -66,45 +89,84 @@ def read_own_images(source: str | Path) -> OwnImages:
     return _read_folder(source)
 
 
-def image_files(folder: Path) -> list[str]:
-    """Paths of the images below a folder, relative to it, sorted; hidden ones are left out.
-
-    Links to folders are followed, but for those that lead back to a folder they lie in.
-    """
-    found = []
-    for inner, folders, files in os.walk(folder, followlinks=True):
-        here = Path(inner)
-        folders[:] = [name for name in folders if _is_to_be_read(folder, here / name)]
-        found += [
-            (here / name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-        ]
-    return sorted(found)
-
-
-def _is_to_be_read(top: Path, folder: Path) -> bool:
-    if folder.name.startswith('.'):
-        return False
-    if not folder.is_symlink():
-        return True
-    target = folder.resolve()
-    above = (parent for parent in folder.parents if parent.is_relative_to(top))
-    # as they were come by, other links included: two may lead to each other's folder
-    return not any(parent.resolve().is_relative_to(target) for parent in above)
-
-
 def _read_folder(source: Path) -> OwnImages:
-    has_splits = (source / 'train').is_dir() and (source / 'test').is_dir()
-    paths = [PurePosixPath(path) for path in image_files(source)]
-    depth = 2 if has_splits else 1
-    stray = [path for path in paths if len(path.parts) <= depth]
-    if stray or not paths:
-        what = f'{len(stray)} images lie in no class, the first is {stray[0]}' if stray else ''
-        form = '{train,test}/<class>/<image>' if has_splits else '<class>/<image>'
-        raise ValueError(f'{source}: expected {form}; {what or "there is no image"}')
-    rows = [(str(p), p.parts[depth - 1], p.parts[0] if has_splits else '') for p in paths]
-    return _assemble(source, source, rows)
+    found = find_images(source)
+    splits = _split_folders(source)
+    depth = 2 if splits else 1
+    parts_of = {path: path.split('/') for path in found.images}
+    stray = [path for path, parts in parts_of.items() if len(parts) <= depth]
+    if stray or not found.images:
+        what = f'{len(stray)} images lie in no class folder: {shown(stray)}' if stray else ''
+        others = f'; skipped as no images: {shown(found.skipped)}' if found.skipped else ''
+        raise ValueError(f'{source}: {what or "there is no image"}{others}; {LAYOUTS}')
+    inner = {part for parts in parts_of.values() for part in parts[depth:-1]}
+    nested = sorted(name for name in inner if name.casefold() in SPLIT_OF)
+    if nested and not splits:
+        raise ValueError(
+            f'{source}: class folders hold folders of splits, {shown(nested)}; {LAYOUTS}'
+        )
+    skipped = [path for path in found.skipped if '/' in path]  # at the top lie lists, notes, ...
+    _check_class_folders(source, splits, depth, found.images, skipped)
+    rows = [
+        Row(path, composed(parts[depth - 1]), splits[parts[0]] if splits else '')
+        for path, parts in parts_of.items()
+    ]
+    notes = []
+    if skipped:
+        notes.append(f'{len(skipped)} files are no images and are not used: {shown(skipped)}')
+    return _assemble(source, source, rows, notes)
+
+
+def _split_folders(source: Path) -> dict[str, str]:
+    """Split of each folder at the top; empty where these are classes."""
+    names = [folder.name for folder in _folders(source)]
+    splits = {name: SPLIT_OF[name.casefold()] for name in names if name.casefold() in SPLIT_OF}
+    others = [name for name in names if name not in splits]
+    if splits and others:
+        raise ValueError(
+            f'{source} has the folders of splits {shown(splits)} and beside them '
+            f'{shown(others)}, which is no name of a split; {LAYOUTS}. Move the others away, or, '
+            f'where {next(iter(splits))!r} is a class, choose another of these layouts.'
+        )
+    for split in SPLITS:
+        same = [name for name, each in splits.items() if each == split]
+        if len(same) > 1:
+            raise ValueError(f'{source}: {shown(same)} all mean the split {split!r}; join them')
+    return splits
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
+
+
+def _check_class_folders(
+    source: Path, splits: Iterable[str], depth: int, images: list[str], skipped: list[str]
+) -> None:
+    """Every class has an image that Pillow can open, and a name of its own."""
+    folders = [each for top in (list(splits) or ['.']) for each in _folders(source / top)]
+    files: dict[str, list[str]] = {folder.relative_to(source).as_posix(): [] for folder in folders}
+    for path in [*images, *skipped]:
+        files.setdefault('/'.join(path.split('/')[:depth]), []).append(path)
+    for folder in folders:
+        name = folder.relative_to(source).as_posix()
+        if not any(can_be_opened(source / path) for path in files[name]):
+            what = (
+                f'only {shown(files[name])}, which Pillow cannot read'
+                if files[name]
+                else 'no image'
+            )
+            raise ValueError(
+                f'{source}: the class folder {name!r} has {what}; add images in a format that '
+                'Pillow reads (JPEG, PNG, WebP, TIFF, ...), or remove the folder'
+            )
+    seen: dict[tuple[Path, str], Path] = {}
+    for folder in folders:
+        twin = seen.setdefault((folder.parent, composed(folder.name)), folder)
+        if twin is not folder:
+            raise ValueError(
+                f'{source}: two folders are called {folder.name!r}, in two Unicode forms '
+                f'({twin.name!a} and {folder.name!a}); join them'
+            )
 
 
 def _read_table(source: Path) -> OwnImages:
@@ -116,37 +178,72 @@ def _read_table(source: Path) -> OwnImages:
             header = tuple(reader.fieldnames or ())
             if not {'path', 'label'} <= set(header) <= set(COLUMNS):
                 raise ValueError(f'its columns are {header}; expected path,label or these + split')
-            rows = [_row(row, reader.line_num, 'split' in header) for row in reader]
+            lines = [_row(row, reader.line_num, 'split' in header) for row in reader]
     except (ValueError, csv.Error) as error:
         raise ValueError(f'{source}: {error}') from error
-    if not rows:
+    if not lines:
         raise ValueError(f'{source}: there is no line below the header')
-    return _assemble(source, source.parent, rows)
+    rows = list(dict.fromkeys(lines))
+    notes = []
+    if len(rows) < len(lines):
+        notes.append(f'{len(lines) - len(rows)} repeated lines are dropped')
+    seen: dict[str, Row] = {}
+    for row in rows:
+        first = seen.setdefault(row.path, row)
+        if first.label != row.label:
+            raise ValueError(f'{source}: {row.path} is both {first.label!r} and {row.label!r}')
+        if first.split != row.split:
+            raise ValueError(
+                f'{source}: {row.path} is in two splits, {first.split!r} and {row.split!r}; one '
+                'image belongs to one split'
+            )
+    return _assemble(source, source.parent, rows, notes)
 
 
-def _row(row: dict, line: int, has_split: bool) -> tuple[str, str, str]:
+def _row(row: dict, line: int, has_split: bool) -> Row:
     values = [row.get(name) for name in COLUMNS]
     expected = values if has_split else values[:2]
     if None in row or not all(value and value.strip() for value in expected):
         raise ValueError(f'line {line} does not have a value for each column')
     path, label, split = (value.strip() if value else '' for value in values)
-    if has_split and split not in SPLITS:
+    if has_split and split.casefold() not in SPLIT_OF:
         raise ValueError(f'line {line}: split {split!r} is not known; choose one of {SPLITS}')
     if Path(path).is_absolute() or '..' in Path(path).parts:
         raise ValueError(f"line {line}: {path!r} is not a path below the file's folder")
-    return path, label, split
+    split = SPLIT_OF[split.casefold()] if has_split else ''
+    return Row(posixpath.normpath(path), composed(label), split)
 
 
-def _assemble(source: Path, folder: Path, rows: list[tuple[str, str, str]]) -> OwnImages:
-    classes = tuple(sorted({label for _, label, _ in rows}))
-    seen: dict[str, str] = {}
-    for path, label, _ in rows:
-        if seen.setdefault(path, label) != label:
-            raise ValueError(f'{source}: {path} is both {seen[path]!r} and {label!r}')
+def _assemble(source: Path, folder: Path, rows: list[Row], notes: list[str]) -> OwnImages:
+    classes = tuple(sorted({row.label for row in rows}))
+    if len(classes) < 2:
+        raise ValueError(
+            f'{source}: there is one class, {classes[0]!r}, and at least two are needed; {LAYOUTS}'
+        )
     splits: dict[str, list] | None = None
-    if rows[0][2]:
+    if rows[0].split:
+        _check_names_across_splits(source, rows)
         splits = {split: [] for split in SPLITS}
         for path, label, split in rows:
-            if split in splits:
-                splits[split].append([path, classes.index(label), label])
-    return OwnImages(source, folder, classes, [(p, label) for p, label, _ in rows], splits)
+            splits[split].append([path, classes.index(label), label])
+        if splits['val'] and not splits['test']:
+            splits['test'] = splits['val']
+            notes.append('there is no split test, so val serves as test, too')
+    labelled = [(row.path, row.label) for row in rows]
+    return OwnImages(source, folder, classes, labelled, splits, notes)
+
+
+def _check_names_across_splits(source: Path, rows: list[Row]) -> None:
+    """Refuse a class that two splits write differently."""
+    splits_of: dict[str, set[str]] = {}
+    for row in rows:
+        splits_of.setdefault(row.label, set()).add(row.split)
+    alike: dict[str, str] = {}
+    for name in sorted(splits_of):
+        other = alike.setdefault(folded(name), name)
+        if splits_of[other].isdisjoint(splits_of[name]):
+            raise ValueError(
+                f'{source}: the class {other!r} of {"/".join(sorted(splits_of[other]))} is '
+                f'{name!r} in {"/".join(sorted(splits_of[name]))}: the names differ only in '
+                'capitals, underscores or Unicode form. Give them one name.'
+            )

@@ -5,7 +5,8 @@ from mmpretrain.models.tta import AverageClsScoreTTA
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from ..structures import OOD_FIELDS, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
+from ..functional import OOD_FIELDS
+from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
 
 FIELDS = ('pred_score', PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, *OOD_FIELDS.values())
 

@@ -6,15 +6,15 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 
 from ..clip.load import build_towers, lend
-from ..clip.towers import HoldsClipTowers
+from .learned_state import KeepsIdentity
 
 
 @MODELS.register_module()
-class CLIPClassifier(HoldsClipTowers, ImageClassifier):
+class CLIPClassifier(KeepsIdentity, ImageClassifier):
     """Loads a CLIP once, and lends it to those of its parts that need it.
 
     Every part that is built from a config shares it, heads inside MMPretrain's ``MultiTaskHead``
-    too. A copy of the model has a CLIP of its own. The state dict has none.
+    too. A copy of the model has a CLIP of its own. The state dict has none, but says which it was.
 
     Args:
         clip (dict): ``dict(model_name=..., pretrained=...)``, see :func:`load_clip`. An override

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..class_names.equal_prompts import warn_of_equal_prompts
 from ..clip.towers import ClipTowers, HoldsClipTowers
 from .class_shards import gather_shards, my_share
 
@@ -55,6 +56,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self.context_length = context_length
         self.class_chunk = class_chunk
         tokens = [towers.text.tokenizer.encode(name.replace('_', ' ')) for name in class_names]
+        warn_of_equal_prompts(class_names, tokens)
         self._check_lengths(class_names, tokens)
         eot = towers.text.tokenizer.eot_token_id
         lengths = torch.tensor([len(ids) + 1 for ids in tokens])

@@ -1,34 +1,36 @@
 """The prompts, what they score, and what they learn from."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
+from mmpretrain.evaluation import Accuracy
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..class_names.resolve import resolve_class_names
+from ..class_names.resolve import class_difference, resolve_class_names
 from ..clip.load import towers_for_part
-from ..clip.towers import HoldsClipTowers
-from ..functional import mean_cosine, selected_similarity
+from ..functional import OOD_FIELDS, OOD_SCORES, mean_cosine, selected_similarity
+from ..functional.ood_scores import ood_scores
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
 from .allocation_fields import set_allocation
 from .competing_classes import competing_classes, leave_out_others
-from .initial_prompts import check_prompt_settings, initial_local_prompts
-from .learned_state import LoadsWholeState
-from .ood_fields import check_ood_settings, ood_fields
+from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
 from .prompt_text_encoder import PromptTextEncoder
+from .prompts import check_prompt_settings, initial_local_prompts, match_classes
 from .text_feature_cache import TextFeatureCache
 
 
 @MODELS.register_module()
 @checked_settings
-class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
+class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
     """Local-global prompt learning via sparse optimal transport (arXiv 2603.08347).
 
     Shared global prompts match the image embedding. Class-specific local prompts match patches:
@@ -61,10 +63,15 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             :class:`PromptTextEncoder`. Defaults to 'auto'.
         ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
             Defaults to none.
-        ood_tau (float): Their temperature, > 0. Defaults to 1.
+        ood_tau (float | Sequence[float]): Their temperature, or several, > 0. Defaults to 1.
         report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
             for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
             ``prompt_cosine``, ``similarity_spread``. Defaults to False.
+        load_shared (bool): Let a checkpoint of other classes be loaded: global prompts, and local
+            ones of classes that it has by name. Defaults to False.
+        topk (int | Sequence[int]): As in ``ClsHead``, for ``cal_acc``. Defaults to 1.
+        cal_acc (bool): Also log the accuracy of a training step, of both branches together, with
+            the global prompts that were drawn. Defaults to False.
         init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
@@ -83,15 +90,22 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         loss: dict = dict(type='CrossEntropyLoss'),
         class_chunk: int | str | None = 'auto',
         ood_methods: Sequence[str] = (),
-        ood_tau: float = 1.0,
+        ood_tau: float | Sequence[float] = 1.0,
         report_allocation: bool = False,
+        load_shared: bool = False,
+        topk: int | Sequence[int] = (1,),
+        cal_acc: bool = False,
         init_cfg: dict | None = None,
     ):
-        super().__init__(loss=loss, init_cfg=init_cfg)
+        topk = (topk,) if isinstance(topk, int) else tuple(topk)
+        super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
-        check_ood_settings(ood_methods, ood_tau, num_local_prompts)
+        _check_ood(ood_methods, ood_tau, num_local_prompts)
+        self.load_shared = load_shared
+        self.class_names_checked = False  # ClassNamesCheckHook sets it
         self.report_allocation = report_allocation and num_local_prompts > 0
-        self.ood_methods, self.ood_tau = tuple(ood_methods), float(ood_tau)
+        self.ood_methods = tuple(ood_methods)
+        self.ood_tau = tuple(ood_tau) if isinstance(ood_tau, Sequence) else float(ood_tau)
         self.class_names = resolve_class_names(class_names)
         self.towers = towers_for_part(clip)
         words = self.towers.text.embed_words(context)
@@ -123,24 +137,51 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             data_samples: With ``gt_label``, or ``gt_score`` (mixup).
 
         Returns:
-            dict[str, Tensor]: ``loss_global`` and, unless N = 0, ``loss_local``.
+            dict[str, Tensor]: ``loss_global``, unless N = 0 ``loss_local``, and with ``cal_acc``
+            ``accuracy_top-<k>``.
         """
+        self._ask_for_check()
         if 'gt_score' in data_samples[0]:
             target = torch.stack([sample.gt_score for sample in data_samples])
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
-        scale = self.towers.logit_scale
+        scale, local = self.towers.logit_scale, None
         text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
-            logits = scale * self._train_global_scores(feats.image, text)
-            loss_global = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
-        if self.local_prompts is None:
-            return dict(loss_global=loss_global)
-        text = self._local_text()
-        with _no_autocast(text):
-            local = self._local_scores(feats.patches, text)
-            loss_local = self.local_loss(local, target, scale)
-        return dict(loss_global=loss_global, loss_local=loss_local)
+            scores = self._train_global_scores(feats.image, text)
+            losses = dict(
+                loss_global=self.loss_module(
+                    scale * scores, target, avg_factor=len(scores), **kwargs
+                )
+            )
+        if self.local_prompts is not None:
+            text = self._local_text()
+            with _no_autocast(text):
+                local = self._local_scores(feats.patches, text)
+                losses['loss_local'] = self.local_loss(local, target, scale)
+        if self.cal_acc:
+            if target.ndim > 1:
+                raise ValueError(
+                    'SOTGLPHead: cal_acc=True, but labels are mixed (mixup, cutmix); leave '
+                    'cal_acc out'
+                )
+            logits = self._logits(scores, local)
+            # no threshold: by default, places below a logit of 0 do not count
+            values = Accuracy.calculate(logits, target, topk=self.topk, thrs=(None,))
+            losses |= {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values)}
+        return losses
+
+    def _ask_for_check(self) -> None:
+        """Once, where no hook has compared the class names with the dataset's."""
+        if not self.class_names_checked:
+            self.class_names_checked = True
+            print_log(
+                'SOTGLPHead: nothing has compared its class names with those of the dataset; '
+                'where their order differs, every number is wrong. Add to the config: '
+                "default_hooks = dict(class_names=dict(type='ClassNamesCheckHook'))",
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def forward(self, feats: ImageFeatures) -> Tensor:
         """Logits ``s * (Sg + Sl) / 2`` of the prediction, (B, C)."""
@@ -162,8 +203,10 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
         Returns:
             list[DataSample]: With ``pred_score`` (C,), ``pred_label``, ``pred_score_global`` (C,)
             and, unless N = 0, ``pred_score_local`` (C,); for each of ``ood_methods``
-            ``ood_<method>`` (), and then ``ood_tau`` as metainfo.
+            ``ood_<method>`` (), or (T,) of several temperatures, and then ``ood_tau`` as metainfo.
         """
+        if data_samples and data_samples[0] is not None and 'gt_label' in data_samples[0]:
+            self._ask_for_check()
         global_scores, local_scores = self.scores(feats)
         competing = competing_classes(data_samples, self.num_classes)
         logits = leave_out_others(self._logits(global_scores, local_scores), competing)
@@ -194,12 +237,20 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
-        """(B,) for each DataSample field of ``ood_methods``; ``global_scores`` is Sg (B, C)."""
-        text = None
-        if self.local_prompts is not None and set(self.ood_methods) - {'mcm'}:
-            text = self._local_text()
+        """For each DataSample field of ``ood_methods``, (B,), or (B, T) of several temperatures.
+
+        Args:
+            feats: As in :meth:`predict`.
+            global_scores: Sg (B, C).
+        """
+        needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
+        text = self._local_text() if needs_local else None
+        taus = (self.ood_tau,) if isinstance(self.ood_tau, float) else self.ood_tau
         with _no_autocast(global_scores):
-            return ood_fields(self.ood_methods, self.ood_tau, global_scores, feats.patches, text)
+            found = ood_scores(self.ood_methods, taus, global_scores, feats.patches, text)
+        if isinstance(self.ood_tau, float):
+            found = {method: values[:, 0] for method, values in found.items()}
+        return {OOD_FIELDS[method]: values for method, values in found.items()}
 
     @torch.no_grad()
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:
@@ -291,10 +342,58 @@ class SOTGLPHead(HoldsClipTowers, LoadsWholeState, ClsHead):
             cache.clear()
         return super().train(mode)
 
-    def _explain_shape(self) -> str:
-        return f' ({self.num_classes} classes: {", ".join(self.class_names[:3])}, ...)'
+    def identity(self) -> dict:
+        """CLIP and class names, for the checkpoint."""
+        return dict(super().identity(), class_names=list(self.class_names))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        trained = read_identity(state_dict, prefix)
+        names = None if trained is None else trained['class_names']
+        difference = None
+        if names is None:
+            print_log(
+                'The checkpoint does not say with which CLIP and classes it was trained',
+                logger='current',
+            )
+        else:
+            difference = class_difference(
+                names, self.class_names, 'the checkpoint', 'this SOTGLPHead'
+            )
+        key = f'{prefix}local_prompts'
+        if self.local_prompts is None or self.local_prompts.ndim == 3:
+            if difference is not None:
+                print_log(
+                    f'The checkpoint was trained with other classes: {difference}. Its prompts '
+                    'are shared by all classes, and serve these as well',
+                    logger='current',
+                )
+        elif key in state_dict and (difference or (self.load_shared and names is None)):
+            state_dict[key] = match_classes(
+                state_dict[key], names, self.local_prompts, self.class_names, self.load_shared
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _no_autocast(tensor: Tensor) -> torch.autocast:
     """Scores are cheap, multiplied by s = 100 and exponentiated: they stay in float32."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _check_ood(
+    methods: Sequence[str], tau: float | Sequence[float], num_local_prompts: int
+) -> None:
+    known = tuple(OOD_SCORES)
+    unknown = [method for method in methods if method not in known]
+    if isinstance(methods, str) or unknown:
+        raise ValueError(
+            f'SOTGLPHead: ood_methods={methods!r} is not a list out of {known}; correct it'
+        )
+    local = [method for method in methods if OOD_SCORES[method].needs_local]
+    if local and not num_local_prompts:
+        raise ValueError(
+            f'SOTGLPHead: ood_methods has {local[0]!r}, which scores patches with local prompts, '
+            "but num_local_prompts=0; take 'mcm' alone, or local prompts"
+        )
+    taus = tau if isinstance(tau, Sequence) else [tau]
+    if not taus or not all(each > 0 for each in taus):
+        raise ValueError(f'SOTGLPHead: ood_tau must be > 0, got {tau}')

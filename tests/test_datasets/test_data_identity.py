@@ -3,14 +3,16 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from mini_data import WNIDS, write_set
 from mini_runs import write_images
 from mmpretrain.registry import DATASETS
+from PIL import Image
 
-from sotglp_mm.datasets.data_identity import describe_data
+from sotglp_mm.datasets.data_identity import describe_data, image_identity
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 
@@ -106,9 +108,32 @@ def test_images_that_are_not_files_are_known_by_their_annotation():
     assert json.loads(json.dumps(about)) == about
 
 
-def test_a_dataset_that_cannot_tell_is_refused():
-    with pytest.raises(TypeError, match=r"SimpleNamespace has no 'get_data_info'"):
-        describe_data(SimpleNamespace(), {})
-    nameless = SimpleNamespace(metainfo={}, get_data_info=None, get_cat_ids=None)
-    with pytest.raises(TypeError, match='has no class names'):
-        describe_data(nameless, {})
+def test_arrays_are_known_by_all_of_their_values():
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    other = pixels.copy()
+    other[16, 16] = 1  # in the middle, which NumPy leaves out when it prints
+    first, second = (image_identity(dict(img=each, gt_label=1), '') for each in (pixels, other))
+    assert first != second and first == image_identity(dict(img=pixels.copy(), gt_label=2), '')
+    as_tensor = image_identity(dict(img=torch.tensor(other)), '')
+    assert as_tensor == image_identity(dict(img=Image.fromarray(other)), '') == second
+
+
+@pytest.mark.parametrize(
+    ('label', 'metainfo', 'message'),
+    [
+        (0, {}, r'BaseDataset has no class names; give them in its config, metainfo=dict'),
+        ([0, 1], dict(classes=['a', 'b']), r'has the labels \[0, 1\], it is a multi-label set'),
+        (None, dict(classes=['a', 'b']), r'has no label; expected one class for each image'),
+    ],
+    ids=['no names', 'several labels', 'no label'],
+)
+def test_datasets_that_are_not_of_one_class_an_image(
+    tmp_path: Path, label, metainfo, message: str
+):
+    info = dict(img_path='0.jpg') if label is None else dict(img_path='0.jpg', gt_label=label)
+    (tmp_path / 'ann.json').write_text(json.dumps(dict(metainfo={}, data_list=[info])))
+    config = dict(type='BaseDataset', ann_file=str(tmp_path / 'ann.json'), metainfo=metainfo)
+    with pytest.raises(ValueError, match=message):
+        describe(config)
+    with pytest.raises(ValueError, match=message):
+        DATASETS.build(dict(type='FewShotDataset', dataset=config))

@@ -2,12 +2,16 @@
 
 import itertools
 import json
+import runpy
 from pathlib import Path
 
+import mmpretrain
 import numpy as np
 import pytest
 import reference
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
+from PIL import Image
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from sotglp_mm.datasets import few_shot_dataset
@@ -137,3 +141,107 @@ def test_settings_out_of_range(dataset):
         build(dataset, sampling='random')
     with pytest.raises(TypeError, match=r"FewShotDataset has no setting 'shots'"):
         build(dataset, shots=4)
+
+
+def test_labels_by_first_appearance_draw_as_the_released_program(dataset):
+    labels = dataset.get_gt_labels()
+    codes = np.array([list(dict.fromkeys(labels)).index(label) for label in labels])
+    splitter = StratifiedShuffleSplit(n_splits=1, train_size=8 * 4, random_state=1)
+    expected = set(next(splitter.split(np.zeros(len(codes)), codes))[0].tolist())
+    settings = dict(num_shots=8, sampling='stratified')
+    few_shot = build(dataset, label_codes='first_appearance', **settings)
+    assert set(few_shot.indices.tolist()) == expected
+    assert set(build(dataset, **settings).indices.tolist()) != expected
+    assert few_shot.get_gt_labels().tolist() == labels[few_shot.indices].tolist()
+    with pytest.raises(ValueError, match="label_codes='rank' is not known; choose one of"):
+        build(dataset, label_codes='rank')
+
+
+PACK = [dict(type='PackInputs', input_key='nothing')]
+INSIDE = {
+    'ConcatDataset': lambda config: dict(datasets=[config, config]),
+    'RepeatDataset': lambda config: dict(dataset=config, times=2),
+    'ClassBalancedDataset': lambda config: dict(dataset=config, oversample_thr=0.5),
+    'KFoldDataset': lambda config: dict(dataset=config, num_splits=5),
+}
+
+
+@pytest.fixture
+def scope():
+    """As in a run: MMEngine's wrappers build what they wrap from the scope's registry."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.mark.usefixtures('scope')
+@pytest.mark.parametrize('wrapper', INSIDE)
+def test_wrappers_of_mmpretrain_around_it_and_inside_it(tmp_path: Path, wrapper: str):
+    config = write_dataset(tmp_path, COUNTS)
+    inside = DATASETS.build(dict(type=wrapper, **INSIDE[wrapper](config)))
+    few_shot = build(dict(type=wrapper, **INSIDE[wrapper](config)), num_shots=4, pipeline=PACK)
+    assert np.bincount(few_shot.get_gt_labels()).tolist() == [4, 4, 4, 4]
+    assert few_shot.get_data_info(3) == inside.get_data_info(few_shot.indices[3])
+    assert few_shot[3]['data_samples'].img_path == few_shot.get_data_info(3)['img_path']
+    assert few_shot.few_shot_record()['images'][0][0].count('/') == 0  # below the root
+
+    around = dict(type='FewShotDataset', dataset=config, num_shots=5, pipeline=PACK)
+    wrapped = DATASETS.build(dict(type=wrapper, **INSIDE[wrapper](around)))
+    wrapped.full_init()
+    labels = [wrapped.get_data_info(i)['gt_label'] for i in range(len(wrapped))]
+    sizes = dict(ConcatDataset=40, RepeatDataset=40, ClassBalancedDataset=40, KFoldDataset=16)
+    assert len(labels) == sizes[wrapper]
+    assert wrapped[2]['data_samples'].gt_label.tolist() == [labels[2]]
+    assert wrapped.metainfo['classes'] == tuple(COUNTS)
+
+
+@pytest.mark.usefixtures('scope')
+def test_shots_of_train_and_val_together(tmp_path: Path):
+    config = write_dataset(tmp_path, {'cat': 6, 'dog': 4})
+    rows = json.loads((tmp_path / 'split.json').read_text())['train']
+    (tmp_path / 'split.json').write_text(json.dumps({'train': rows[:5], 'val': rows[5:]}))
+    both = [config, {**config, 'split': 'val'}]
+    few_shot = build(dict(type='ConcatDataset', datasets=both), num_shots=4)
+    record = few_shot.few_shot_record()
+    assert len(few_shot) == 8
+    assert {tuple(row) for row in record['images']} <= {(path, label) for path, label, _ in rows}
+    (tmp_path / 'files.json').write_text(json.dumps(record))
+    again = build(dict(type='ConcatDataset', datasets=both), files=str(tmp_path / 'files.json'))
+    assert again.indices.tolist() == few_shot.indices.tolist()
+
+
+def test_a_subset(dataset):
+    few_shot = build(dataset, num_shots=4)
+    for indices, expected in ((5, range(5)), (-3, range(13, 16)), ([7, 1], [7, 1])):
+        subset = few_shot.get_subset(indices)
+        assert paths(subset) == [paths(few_shot)[i] for i in expected]
+    assert len(few_shot) == 16
+
+
+@pytest.mark.parametrize('tool', ['visualization/browse_dataset', 'misc/verify_dataset'])
+def test_tools_of_mmpretrain(tmp_path: Path, monkeypatch, tool: str):
+    """In this process, as the tools have no function to call."""
+    config = write_dataset(tmp_path, {'cat': 3, 'dog': 2})
+    for path in tmp_path.glob('*.png'):
+        Image.new('RGB', (8, 9)).save(path, format='PNG')
+    broken = next(tmp_path.glob('cat*'))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    few_shot = dict(type='FewShotDataset', num_shots=2, dataset=config, pipeline=pipeline)
+    text = f'train_dataloader = dict(dataset={few_shot!r})\n'
+    text += "visualizer = dict(type='UniversalVisualizer', vis_backends=[])\n"
+    (tmp_path / 'config.py').write_text(text)
+    script = Path(mmpretrain.__file__).parent / '.mim' / 'tools' / f'{tool}.py'
+    flags = ['--out-path', str(tmp_path / 'broken.log')]
+    if 'browse' in tool:
+        flags = ['--output-dir', str(tmp_path / 'shown'), '--not-show', '--mode', 'original']
+    else:
+        broken.write_bytes(b'')
+    monkeypatch.setattr('sys.argv', [str(script), str(tmp_path / 'config.py'), *flags])
+    runpy.run_path(str(script), run_name='__main__')
+    drawn = paths(build(config, num_shots=2))
+    if 'browse' in tool:
+        shown = {file.name for file in (tmp_path / 'shown').iterdir()}
+        assert shown == {Path(path).name for path in drawn}
+    else:
+        expected = f'{broken}\n' if str(broken) in drawn else None
+        log = tmp_path / 'broken.log'
+        assert (log.read_text() if log.exists() else None) == expected

@@ -52,8 +52,9 @@ def change_split(root: Path, change) -> None:
 def test_what_is_recorded(root: Path):
     few_shot = build(root, num_shots=2, seed=7)
     record = few_shot.few_shot_record()
-    assert list(record) == ['num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256']
-    assert (record['num_shots'], record['seed'], record['sampling']) == (2, 7, 'per_class')
+    settings = ['num_shots', 'seed', 'sampling', 'label_codes']
+    assert list(record) == [*settings, 'classes', 'images', 'sha256']
+    assert [record[name] for name in settings] == [2, 7, 'per_class', 'label']
     assert record['classes'] == list(CLASSES)
     assert [tuple(row) for row in record['images']] == images(few_shot, root)
     assert re.fullmatch(r'banded/banded_train_\d.jpg', record['images'][0][0])

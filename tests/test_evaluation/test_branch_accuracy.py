@@ -101,6 +101,17 @@ def test_mean_class_counts_classes_not_images():
     }
 
 
+def test_each_class_by_its_name():
+    metric = build('local', items=['per_class', 'mean_class'])
+    metric.dataset_meta = dict(classes=['cat', 'dog', 'cow'])
+    metric.process({}, samples())
+    each = {'cat': 0, 'dog': 0, 'cow': 50}
+    assert metric.evaluate(4) == {
+        **{f'accuracy_local/per_class/{name}': value for name, value in each.items()},
+        'accuracy_local/mean_class': pytest.approx(100 / 6),
+    }
+
+
 def random_samples(num: int, num_classes: int, seed: int = 0) -> tuple[torch.Tensor, list, list]:
     """Scores, labels (the last class has no image), samples."""
     generator = torch.Generator().manual_seed(seed)
@@ -135,7 +146,7 @@ def test_equal_to_scikit_learn():
 @pytest.mark.parametrize(
     ('items', 'message'),
     [
-        (['top1', 'mean'], r"items has 'mean'; choose out of 'top1'"),
+        (['top1', 'mean'], r"items has 'mean'; choose 'top1'"),
         (['top0'], r"items has 'top0'"),
         ((), r'items has nothing'),
     ],

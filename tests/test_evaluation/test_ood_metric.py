@@ -23,6 +23,18 @@ def fpr95(known, unknown) -> float:
     raise AssertionError
 
 
+def fpr95_nearest(known, unknown) -> float:
+    """Of thresholds as near, the loosest; those looser than the first to accept all are none."""
+    found = []
+    for threshold in sorted({*known, *unknown}):
+        recall = sum(a <= threshold for a in known) / len(known)
+        found.append((abs(recall - 0.95), sum(b <= threshold for b in unknown) / len(unknown)))
+        if recall == 1:
+            break
+    nearest = min(distance for distance, _ in found)
+    return 100 * [fpr for distance, fpr in found if distance == nearest][-1]
+
+
 def aupr(known, unknown) -> float:
     total, recall_before = 0.0, 0.0
     for threshold in sorted({*known, *unknown}):
@@ -66,6 +78,8 @@ def test_equal_to_counting(num_known: int, num_unknown: int, levels: int | None)
         known, unknown = np.round(known * levels / 8), np.round(unknown * levels / 8)
     expected = {f.__name__: f(known, unknown) for f in (auroc, fpr95, aupr)}
     close(detection_metrics(known, unknown), **expected)
+    expected['fpr95'] = fpr95_nearest(known, unknown)
+    close(detection_metrics(known, unknown, 'nearest'), **expected)
 
 
 def test_exactly_95_percent_are_enough():

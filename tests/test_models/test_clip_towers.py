@@ -10,6 +10,7 @@ import open_clip
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
+from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.registry import MODELS
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
@@ -98,6 +99,26 @@ def test_averages_of_weights_work(clip: dict):
     torch.testing.assert_close(averaged.module.head.global_prompts, expected)
 
 
+def test_a_checkpoint_of_another_clip_is_refused_whatever_the_head(clip: dict, tmp_path: Path):
+    linear = dict(type='LinearClsHead', num_classes=2, in_channels=24)
+    model = MODELS.build(model_of(clip, neck=None, head=linear))
+    other = MODELS.build(model_of({**clip, 'quick_gelu': True}, neck=None, head=linear))
+    with pytest.raises(RuntimeError, match=r'QuickGELU\), but this model has CLIP'):
+        load_state_dict(model, other.state_dict())
+    diverged = model.state_dict()
+    diverged['head.fc.bias'] = torch.tensor([0.0, float('nan')])
+    with pytest.raises(RuntimeError, match=r'head\.fc\.bias with 1 of 2 numbers NaN'):
+        load_state_dict(model, diverged)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_no_numbers_are_refused_by_name(state, tmp_path: Path, value: float):
+    damaged = {key: tensor.clone() for key, tensor in state.items()}
+    damaged['visual.ln_post.bias'][3] = value
+    with pytest.raises(ValueError, match=r'1 of 24 numbers of visual\.ln_post\.bias are NaN'):
+        load_clip(write_model(tmp_path), str(save_bare(damaged, tmp_path)))
+
+
 @pytest.mark.parametrize('part', ['backbone', 'neck', 'head'])
 def test_a_clip_of_a_part_s_own_is_refused_beside_the_model_s(clip: dict, part: str):
     model = model_of(clip)
@@ -121,7 +142,7 @@ def test_a_failed_construction_lends_nothing(clip: dict):
 def test_clip_is_in_no_checkpoint_and_no_optimiser(clip: dict):
     model = MODELS.build(model_of(clip))
     learned = {'neck.local_projection.weight', 'head.global_prompts', 'head.local_prompts'}
-    assert set(model.state_dict()) == learned
+    assert set(model.state_dict()) == {*learned, '_extra_state', 'head._extra_state'}
     assert set(dict(model.named_parameters())) == learned
 
 

@@ -7,9 +7,11 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from small_clip import write_clip
 
-from sotglp_mm.functional import gl_mcm, local_mcm, mcm
-from sotglp_mm.models import ood_fields as module
-from sotglp_mm.structures import OOD_FIELDS, ImageFeatures
+from sotglp_mm.clip.load import build_towers, lend
+from sotglp_mm.functional import OOD_FIELDS, OOD_SCORES, gl_mcm, local_mcm, mcm
+from sotglp_mm.functional import ood_scores as module
+from sotglp_mm.functional.ood_scores import OODScore
+from sotglp_mm.structures import ImageFeatures
 
 NAMES = ['cat', 'dog', 'cow', 'ram', 'fox', 'bee', 'ant']
 B, P, D, C = 5, 12, 10, len(NAMES)
@@ -18,12 +20,15 @@ METHODS = tuple(OOD_FIELDS)
 
 @pytest.fixture(scope='module')
 def build(tmp_path_factory):
-    clip = write_clip(tmp_path_factory.mktemp('clip'))
+    towers = build_towers(write_clip(tmp_path_factory.mktemp('clip')))
     selector = dict(type='SparsePatchSelector', k=6)
-    default = dict(type='SOTGLPHead', clip=clip, class_names=NAMES, selector=selector)
-    kept_alive = MODELS.build(default)
-    yield lambda **settings: MODELS.build({**default, **settings}).eval()
-    del kept_alive
+    default = dict(type='SOTGLPHead', class_names=NAMES, selector=selector)
+
+    def build_head(**settings):
+        with lend(towers):
+            return MODELS.build({**default, **settings}).eval()
+
+    return build_head
 
 
 @pytest.fixture(scope='module')
@@ -63,17 +68,32 @@ def test_equal_to_the_full_similarities(build, feats, monkeypatch, tau, images_a
     assert 'ood_tau' in predictions[0].metainfo_keys()
 
 
-def test_chunks_bound_what_exists_at_once(build, feats, monkeypatch):
-    head = build(ood_methods=['l_mcm'])
+def test_a_score_is_one_entry_of_the_table(build, feats, monkeypatch):
+    """It reaches the head's settings and its predictions; images come in chunks."""
     sizes = []
+
+    def spread(of_image, of_patches, tau):
+        sizes.append(of_patches.shape)
+        return -of_image.flatten(1).std(dim=1) / tau
+
+    monkeypatch.setitem(OOD_SCORES, 'spread', OODScore(spread, needs_local=True))
+    monkeypatch.setitem(OOD_FIELDS, 'spread', 'ood_spread')
     monkeypatch.setattr(module, 'MAX_NUMBERS', 2 * module._COPIES * P * C)
-    monkeypatch.setattr(
-        module,
-        'local_mcm',
-        lambda scores, tau: (sizes.append(scores.shape), scores[:, 0, 0, 0])[1],
-    )
-    head.predict(feats)
+    found = [sample.ood_spread for sample in build(ood_methods=['spread']).predict(feats)]
     assert sizes == [(2, P, C, 1), (2, P, C, 1), (1, P, C, 1)]
+    assert len(torch.stack(found).unique()) == B
+
+
+def test_several_temperatures(build, feats):
+    taus = (1.0, 1000.0)
+    several = build(ood_methods=METHODS, ood_tau=taus)
+    for number, tau in enumerate(taus):
+        one = build(ood_methods=METHODS, ood_tau=tau)
+        one.load_state_dict(several.state_dict())
+        for sample, expected in zip(several.predict(feats), one.predict(feats)):
+            assert sample.ood_tau == taus
+            for field in OOD_FIELDS.values():
+                torch.testing.assert_close(sample.get(field)[number], expected.get(field))
 
 
 @pytest.mark.parametrize('asked', [(), ('mcm',), ('gl_mcm',), ('l_mcm', 'mcm')])
@@ -100,12 +120,15 @@ def test_all_classes_count_whichever_compete(build, feats):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(ood_methods=['mcm', 'msp']), r"ood_methods has 'msp', not known; .*'gl_mcm'"),
-        (dict(ood_methods='mcm'), r"ood_methods='mcm' must be a list"),
+        (
+            dict(ood_methods=['mcm', 'msp']),
+            r"ood_methods=.*'msp'.* is not a list out",
+        ),
+        (dict(ood_methods='mcm'), r"ood_methods='mcm' is not a list"),
         (dict(ood_methods=['l_mcm'], num_local_prompts=0), r"'l_mcm', .*num_local_prompts=0"),
         (dict(ood_methods=['mcm', 'gl_mcm'], num_local_prompts=0), r"'gl_mcm', which scores"),
         (dict(ood_tau=0), r'ood_tau must be > 0, got 0'),
-        (dict(ood_tau=-1.5), r'ood_tau must be > 0, got -1.5'),
+        (dict(ood_tau=(1.0, -1.5)), r'ood_tau must be > 0, got \(1.0, -1.5\)'),
         (dict(ood_tau=float('nan')), r'ood_tau must be > 0, got nan'),
     ],
 )

@@ -2,17 +2,20 @@
 
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.runner import load_checkpoint
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
 from released import Released
-from small_clip import write_clip
+from small_clip import config_with, write_clip
 
+from sotglp_mm.clip.load import build_towers, lend
 from sotglp_mm.structures import ImageFeatures
 
 NAMES = ['cat', 'dog', 'cow', 'ram', 'fox', 'bee', 'ant', 'owl', 'emu', 'yak']
@@ -25,10 +28,15 @@ def build(tmp_path_factory):
     """``build(**settings)``: a head with some settings changed."""
     clip = write_clip(tmp_path_factory.mktemp('clip'))
     selector = dict(type='SparsePatchSelector', k=5)
-    default = dict(type='SOTGLPHead', clip=clip, class_names=NAMES, selector=selector)
-    kept_alive = MODELS.build(default)  # or every test would load CLIP anew
-    yield lambda **settings: MODELS.build({**default, **settings})
-    del kept_alive
+    default = dict(type='SOTGLPHead', class_names=NAMES, selector=selector)
+    towers = build_towers(clip)
+
+    def build_head(**settings):
+        """On the same CLIP, unless a test has another."""
+        with nullcontext() if 'clip' in settings else lend(towers):
+            return MODELS.build({**default, **settings})
+
+    return build_head
 
 
 @pytest.fixture(scope='module')
@@ -227,11 +235,44 @@ def test_predicting_draws_nothing(build, feats):
 
 def test_without_local_prompts_only_the_global_branch_is_left(build, feats):
     head = build(num_local_prompts=0)
-    assert set(head.state_dict()) == {'global_prompts'}
+    assert set(head.state_dict()) == {'global_prompts', '_extra_state'}
     assert set(head.loss(feats, labelled(4, 0, 9))) == {'loss_global'}
     sample = head.eval().predict(feats)[0]
     assert 'pred_score_local' not in sample
     torch.testing.assert_close(sample.pred_score, sample.pred_score_global)
+
+
+def test_accuracy_of_a_training_step(build, feats):
+    head = build(cal_acc=True, topk=(1, C), num_global_prompts=1).train()
+    predicted = [int(sample.pred_label) for sample in head.predict(feats)]
+    wrong = (predicted[0] + 1) % C
+    losses = head.loss(feats, labelled(wrong, *predicted[1:]))
+    assert losses['accuracy_top-1'].item() == pytest.approx(100 * (B - 1) / B)
+    assert losses[f'accuracy_top-{C}'].item() == 100
+    mixed = [DataSample().set_gt_score(torch.full((C,), 1 / C)) for _ in range(B)]
+    with pytest.raises(ValueError, match='cal_acc=True, but labels are mixed'):
+        head.loss(feats, mixed)
+
+
+def test_names_that_nothing_compared_are_told_of_once(build, feats, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'sotglp_mm.models.sotglp_head.print_log', lambda message, **_: told.append(message)
+    )
+    head, checked = build(), build()
+    dataset = SimpleNamespace(metainfo=dict(classes=checked.class_names))
+    runner = SimpleNamespace(
+        model=SimpleNamespace(head=checked), test_dataloader=SimpleNamespace(dataset=dataset)
+    )
+    HOOKS.build(dict(type='ClassNamesCheckHook')).before_test(runner)
+    for each in (checked, head):
+        each.predict(feats)  # without labels there is nothing to compare with
+        assert not told
+    for each in (checked, head):
+        each.predict(feats, labelled(1, 2, 3))
+        each.loss(feats, labelled(1, 2, 3))
+    assert len(told) == 1
+    assert "default_hooks = dict(class_names=dict(type='ClassNamesCheckHook'))" in told[0]
 
 
 def test_predictions_follow_prompts_that_a_hook_swaps(build, feats):
@@ -267,13 +308,81 @@ def test_a_fitting_checkpoint_is_loaded(build, tmp_path: Path, load):
 
 
 @LOADERS
-def test_a_checkpoint_of_other_classes_is_refused(build, tmp_path: Path, load):
-    trained = build(class_names=['cat', 'dog', 'cow'])
-    with pytest.raises(
-        RuntimeError,
-        match=r'local_prompts of shape \(3, 4, 4, 16\), .* \(10, 4, 4, 16\) \(10 classes: cat',
-    ):
-        load(build(), trained.state_dict(), tmp_path)
+@pytest.mark.parametrize('count', [3, C])
+def test_a_checkpoint_of_other_classes_is_refused(build, tmp_path: Path, load, count: int):
+    head = build()
+    names = [*head.class_names[: count - 1], 'cod']
+    missing = head.class_names[count - 1]
+    with pytest.raises(RuntimeError, match=rf"has {count}, and not once '{missing}', label"):
+        load(head, build(class_names=names).state_dict(), tmp_path)
+
+
+@LOADERS
+def test_classes_in_another_order_are_matched_by_name(build, feats, tmp_path: Path, load):
+    head = build()
+    order = list(reversed(range(C)))
+    trained = build(class_names=[head.class_names[i] for i in order])
+    load(head, trained.state_dict(), tmp_path)
+    for one, other in zip(head.eval().predict(feats), trained.eval().predict(feats)):
+        torch.testing.assert_close(one.pred_score, other.pred_score[order])
+
+
+@LOADERS
+def test_load_shared_takes_over_what_fits(build, tmp_path: Path, load):
+    trained = build(class_names=['cow', 'cat', 'wild dog'])
+    head = build(class_names=['wild_dog', 'hen', 'cow', 'pig'], load_shared=True)
+    before = head.local_prompts.detach().clone()
+    trained.global_prompts.data.normal_()
+    load(head, trained.state_dict(), tmp_path)
+    assert torch.equal(head.global_prompts, trained.global_prompts)
+    assert torch.equal(head.local_prompts[[0, 2]], trained.local_prompts[[2, 0]])
+    assert torch.equal(head.local_prompts[[1, 3]], before[[1, 3]])
+
+
+@LOADERS
+@pytest.mark.parametrize('shared', [dict(num_local_prompts=0), dict(local_shared=True)])
+def test_shared_prompts_serve_other_classes(build, tmp_path: Path, load, shared: dict):
+    trained = build(class_names=['cow', 'hen'], **shared)
+    head = build(**shared)
+    trained.global_prompts.data.normal_()
+    load(head, trained.state_dict(), tmp_path)
+    assert torch.equal(head.global_prompts, trained.global_prompts)
+
+
+@LOADERS
+def test_a_checkpoint_of_another_shape_is_refused(build, tmp_path: Path, load):
+    with pytest.raises(RuntimeError, match=r'of shape \(10, 2, 4, 16\), .* \(10, 4, 4, 16\)'):
+        load(build(), build(num_local_prompts=2).state_dict(), tmp_path)
+
+
+@LOADERS
+def test_a_checkpoint_of_another_clip_is_refused(build, tmp_path: Path, load):
+    other = write_clip(tmp_path / 'other', config_with(quick_gelu=True))
+    message = r'on CLIP .*other/small.*QuickGELU\), but this model has CLIP .*, GELU\)'
+    with pytest.raises(RuntimeError, match=message):
+        load(build(), build(clip=other).state_dict(), tmp_path)
+
+
+@LOADERS
+def test_an_older_checkpoint_is_loaded_as_it_is(build, tmp_path: Path, load):
+    trained, head = build(), build()
+    state = trained.state_dict()
+    del state['_extra_state']
+    load(head, state, tmp_path)
+    assert torch.equal(head.local_prompts, trained.local_prompts)
+
+
+@LOADERS
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('_extra_state', torch.arange(5, dtype=torch.uint8), 'a damaged _extra_state'),
+        ('global_prompts', torch.tensor([1.0, math.nan, math.inf]), 'global_prompts with 2 of 3'),
+    ],
+)
+def test_damaged_values_are_refused_by_name(build, tmp_path: Path, load, key, value, message):
+    with pytest.raises(RuntimeError, match=f'holds {message}'):
+        load(build(), {**build().state_dict(), key: value}, tmp_path)
 
 
 @LOADERS

@@ -1,18 +1,20 @@
-"""``predict.py``: the predictions of testing, names without data, odd pictures, known or not."""
+"""``sotglp predict``: the predictions of testing, names without data, odd pictures, OOD."""
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mini_own import CHANNELS, OwnRun, picture, train_own
 from mini_runs import REPO, run_tool
+from mmpretrain import ImageClassificationInferencer
 from PIL import Image
 
-from sotglp_mm.apis import predict
-from sotglp_mm.apis.predict_report import as_rows
-from sotglp_mm.apis.predict_run import Prediction, threshold_at_tpr, with_rounding
+from sotglp_cli import main
+from sotglp_mm.apis.predict import threshold_at_tpr, with_rounding
+from sotglp_mm.apis.predict_report import as_row
 
 NAMES = sorted(CHANNELS)
 EXIF_ORIENTATION = 0x0112
@@ -27,8 +29,11 @@ class Run:
     """Exit status, what was printed, what --out has."""
 
     def __init__(self, own: OwnRun, out: Path, capsys, *arguments):
-        command = [own.config, own.checkpoint, *arguments, '--num-workers', 0, '--device', 'cpu']
-        self.status = predict.main([str(x) for x in (*command, '--out', out)])
+        command = ['predict', own.config, own.checkpoint, *arguments, '--num-workers', 0]
+        self.status = main(
+            [os.fspath(x) if isinstance(x, Path) else str(x) for x in command]
+            + ['--device', 'cpu', '--out', str(out)]
+        )
         self.out, self.err = capsys.readouterr()
         self.report = json.loads(out.read_text()) if out.exists() else None
 
@@ -80,8 +85,8 @@ def test_a_config_that_learns_nothing_has_its_own_class_names(folder, tmp_path, 
     Image.new('RGB', (64, 64), 'red').save(folder / 'red.png')
     config = REPO / 'configs' / 'demo' / 'zero_shot.py'
     out = tmp_path / 'out.json'
-    arguments = [config, 'none', folder, '--num-workers', 0, '--device', 'cpu', '--out', out]
-    assert predict.main([str(argument) for argument in arguments]) == 0
+    arguments = ['predict', config, 'none', folder, '--num-workers', 0, '--out', out]
+    assert main([str(argument) for argument in arguments]) == 0
     report = json.loads(out.read_text())
     assert report['checkpoint'] is None
     assert report['predictions'][0]['label'] in report['classes']
@@ -247,16 +252,16 @@ def test_equal_images_are_on_one_side_of_the_threshold(own, run, folder):
 def test_rounding_does_not_decide_who_is_known_and_a_difference_does(tau: float):
     limit = with_rounding(-0.25, tau)
     scores = [-0.25, -0.25 * (1 - 0.5e-6 / tau), -0.25 * (1 - 0.01 / tau)]
-    rows = as_rows([Prediction('x', [0], [1.0], score) for score in scores], None, limit)
+    rows = [as_row('x', [0], [1.0], score, None, limit) for score in scores]
     assert [row['known'] for row in rows] == [True, True, False]
 
 
 def test_csv_has_a_line_for_each_image(own, folder):
     (folder / 'text.jpg').write_text('no picture')
     out = folder / 'new' / 'found.csv'
-    arguments = [own.config, own.checkpoint, own.images, folder, '--out', out, '--topk', 2]
-    arguments += ['--threshold', 0, '--num-workers', 0]
-    assert predict.main([str(argument) for argument in arguments]) == 1
+    arguments = ['predict', own.config, own.checkpoint, own.images, folder, '--out', out]
+    arguments += ['--topk', 2, '--threshold', 0, '--num-workers', 0]
+    assert main([str(argument) for argument in arguments]) == 1
     with out.open(newline='', encoding='utf-8') as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == [
@@ -281,7 +286,7 @@ def test_another_model_than_the_checkpoint_s_is_refused(own, run):
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
-        ("test_dataloader = dict(dataset=dict(type='CachedFeatureDataset'))", 'cached features'),
+        ("test_dataloader = dict(dataset=dict(type='CachedFeatureDataset'))", 'stored features'),
         (
             "model = dict(head=dict(type='MultiTaskHead', task_heads=dict(a=1, b=2)))",
             'several (a, b)',
@@ -299,11 +304,42 @@ def test_configs_that_cannot_predict_images_are_refused(own, capsys, tmp_path, l
     assert message in found.err
 
 
-@pytest.mark.parametrize('content', [None, 'no checkpoint'])
-def test_a_bad_checkpoint_is_named(own, capsys, tmp_path, content):
-    bad = tmp_path / 'bad.pth'
-    if content:
-        bad.write_text(content)
-    found = Run(own._replace(checkpoint=bad), tmp_path / 'out.json', capsys, own.images)
-    assert found.status == 2
-    assert 'bad.pth' in found.err
+def test_a_file_name_that_is_not_text_and_a_pipe(own, run, folder):
+    name = os.fsencode(folder) + b'/caf\xe9.png'
+    Image.fromarray(picture(channel=0, seed=1)).save(name)
+    os.mkfifo(folder / 'x.png')
+    found = run(folder, folder / 'x.png')
+    assert found.status == 1
+    (row,) = found.report['predictions']
+    assert os.fsencode(row['path']) == name
+    assert r'caf\udce9.png' in found.out
+    (failed,) = found.report['failed']
+    assert 'x.png' in failed['path'] and 'not a regular file' in failed['error']
+
+
+@pytest.mark.parametrize('name', ['out.txt', 'a_file/out.json', ''])
+def test_a_report_that_cannot_be_written_stops_before_the_work(own, capsys, folder, name):
+    (folder / 'a_file').touch()
+    command = ['predict', own.config, 'gone.pth', own.images, '--out', folder / name]
+    assert main([str(word) for word in command]) == 2
+    assert 'gone.pth' not in capsys.readouterr().err
+
+
+def test_what_was_predicted_before_an_interruption_is_written(own, run, monkeypatch):
+    forward = ImageClassificationInferencer.forward
+    monkeypatch.setattr(ImageClassificationInferencer, 'forward', interrupt_after(forward, 2))
+    found = run(own.images, '--batch-size', 4)
+    assert found.status == 130
+    assert len(found.report['predictions']) == 8
+    assert found.out.count('.jpg') == 8
+
+
+def interrupt_after(function, calls: int):
+    left = iter(range(calls))
+
+    def interrupted(*args):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return interrupted

@@ -28,10 +28,10 @@ def normalise(images):
     return (images.float() - MEAN) / STD
 
 
-def measure(folder, scenes=1000, seed=0):
+def measure(folder, scenes=1000, seed=0, stem=STEM):
     """All figures, fractions of one, of the files in `folder`; `scenes` for each of them."""
     clip = dict(
-        model_name=str(folder / f'{STEM}.json'), pretrained=str(folder / f'{STEM}.safetensors')
+        model_name=str(folder / f'{stem}.json'), pretrained=str(folder / f'{stem}.safetensors')
     )
     backbone = MODELS.build(dict(type='OpenCLIPViT', clip=clip, first_block_residual=True))
     variant = MODELS.build(dict(type='OpenCLIPViT', clip=clip, first_block_residual=False))
@@ -77,7 +77,7 @@ def pointing(streams, towers, scenes, rng):
     patch = towers.clip.visual.patch_size[0]
     hits = {
         '': F.max_pool2d(torch.tensor(np.stack(covers)).float(), patch).flatten(1),
-        'centre_': _centres_inside(torch.tensor(boxes), towers.clip.visual),
+        'centre_': centres_inside(torch.tensor(boxes), towers.clip.visual),
     }
     every, report = torch.arange(scenes), {}
     for key, encode in streams.items():
@@ -98,7 +98,7 @@ def ordinary_patches(visual, images):
     return outputs['image_intermediates'][0]
 
 
-def _centres_inside(boxes, visual):
+def centres_inside(boxes, visual):
     """Whether each patch's centre is in the box, float (B, P)."""
     (rows, columns), patch = visual.grid_size, visual.patch_size[0]
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')

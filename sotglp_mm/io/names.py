@@ -1,0 +1,22 @@
+"""Comparing names of classes as people, and CLIP, read them."""
+
+import unicodedata
+from collections.abc import Iterable
+
+
+def composed(name: str) -> str:
+    """Unicode's composed form (NFC): names that look equal are equal text."""
+    return unicodedata.normalize('NFC', name)
+
+
+def folded(name: str) -> str:
+    """Without capitals, underscores, double blanks and Unicode's compatibility forms."""
+    text = unicodedata.normalize('NFKC', name).casefold().replace('_', ' ')
+    return ' '.join(text.split())
+
+
+def shown(items: Iterable[str], limit: int = 3) -> str:
+    """The first few, quoted, and how many more there are."""
+    names = [repr(item) for item in items]
+    more = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')

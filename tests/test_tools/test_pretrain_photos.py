@@ -1,0 +1,181 @@
+"""Pretraining on photographs, with drawn images in the same layouts: runs, resumes, measures."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from mini_data import write_set
+from mmpretrain.registry import MODELS
+from PIL import Image
+
+REPO = Path(__file__).parents[2]
+sys.path.insert(0, str(REPO / 'tools' / 'studies'))
+
+import photo_batches  # noqa: E402
+import photo_folder  # noqa: E402
+import photo_tokens  # noqa: E402
+import pretrain_photos  # noqa: E402
+
+NAMES = {
+    'n01': 'red thing, ruby',
+    'n02': 'green thing, emerald',
+    'n03': 'blue thing, sapphire',
+    'n99': 'ghost, spectre',
+}
+_TINY = """
+    --steps 4 --batch 6 --mosaics 3 --scenes 3 --synonyms 3 --warmup 1 --width 64 --layers 2
+    --text-width 64 --text-layers 1 --threads 1 --eval-scenes 8 --finish 0.5 --save-every 0
+"""
+TINY = _TINY.split()
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    """Photographs in Tiny-ImageNet's layout, one primary colour a class, and $DATA."""
+    root = tmp_path_factory.mktemp('data')
+    photos, rows = root / 'photos', []
+    for label, key in enumerate(sorted(NAMES)[:3]):
+        for number in range(4):
+            write_photo(photos / f'train/{key}/images/{key}_{number}.JPEG', label)
+        name = f'val_{label}.JPEG'
+        write_photo(photos / 'val/images' / name, label)
+        rows.append(f'{name}\t{key}\t8\t16\t39\t63')
+    (photos / 'val/val_annotations.txt').write_text('\n'.join(rows) + '\n')
+    (photos / 'words.txt').write_text(''.join(f'{k}\t{v}\n' for k, v in NAMES.items()))
+    for name in ('eurosat', 'caltech101'):
+        write_set(root / 'data', name)
+    return photos, root / 'data'
+
+
+def write_photo(file, channel, size=(64, 64)):
+    pixels = np.full((*size[::-1], 3), 40, np.uint8)
+    pixels[..., channel] = 200
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def pretrain(folders, out, *more):
+    photos, data = map(str, folders)
+    paths = ['--photos', photos, '--data', data, '--out', str(out)]
+    pretrain_photos.main([*paths, *TINY, *more])
+
+
+@pytest.fixture(scope='module')
+def out(folders, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('out')
+    pretrain(folders, folder)
+    return folder
+
+
+def test_writes_a_clip_and_what_it_reaches(out):
+    report = json.loads((out / 'sotglp_photos.report.json').read_text())
+    assert report['settings']['steps'] == 4
+    reached = report['reached']
+    assert set(reached) == {'photos', 'linear_probe', 'scenes'}
+    # patches whose centres lie in the box: columns 1 to 4, rows 2 to 7
+    assert reached['photos']['pointing_chance'] == 4 * 6 / 64
+    # the colours of the miniatures tell their classes even from an untrained tower
+    assert all(value > 0.5 for value in reached['linear_probe'].values())
+    assert 0 <= reached['scenes']['pointing_vv'] <= 1
+
+
+def test_a_killed_run_ends_at_the_same_weights(folders, out, tmp_path, monkeypatch):
+    update = pretrain_photos.Run.update
+
+    def killed_at_the_third(run, *batch):
+        if run.step == 2:
+            raise KeyboardInterrupt
+        return update(run, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain_photos.Run, 'update', killed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(folders, tmp_path)
+    assert not (tmp_path / 'sotglp_photos.safetensors').exists()
+    with pytest.raises(ValueError, match=r'other settings.*seed.*another --out'):
+        pretrain(folders, tmp_path, '--seed', '5')
+    pretrain(folders, tmp_path)
+    for name in ('sotglp_photos.safetensors', 'sotglp_photos_bpe.txt.gz', 'sotglp_photos.json'):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_both_streams_are_those_of_the_backbone(out):
+    clip = dict(
+        model_name=str(out / 'sotglp_photos.json'),
+        pretrained=str(out / 'sotglp_photos.safetensors'),
+    )
+    backbone = MODELS.build(dict(type='OpenCLIPViT', clip=clip))
+    images = torch.randn(2, 3, 64, 64)
+    expected = [backbone.towers.image.project(x) for x in backbone(images)[::-1]]
+    visual = backbone.towers.clip.visual
+    torch.testing.assert_close(list(pretrain_photos.encode_image(visual, images, True)), expected)
+    alone, patches = pretrain_photos.encode_image(visual, images, False)
+    torch.testing.assert_close(alone, expected[0])
+    assert patches is None
+    half = pretrain_photos.encode_image(visual, images[..., :32, :32], True)
+    assert half[1].shape == (2, 16, 128)
+
+
+def test_regions_of_mosaics_show_their_classes(folders, tmp_path):
+    photos = photo_folder.read_train(folders[0], tmp_path)
+    mosaics = photo_batches.draw_mosaics(photos, 5, np.random.default_rng(0))
+    patches = mosaics.images.reshape(5, 8, 8, 8, 8, 3).mean((2, 4)).reshape(5, 64, 3)
+    colours = mosaics.regions @ patches
+    np.testing.assert_array_equal(colours.argmax(-1), mosaics.labels)
+    np.testing.assert_allclose(mosaics.regions.sum(-1), 1, rtol=1e-5)
+
+
+def test_regions_of_scenes_are_lighter_than_the_ground():
+    scenes = photo_batches.draw_scenes(20, 7, np.random.default_rng(0))
+    light = scenes.images.max(-1).reshape(20, 8, 8, 8, 8).mean((2, 4)).reshape(20, 1, 64)
+    shown = scenes.labels >= 0
+    assert shown[:, 0].all() and not shown.all()
+    assert scenes.labels[shown].min() >= 7
+    inside = (scenes.regions * light).sum(-1)
+    assert (inside > light.mean(-1))[shown].all()
+
+
+def test_photographs_are_decoded_once(folders, tmp_path):
+    first = photo_folder.read_train(folders[0], tmp_path)
+    assert first.images.shape == (12, 64, 64, 3)
+    assert first.images[0, 0, 0].argmax() == 0
+    np.save(tmp_path / 'train_64.npy', np.zeros((11, 64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'train_64\.npy.*12 photographs.*Delete'):
+        photo_folder.read_train(folders[0], tmp_path)
+
+
+def test_other_sizes_keep_the_middle(tmp_path):
+    write_photo(tmp_path / 'wide.png', 2, size=(200, 100))
+    image = photo_folder.read_image(tmp_path / 'wide.png')
+    assert image.shape == (64, 64, 3)
+    np.testing.assert_array_equal(image[30, 30], (40, 40, 200))
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('n01 red thing\n', 'line 1.*a tab'),
+        ('n01\tred thing\n', r"no names for.*\['n02', 'n03'\]"),
+    ],
+)
+def test_names_file_is_checked(folders, tmp_path, text, message):
+    (tmp_path / 'train').symlink_to(folders[0] / 'train')
+    (tmp_path / 'words.txt').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        photo_folder.class_ids(tmp_path)
+
+
+def test_frequent_words_become_single_tokens(tmp_path):
+    words = Counter({'photo': 9, 'phone': 8, 'aaaa': 7, 'rare': 1})
+    merges = photo_tokens.frequent_merges(words, 10)
+    pretrain_photos.write_merges(merges, tmp_path / 'bpe.txt.gz')
+    tokenizer = open_clip.SimpleTokenizer(str(tmp_path / 'bpe.txt.gz'))
+    lengths = {word: len(tokenizer.encode(word)) for word in words}
+    assert lengths['photo'] == lengths['phone'] == lengths['aaaa'] == 1 < lengths['rare']
+    everything = photo_tokens.frequent_merges(words, 1000)
+    assert everything[:10] == merges and len(everything) < 20
