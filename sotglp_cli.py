@@ -313,7 +313,12 @@ def _add_show(parser: Parser) -> None:
 
 def _add_data(parser: Parser) -> None:
     add = parser.add_argument
-    add('data_root', type=Path, help='folder of all data, $DATA of the configs')
+    add(
+        'data_root',
+        type=Path,
+        help='folder of all data, $DATA of the configs; or, with --own, of yours',
+    )
+    add('--own', action='store_true', help='DATA_ROOT is your own images: a folder or .csv file')
     add('--sets', nargs='+', metavar='NAME', help='e.g. dtd eurosat; default: all known sets')
     add('--no-decode', action='store_true', help='do not decode the images, only look for them')
     add('--no-duplicates', action='store_true', help='do not look for identical images')
@@ -454,11 +459,12 @@ COMMANDS = {
     ),
     'data': Command(
         'Check that datasets are complete and readable, or download one',
-        'sotglp_mm.apis.check_data:main',
+        'sotglp_mm.apis:check_data',
         _add_data,
         'sotglp data /datasets\n'
         'sotglp data /datasets --sets dtd eurosat --no-duplicates\n'
-        'sotglp data /datasets --download dtd',
+        'sotglp data /datasets --download dtd\n'
+        'sotglp data my_images --own',
         'Every set is ok, absent, incomplete (something is missing) or damaged (something is\n'
         'there, but is not what it should be). Duplicate images are notes: published sets have\n'
         'some. Exit status 1: a set is not ok.',

@@ -1,9 +1,10 @@
 """What commands and users call."""
 
+from .check_data import check_data
 from .config import build_runner, load_config
 from .predict import predict
 from .show import show
 from .test import test
 from .train import train
 
-__all__ = ['build_runner', 'load_config', 'predict', 'show', 'test', 'train']
+__all__ = ['build_runner', 'check_data', 'load_config', 'predict', 'show', 'test', 'train']

@@ -1,77 +1,106 @@
-"""Is the data complete, readable, and in the layout that the configs expect?
+"""Is the data complete, readable, and in the layout that the configs expect?"""
 
-    python tools/check_data.py /datasets
-    python tools/check_data.py /datasets --sets dtd eurosat --no-duplicates
-    python tools/check_data.py /datasets --download dtd
-
-Every set is 'ok', 'absent', 'incomplete' (something is to be brought) or 'damaged' (something is
-there, but is not what it should be). Duplicates, and leakage (one image in test and in another
-split), are notes: published sets have some, and they change neither status nor exit status.
-Exit status: 0, all sets asked for are ok; 1, one is not; 2, the command line cannot be used.
-"""
-
-import argparse
-import json
-import sys
+import json as json_module
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..datasets.known_sets import KNOWN_SETS
-from .data_checks import check_set
-from .data_download import NotHostedError, download
+from ..io.files import write_atomically
+from ..io.json_file import read_json
+from .data_checks import check_own_images, check_set
+from .data_download import download as download_set
 from .data_report import closing_line, set_lines
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add('data_root', type=Path, help='folder of all data, $DATA of the configs')
-    names = list(KNOWN_SETS)
-    add('--sets', nargs='+', choices=names, metavar='NAME', help=f'of {", ".join(names)}')
-    add('--no-decode', action='store_true', help='do not decode the images, only look for them')
-    add('--no-duplicates', action='store_true', help='do not look for identical images')
-    add(
-        '--expected',
-        type=Path,
-        metavar='FILE.json',
-        help='for subsets: {NAME: {"num_classes": C, "counts": {SPLIT: IMAGES}}}, instead of the '
-        'numbers of the published sets',
-    )
-    add('--json', type=Path, metavar='FILE', help='write all that was found, for programs')
-    add(
-        '--download',
-        choices=names,
-        metavar='NAME',
-        help='check nothing; fetch the images of this set, where torchvision hosts them',
-    )
-    return parser
+def check_data(
+    data_root: str | Path,
+    *,
+    sets: Iterable[str] | None = None,
+    own: bool = False,
+    no_decode: bool = False,
+    no_duplicates: bool = False,
+    expected: str | Path | None = None,
+    json: str | Path | None = None,
+    download: str | None = None,
+) -> bool:
+    """Check or download, as ``sotglp data`` does with flags of these names.
 
+    Args:
+        data_root: Folder of all data; with ``own`` your own images, a folder or a .csv file.
+        sets: Names of known sets. None: all.
+        own: Check your own images.
+        no_decode: Do not decode the images, only look for them.
+        no_duplicates: Do not look for identical images.
+        expected: A JSON file of numbers to compare with, for subsets of the published sets.
+        json: File for all that was found.
+        download: Check nothing, but fetch this set, where torchvision hosts it.
 
-def read_expected(file: Path | None) -> dict[str, dict]:
-    """Numbers to compare with, for every known set.
+    Returns:
+        bool: Whether everything is ok. Duplicates are notes: published sets have some.
 
     Raises:
-        ValueError: The file is not of this form.
-        OSError: It cannot be read.
+        OSError: A file cannot be read or written, or the download failed.
+        ValueError: A set is not known, or not hosted; own images or a file cannot be used.
     """
+    data_root = Path(data_root).expanduser()
+    names = list(sets or KNOWN_SETS)
+    unknown = [name for name in [*names, *filter(None, [download])] if name not in KNOWN_SETS]
+    if unknown:
+        raise ValueError(f'there is no set {unknown[0]!r}; known are {", ".join(KNOWN_SETS)}')
+    if download:
+        print(download_set(data_root, download))
+        return True
+    if not own and not data_root.is_dir():
+        raise FileNotFoundError(f'{data_root} is no folder; expected the folder of all data')
+    if json is not None:
+        _check_writable(Path(json))  # now, not after hours of decoding
+    numbers = _read_expected(Path(expected) if expected else None)
+    decode, look = not no_decode, not no_duplicates
+    reports = []
+    for name in ['own images'] if own else names:
+        if own:
+            reports.append(check_own_images(data_root, decode, look))
+        else:
+            reports.append(check_set(data_root, KNOWN_SETS[name], numbers[name], decode, look))
+        print(set_lines(reports[-1]), flush=True)
+    print(closing_line(reports, named=bool(sets)))
+    all_ok = all(report.status == 'ok' for report in reports)
+    if json is not None:
+        of_sets = {report.name: report.as_json() for report in reports}
+        found = dict(data_root=str(data_root), ok=all_ok, sets=of_sets)
+        text = json_module.dumps(found, indent=2) + '\n'
+        write_atomically(json, text, 'Choose another file for --json')
+    return all_ok
+
+
+def _check_writable(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'--json {file} cannot be written: {error}') from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise OSError(f'--json {file} cannot be written; choose another file')
+
+
+def _read_expected(file: Path | None) -> dict[str, dict]:
+    """Numbers to compare with, for every known set."""
     expected = {
         name: dict(num_classes=known.num_classes, counts=known.counts)
         for name, known in KNOWN_SETS.items()
     }
-    given = json.loads(file.read_text(encoding='utf-8')) if file else {}
+    given = read_json(file, '--expected') if file else {}
     for name, numbers in given.items() if isinstance(given, dict) else [('', given)]:
-        if name not in expected or not _is_numbers(numbers):
+        if name not in expected or not _are_numbers(numbers):
             raise ValueError(
-                f'{file}: {name!r}: {numbers!r}; expected {{NAME: {{"num_classes": C, "counts": '
-                f'{{SPLIT: IMAGES}}}}}} with NAME of {", ".join(expected)}'
+                f'--expected {file}: {name!r}: {numbers!r}; expected {{NAME: {{"num_classes": C, '
+                f'"counts": {{SPLIT: IMAGES}}}}}} with NAME of {", ".join(expected)}'
             )
         expected[name] = numbers
     return expected
 
 
-def _is_numbers(numbers) -> bool:
+def _are_numbers(numbers: object) -> bool:
     return (
         isinstance(numbers, dict)
         and set(numbers) == {'num_classes', 'counts'}
@@ -79,60 +108,3 @@ def _is_numbers(numbers) -> bool:
         and isinstance(numbers['counts'], dict)
         and all(type(count) is int for count in numbers['counts'].values())
     )
-
-
-def check(args: argparse.Namespace, expected: dict[str, dict]) -> bool:
-    """Check and report; whether all is ok."""
-    reports = []
-    for name in args.sets or KNOWN_SETS:
-        reports.append(
-            check_set(
-                args.data_root, name, expected[name], not args.no_decode, not args.no_duplicates
-            )
-        )
-        print(set_lines(reports[-1]), flush=True)
-    print(closing_line(reports, named=bool(args.sets)))
-    good = all(report.status == 'ok' for report in reports)
-    if args.json:
-        sets = {report.name: report.as_json() for report in reports}
-        text = json.dumps(dict(data_root=str(args.data_root), ok=good, sets=sets), indent=2)
-        args.json.write_text(text + '\n', encoding='utf-8')
-    return good
-
-
-def run_download(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Exit status of ``--download``."""
-    try:
-        print(download(args.data_root, args.download))
-    except NotHostedError as error:
-        parser.error(str(error))
-    except OSError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Check or download; the exit status."""
-    parser = make_parser()
-    args = parser.parse_args(arguments)
-    args.data_root = args.data_root.expanduser()
-    if args.download:
-        return run_download(args, parser)
-    if not args.data_root.is_dir():
-        parser.error(f'{args.data_root} is no folder; expected the folder of all data, $DATA')
-    if args.json:
-        try:  # now, not after hours of decoding
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.touch()
-        except OSError as error:
-            parser.error(f'--json {args.json} cannot be written: {error}')
-    try:
-        expected = read_expected(args.expected)
-    except (OSError, ValueError) as error:
-        parser.error(f'--expected cannot be used: {error}')
-    return 0 if check(args, expected) else 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -12,8 +12,9 @@ from timm.data import ImageNetInfo
 
 from ..class_names.resolve import resolve_class_names
 from ..datasets.find_place import Place, find_place
-from ..datasets.known_sets import COOP, KNOWN_SETS, KnownSet
-from . import data_files as _data_files
+from ..datasets.known_sets import COOP, KnownSet
+from ..io.image_checks import duplicates, undecodable
+from ..io.own_images import read_own_images
 from .data_listing import UNLISTED, Listing, read_listing
 from .data_report import SHOWN, Fault, SetReport, plural, some_of
 
@@ -22,21 +23,20 @@ SUBFOLDERS = {'imagenet': ('val', 'train'), 'stanford_cars': ('cars_train', 'car
 
 
 def check_set(
-    all_data: Path, name: str, expected: dict, decode: bool, look_for_duplicates: bool
+    all_data: Path, known: KnownSet, expected: dict, decode: bool, look_for_duplicates: bool
 ) -> SetReport:
     """Check one set.
 
     Args:
         all_data: Folder of all data.
-        name: Of ``KNOWN_SETS``.
+        known: The set.
         expected: ``{'num_classes': C, 'counts': {split: images}}``.
         decode: Whether to decode every image.
         look_for_duplicates: Whether to compare the bytes of all images.
     """
-    known = KNOWN_SETS[name]
     place = locate(all_data, known)
     asked = all_data / known.folder / known.images
-    report = SetReport(name, place.images, asked)
+    report = SetReport(known.name, place.images, asked)
     if not _is_there(known, place):
         report.faults.append(Fault('absent', _how_to_get(known, asked)))
         return report
@@ -48,6 +48,24 @@ def check_set(
     report.faults += [*listing.faults, *check_counts(listing, known, expected)]
     report.faults += check_classes(listing.classes, known)
     _check_files(report, listing, decode, look_for_duplicates)
+    return report
+
+
+def check_own_images(source: Path, decode: bool, look_for_duplicates: bool) -> SetReport:
+    """Check a user's own images: a folder or a .csv file; notes as the dataset logs them.
+
+    Raises:
+        FileNotFoundError, ValueError: They cannot be used as they are.
+    """
+    own = read_own_images(source)
+    rows = own.splits or {'all': [[path] for path, _ in own.labelled]}
+    images = {split: [own.folder / row[0] for row in part] for split, part in rows.items()}
+    if images.get('val') == images.get('test'):  # one split serves as both
+        images.pop('val', None)
+    report = SetReport('own images', own.source, own.source, len(own.classes))
+    report.counts = {split: len(part) for split, part in images.items()}
+    report.notes += own.notes
+    _check_files(report, Listing(images, own.classes), decode, look_for_duplicates)
     return report
 
 
@@ -133,7 +151,7 @@ def _known_classes(known: KnownSet) -> dict[str, int]:
     elif known.kind == 'shift' or known.name == 'imagenet':
         names = ImageNetInfo().label_names()
     else:
-        names = resolve_class_names(known.name)
+        names = list(resolve_class_names(known.name))
     return {_plain(name): rank for rank, name in enumerate(names)}
 
 
@@ -160,16 +178,16 @@ def _check_files(report: SetReport, listing: Listing, decode: bool, look: bool) 
 
 
 def _check_decoding(report: SetReport, there: list[Path]) -> None:
-    broken = _data_files.undecodable(there, f'{report.name}: decoding')
+    broken = undecodable(there, f'{report.name}: decoding')
     report.undecodable = {str(image): why for image, why in broken.items()}
     if broken:
         named = [f'{image} ({why})' for image, why in report.undecodable.items()]
         text = f'{plural(len(named), "image")} cannot be decoded: {some_of(named)}'
-        report.faults.append(Fault('damaged', f'{text}; fetch them anew'))
+        report.faults.append(Fault('damaged', f'{text}; replace them'))
 
 
 def _check_duplicates(report: SetReport, there: list[Path], splits_of: dict) -> None:
-    groups = _data_files.duplicates(there, f'{report.name}: duplicates')
+    groups = duplicates(there, f'{report.name}: looking for duplicates')
     # an image that two splits list has no twin on disk, and is the worst of duplicates
     listed_twice = [[image] * len(splits) for image, splits in splits_of.items() if splits[1:]]
     # what results are reported on; ImageNet's is val

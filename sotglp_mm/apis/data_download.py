@@ -22,10 +22,6 @@ IMAGES = {
 """Where torchvision's classes put the folder of images."""
 
 
-class NotHostedError(ValueError):
-    """torchvision cannot fetch this set."""
-
-
 def download(all_data: Path, name: str) -> str:
     """Fetch the images of a set into CoOp's place.
 
@@ -37,7 +33,7 @@ def download(all_data: Path, name: str) -> str:
         str: What was done, and what is still to be done.
 
     Raises:
-        NotHostedError: torchvision does not host it.
+        ValueError: torchvision does not host it.
         FileExistsError: It is there already, or a file would be overwritten.
         OSError: The download failed.
     """
@@ -45,10 +41,10 @@ def download(all_data: Path, name: str) -> str:
     if not known.torchvision:
         twin = _same_images(known)
         if twin:
-            raise NotHostedError(f'{name} is the images of {twin}: use --download {twin}')
+            raise ValueError(f'{name} is the images of {twin}: use --download {twin}')
         hosted = ', '.join(each.name for each in KNOWN_SETS.values() if each.torchvision)
         text = f'torchvision does not host {name}; it is to be had at {known.source}'
-        raise NotHostedError(f'{text}. Hosted are: {hosted}')
+        raise ValueError(f'{text}. Hosted are: {hosted}')
     there = locate(all_data, known).images
     if there.is_dir():
         raise FileExistsError(f'{there} exists already and is left as it is; remove it first')
@@ -108,5 +104,5 @@ def _what_is_left(all_data: Path, known: KnownSet, fetched: Path) -> str:
         except FileNotFoundError:
             lines.append(f'still to be brought: {folder / known.split_file}, from {COOP}')
     lines.append(f'{fetched} holds what is left of the download, and can be removed')
-    lines.append(f'check it: python tools/check_data.py {all_data} --sets {known.name}')
+    lines.append(f'check it: sotglp data {all_data} --sets {known.name}')
     return '\n'.join(lines)

@@ -1,22 +1,17 @@
-"""Faults planted in miniatures of the sets, and what ``check_data.py`` says of them."""
+"""Faults planted in miniatures of the sets, and what ``sotglp data`` says of them."""
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torchvision
 from mini_data import PER_CLASS, write_all, write_image, write_set
 from mini_layouts import PLACES
-from mini_runs import REPO
-from mmpretrain.registry import DATASETS
+from mini_own import CHANNELS, picture
 from PIL import Image
-from scipy.io import savemat
 
-from sotglp_mm.apis import check_data
+from sotglp_cli import main
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 DTD_IMAGE = 'dtd/images/banded/banded_0001.jpg'
@@ -39,7 +34,7 @@ class Checked:
     def __init__(self, data: Path, numbers: Path, capsys, *flags: str):
         found = data.parent / 'found.json'
         arguments = [str(data), '--expected', str(numbers), '--json', str(found), *flags]
-        self.exit_status = check_data.main(arguments)
+        self.exit_status = main(['data', *arguments])
         self.out = capsys.readouterr().out
         self.sets = json.loads(found.read_text())['sets']
         self.ok = json.loads(found.read_text())['ok']
@@ -76,7 +71,7 @@ def test_clean_miniatures_of_all_sets_are_clean(whole, capsys):
 
 
 def test_numbers_of_published_sets_are_expected_by_default(whole, capsys):
-    assert check_data.main([str(whole[0]), '--sets', 'dtd']) == 1
+    assert main(['data', str(whole[0]), '--sets', 'dtd']) == 1
     out = capsys.readouterr().out
     assert 'split train has 12 images, expected 2820' in out
     assert 'there are 3 classes, expected 47' in out
@@ -248,7 +243,7 @@ def test_the_split_list_of_the_package_needs_no_file(check):
     split_file = 'split_zhou_DescribableTextures.json'
     dtd = check(lambda data: (data / 'dtd' / split_file).unlink(), 'dtd').sets['dtd']
     assert dtd['counts'] == dict(train=2820, val=1128, test=1692)
-    assert dtd['status'] == 'incomplete' and dtd['missing_images']
+    assert dtd['missing_images']
 
 
 def test_a_split_file_that_is_no_json_is_damage(check):
@@ -457,32 +452,37 @@ def test_of_two_split_files_it_reads_the_one_that_the_dataset_does(tmp_path, who
 def test_expected_numbers_that_cannot_be_used_are_a_usage_error(tmp_path, capsys, numbers):
     file = tmp_path / 'expected.json'
     file.write_text(numbers)
-    with pytest.raises(SystemExit, match='2'):
-        check_data.main([str(tmp_path), '--expected', str(file)])
-    assert '--expected cannot be used' in capsys.readouterr().err
+    assert main(['data', str(tmp_path), '--expected', str(file)]) == 2
+    assert '--expected' in capsys.readouterr().err
 
 
 def test_a_folder_of_data_that_does_not_exist_is_a_usage_error(tmp_path, capsys):
-    with pytest.raises(SystemExit, match='2'):
-        check_data.main([str(tmp_path / 'nowhere')])
+    assert main(['data', str(tmp_path / 'nowhere')]) == 2
     assert 'nowhere is no folder' in capsys.readouterr().err
 
 
 def test_a_place_where_json_cannot_be_written_is_told_at_once(tmp_path, capsys):
     (tmp_path / 'taken').write_text('a file')
-    with pytest.raises(SystemExit) as stopped:
-        check_data.main([str(tmp_path), '--json', str(tmp_path / 'taken' / 'found.json')])
-    assert stopped.value.code == 2
+    assert main(['data', str(tmp_path), '--json', str(tmp_path / 'taken' / 'found.json')]) == 2
     assert 'found.json cannot be written' in capsys.readouterr().err
 
 
-def test_the_exit_status_reaches_the_shell(whole):
-    data, numbers = whole
-    command = [sys.executable, str(REPO / 'tools/check_data.py'), str(data), '--sets', 'dtd']
-    good = subprocess.run([*command, '--expected', str(numbers)], capture_output=True, text=True)
-    assert good.returncode == 0, good.stderr
-    assert good.stdout.splitlines()[-1] == '1 of 1 set ok.'
-    assert subprocess.run(command, capture_output=True).returncode == 1
+def test_own_images_with_one_image_in_two_splits(tmp_path, capsys):
+    for split in ('train', 'Validation'):
+        for name, channel in CHANNELS.items():
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.fromarray(picture(channel, seed=channel)).save(tmp_path / split / name / '1.png')
+    (tmp_path / 'train' / 'red fox' / '2.png').write_bytes(b'no image')
+    assert main(['data', str(tmp_path), '--own', '--json', str(tmp_path / 'found.json')]) == 1
+    (found,) = json.loads((tmp_path / 'found.json').read_text())['sets'].values()
+    assert (found['status'], found['num_classes']) == ('damaged', 3)
+    assert len(found['duplicates']) == len(found['leakage']) == 3
+    assert '2.png (UnidentifiedImageError' in capsys.readouterr().out
+
+
+def test_an_unknown_set_is_named(tmp_path, capsys):
+    assert main(['data', str(tmp_path), '--sets', 'dtt']) == 2
+    assert "no set 'dtt'; known are imagenet, " in capsys.readouterr().err
 
 
 LAID_OUT = {
@@ -511,10 +511,6 @@ def fake_torchvision(whole, monkeypatch):
             shutil.copytree(whole[0] / known.folder / known.images, target)
             for file in (whole[0] / known.folder).glob('*.txt'):
                 shutil.copy(file, target.parent)
-            if name == 'oxford_flowers':  # image_00001.jpg and so on; labels begin at 1
-                labels = np.repeat([1, 2, 3], sum(PER_CLASS.values()))
-                savemat(target.parent / 'imagelabels.mat', dict(labels=[labels]))
-                savemat(target.parent / 'setid.mat', dict(trnid=[[1]]))
 
         monkeypatch.setattr(torchvision.datasets, known.torchvision, fetch)
 
@@ -531,31 +527,24 @@ def test_all_sets_with_a_torchvision_class_are_tried():
 @pytest.mark.parametrize('name', list(LAID_OUT))
 def test_a_download_comes_into_the_layout(tmp_path, whole, fake_torchvision, capsys, name):
     data, known = tmp_path / 'data', KNOWN_SETS[name]
-    assert check_data.main([str(data), '--download', name]) == 0
+    assert main(['data', str(data), '--download', name]) == 0
     out = capsys.readouterr().out
-    if known.split_file:
+    assert ('still to be brought' in out) is (name in ('food101', 'sun397'))
+    if name in ('food101', 'sun397'):
         assert f'still to be brought: {data / known.folder / known.split_file}' in out
         assert 'DATASETS.md' in out
+    if known.split_file:
         shutil.copy(whole[0] / known.folder / known.split_file, data / known.folder)
     checked = Checked(data, whole[1], capsys, '--sets', name)
     assert checked.exit_status == 0, checked.out
     assert checked.sets[name]['other_place'] is False
 
 
-def test_downloaded_flowers_can_be_used_without_a_split_file(tmp_path, fake_torchvision):
-    assert check_data.main([str(tmp_path), '--download', 'oxford_flowers']) == 0
-    folder = tmp_path / 'oxford_flowers'
-    assert sorted(file.name for file in folder.glob('*.mat')) == ['imagelabels.mat', 'setid.mat']
-    split_file = KNOWN_SETS['oxford_flowers'].split_file
-    settings = dict(data_root=str(folder), data_prefix='jpg', split_file=split_file)
-    assert len(DATASETS.build(dict(type='CoOpSplitDataset', **settings))) == 12
-
-
 def test_a_download_overwrites_nothing(tmp_path, fake_torchvision, capsys):
     data = tmp_path / 'data'
     write_set(data, 'dtd')
     (data / DTD_IMAGE).write_text('mine')
-    assert check_data.main([str(data), '--download', 'dtd']) == 1
+    assert main(['data', str(data), '--download', 'dtd']) == 2
     assert 'dtd/images exists already and is left as it is' in capsys.readouterr().err
     assert (data / DTD_IMAGE).read_text() == 'mine'
 
@@ -564,23 +553,21 @@ def test_a_download_overwrites_no_list_of_aircraft(tmp_path, fake_torchvision, c
     mine = tmp_path / 'data/fgvc_aircraft/variants.txt'
     mine.parent.mkdir(parents=True)
     mine.write_text('mine')
-    assert check_data.main([str(tmp_path / 'data'), '--download', 'fgvc_aircraft']) == 1
+    assert main(['data', str(tmp_path / 'data'), '--download', 'fgvc_aircraft']) == 2
     assert 'variants.txt exists already; nothing was moved' in capsys.readouterr().err
     assert mine.read_text() == 'mine'
     assert not (mine.parent / 'images').exists()
 
 
 def test_a_set_that_is_not_hosted_is_said_with_where_to_get_it(tmp_path, capsys):
-    with pytest.raises(SystemExit, match='2'):
-        check_data.main([str(tmp_path), '--download', 'ucf101'])
+    assert main(['data', str(tmp_path), '--download', 'ucf101']) == 2
     err = capsys.readouterr().err
     assert 'torchvision does not host ucf101' in err
     assert KNOWN_SETS['ucf101'].source in err
 
 
 def test_textures_are_fetched_as_dtd(tmp_path, capsys):
-    with pytest.raises(SystemExit, match='2'):
-        check_data.main([str(tmp_path), '--download', 'textures'])
+    assert main(['data', str(tmp_path), '--download', 'textures']) == 2
     assert 'textures is the images of dtd: use --download dtd' in capsys.readouterr().err
 
 
@@ -589,7 +576,7 @@ def test_a_failed_download_says_so(tmp_path, monkeypatch, capsys):
         raise OSError('no route to host')
 
     monkeypatch.setattr(torchvision.datasets, 'DTD', fail)
-    assert check_data.main([str(tmp_path), '--download', 'dtd']) == 1
+    assert main(['data', str(tmp_path), '--download', 'dtd']) == 2
     err = capsys.readouterr().err
     assert 'could not fetch dtd (OSError: no route to host)' in err
     assert KNOWN_SETS['dtd'].source in err
