@@ -11,7 +11,7 @@ from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
 from process_group import join_group, leave_group
 
-from sotglp_mm.models.allocation_fields import set_allocation
+from sotglp_mm.models.sample_fields import set_allocation
 from sotglp_mm.structures import Allocation
 
 SET_NAMES = ('known', 'near', 'far')

@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 from torch import Tensor
 
-from ..functional import part_information, plan_entropy, prompt_overlap
+from ..functional import TOLERANCE, part_information, plan_entropy, prompt_overlap
 from ..structures import (
     ALLOCATION_PLAN,
     ALLOCATION_SUPPORT,
@@ -20,9 +20,6 @@ from ..structures import (
 from ..utils.settings import checked_settings
 
 ITEMS = ('entropy', 'overlap', 'prompt_cosine', 'spread', 'part_information', 'balanced')
-
-TOLERANCE = 1e-2
-"""As in ``TransportPlan.converged``."""
 
 
 @METRICS.register_module()

@@ -9,12 +9,13 @@ from .ood_scores import OOD_FIELDS, OOD_SCORES, gl_mcm, local_mcm, mcm
 from .patch_support import rank_patches, select_support
 from .plan_diagnostics import mean_cosine, part_information, plan_entropy, prompt_overlap
 from .selected_similarity import selected_similarity
-from .sinkhorn import sinkhorn
+from .sinkhorn import TOLERANCE, sinkhorn
 from .vv_attention import attend_with_values, dual_attention
 
 __all__ = [
     'OOD_FIELDS',
     'OOD_SCORES',
+    'TOLERANCE',
     'attend_with_values',
     'capped_sinkhorn',
     'dual_attention',

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..structures import TransportPlan
-from .sinkhorn import check_epsilon, log_kernel_of
+from .sinkhorn import TOLERANCE, check_epsilon, log_kernel_of
 
 
 def capped_sinkhorn(
@@ -30,7 +30,7 @@ def capped_sinkhorn(
 
     Returns:
         TransportPlan: ``marginal_error`` is what the rows give too much, summed; columns are met
-        exactly. ``converged`` compares it with 1e-2.
+        exactly. ``converged`` compares it with :data:`TOLERANCE`.
 
     Raises:
         ValueError: ``capacity`` or ``epsilon`` is out of its range, or ``max_iters`` not positive.
@@ -60,4 +60,4 @@ def _solve(log_kernel: Tensor, log_cap: float, log_b: float, max_iters: int) -> 
     # a softmax is the columns' last scaling: they hold at any magnitude
     plan = torch.softmax(log_kernel + log_u, dim=-2) * math.exp(log_b)
     error = (plan.sum(dim=-1) - math.exp(log_cap)).clamp_min(0).sum(dim=-1)
-    return TransportPlan(plan, error <= 1e-2, error, max_iters)
+    return TransportPlan(plan, error <= TOLERANCE, error, max_iters)

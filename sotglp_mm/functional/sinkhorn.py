@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..structures import TransportPlan
 
+TOLERANCE = 1e-2
+"""A plan counts as converged whose marginals are met to this, in sum."""
+
 CHUNK_NUMBERS = 2**18
 """Numbers of plans that are worked on at a time: they stay in a processor's cache."""
 
@@ -38,7 +41,8 @@ def sinkhorn(
 
     Returns:
         TransportPlan: ``plan`` in float64 for float64 costs, in float32 otherwise. ``converged``
-        compares ``marginal_error`` with ``tolerance``, or with 1e-2 if there is none.
+        compares ``marginal_error`` with ``tolerance``, or with :data:`TOLERANCE`
+        if there is none.
 
     Raises:
         ValueError: ``epsilon`` is out of its range, or ``max_iters`` is not positive.
@@ -84,7 +88,7 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
     ]
     plan = torch.cat([s.plan for s in solved], dim=-1).permute(2, 0, 1).reshape(cost.shape)
     error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
-    converged = error <= (1e-2 if tolerance is None else tolerance)
+    converged = error <= (TOLERANCE if tolerance is None else tolerance)
     return TransportPlan(plan, converged, error, max(s.n_iters for s in solved))
 
 

@@ -20,11 +20,10 @@ from ..functional import OOD_FIELDS, OOD_SCORES, mean_cosine, selected_similarit
 from ..functional.ood_scores import ood_scores
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
-from .allocation_fields import set_allocation
-from .competing_classes import competing_classes, leave_out_others
 from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
 from .prompt_text_encoder import PromptTextEncoder
 from .prompts import check_prompt_settings, initial_local_prompts, match_classes
+from .sample_fields import competing_classes, leave_out_others, set_allocation
 from .text_feature_cache import TextFeatureCache
 
 

@@ -7,7 +7,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from small_clip import write_clip
 
-from sotglp_mm.models.competing_classes import competing_classes, leave_out_others
+from sotglp_mm.models.sample_fields import competing_classes, leave_out_others
 from sotglp_mm.structures import ImageFeatures
 
 NAMES = ['cat', 'dog', 'cow', 'ram', 'fox', 'bee', 'ant']

@@ -106,7 +106,7 @@ def test_unknown_setting_is_refused():
 def test_plans_that_do_not_converge_are_told_once_in_evaluation(monkeypatch, epsilon, told):
     lines = []
     monkeypatch.setattr(
-        'sotglp_mm.models.ot_allocation_loss.print_log', lambda text, **_: lines.append(text)
+        'sotglp_mm.models.allocations.print_log', lambda text, **_: lines.append(text)
     )
     similarity = torch.rand(3, 4, 7, 5, generator=torch.Generator().manual_seed(0)) * 0.5
     loss = MODELS.build(dict(type='OTAllocationLoss', epsilon=epsilon, max_iters=50))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
 
-from sotglp_mm.models import sparse_patch_selector
+from sotglp_mm.models import selectors
 
 B, P, C, N, D, K = 2, 7, 3, 4, 6, 5
 DEFAULT_ARGS = dict(type='SparsePatchSelector', k=K)
@@ -36,7 +36,7 @@ def test_agrees_with_plain_loops(patches, prompts, rank: str):
 def test_chunks_of_classes_change_nothing(patches, prompts, rank: str, monkeypatch):
     selector = MODELS.build({**DEFAULT_ARGS, 'rank': rank})
     expected = selector(patches, prompts)
-    monkeypatch.setattr(sparse_patch_selector, 'CHUNK_NUMBERS', 1)
+    monkeypatch.setattr(selectors, 'CHUNK_NUMBERS', 1)
     torch.testing.assert_close(selector(patches, prompts), expected)
 
 

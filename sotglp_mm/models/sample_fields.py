@@ -1,4 +1,4 @@
-"""Sets in which only some of the classes occur: only those compete."""
+"""What the head reads out of DataSamples, and what it writes into them beside its scores."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,21 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..structures import COMPETING_LABELS
+from ..structures import (
+    ALLOCATION_PLAN,
+    ALLOCATION_SUPPORT,
+    COMPETING_LABELS,
+    NUM_PATCHES,
+    PROMPT_COSINE,
+    SIMILARITY_SPREAD,
+    Allocation,
+)
 
 
 def competing_classes(
     data_samples: Sequence[DataSample | None] | None, num_classes: int
 ) -> Tensor | None:
-    """Which classes compete for which image.
+    """Which classes compete for which image: in some sets only some of the classes occur.
 
     Args:
         data_samples: Where one has ``competing_labels`` (metainfo), only those compete; else all.
@@ -40,6 +48,25 @@ def leave_out_others(logits: Tensor, competing: Tensor | None) -> Tensor:
     if competing is None:
         return logits
     return logits.masked_fill(~competing.to(logits.device), -torch.inf)
+
+
+def set_allocation(
+    samples: Sequence[DataSample], found: Allocation, prompt_cosines: Tensor, num_patches: int
+) -> None:
+    """Write the fields that :class:`AllocationMetric` reads.
+
+    Args:
+        samples: B of them; changed in place.
+        found: Of one class for each image.
+        prompt_cosines: (B,), mean cosine of pairs of that class's local text features.
+        num_patches: P.
+    """
+    fields = (ALLOCATION_SUPPORT, ALLOCATION_PLAN, PROMPT_COSINE, SIMILARITY_SPREAD)
+    spreads = found.similarity.flatten(1).std(dim=-1, correction=0)
+    for sample, *values in zip(samples, found.support, found.plan, prompt_cosines, spreads):
+        for field, value in zip(fields, values):
+            sample.set_field(value, field)
+        sample.set_field(num_patches, NUM_PATCHES, field_type='metainfo')
 
 
 def _mask(labels: tuple[int, ...] | None, num_classes: int) -> Tensor:
