@@ -442,7 +442,7 @@ COMMANDS = {
     ),
     'extract': Command(
         'Store the frozen image features of a config, and write a config that trains from them',
-        'sotglp_mm.apis.extract_features:main',
+        'sotglp_mm.apis:extract',
         _add_extract,
         'sotglp extract configs/sotglp_vitb16_16shot_dtd.py --out features/dtd\n'
         'sotglp train features/dtd/config.py',

@@ -9,13 +9,15 @@ from unittest import mock
 from mini_runs import run_tool, write_config, write_images
 from mmengine.config import Config
 
+from sotglp_mm import apis
+
 VIEWS = 3
 STRAIGHT = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0'
 """An option that leaves nothing to chance in the miniature's training images."""
 
 
 def extract(config: Path, out: Path, *flags):
-    """``tools/extract_features.py``, on one process."""
+    """``sotglp extract`` as a user runs it, without worker processes."""
     arguments = ['extract_features.py', config, '--out', out, '--workers', 0, *flags]
     return run_tool(arguments, config.parent)
 
@@ -28,9 +30,8 @@ class MiniCache:
         self.cache = folder / 'cache'
         write_images(folder / 'dtd')
         self.config = write_config(folder / 'mini.py', clip, image_size=48)
-        done = extract(self.config, self.cache, '--views', VIEWS)
-        assert done.returncode == 0, done.stderr
-        self.told = done.stdout
+        with mock.patch.dict(os.environ, DATA=str(folder)):
+            apis.extract(self.config, self.cache, VIEWS, workers=0)
 
     def load(self, file: Path) -> Config:
         """Read a config as the tools do, and as if DATA were this folder."""

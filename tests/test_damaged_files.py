@@ -38,8 +38,13 @@ from sotglp_mm.datasets.data_identity import samples_digest
 from sotglp_mm.datasets.few_shot_files import read_few_shot_files
 from sotglp_mm.engine import latest_checkpoint
 from sotglp_mm.features import CachedFeatureDataset
-from sotglp_mm.features.checksums import cache_number, row_checksums
-from sotglp_mm.features.format import FORMAT, create_arrays, open_arrays
+from sotglp_mm.features.format import (
+    FORMAT,
+    cache_number,
+    create_arrays,
+    open_arrays,
+    row_checksums,
+)
 
 CLASSES = ('ant', 'bee', 'crab')
 PICTURES = [

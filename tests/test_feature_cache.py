@@ -108,7 +108,7 @@ def test_a_limit_of_the_system_is_an_error(tmp_path: Path):
 @pytest.mark.parametrize('name', list(array_specs(ABOUT)))
 def test_a_missing_array_is_named(folder: Path, name: str):
     (folder / f'{name}.npy').unlink()
-    with pytest.raises(FileNotFoundError, match=rf'{name}\.npy is missing.*extract_features'):
+    with pytest.raises(FileNotFoundError, match=rf'{name}\.npy is missing.*sotglp extract'):
         open_arrays(folder, ABOUT)
 
 

@@ -2,9 +2,19 @@
 
 from .check_data import check_data
 from .config import build_runner, load_config
+from .extract import extract
 from .predict import predict
 from .show import show
 from .test import test
 from .train import train
 
-__all__ = ['build_runner', 'check_data', 'load_config', 'predict', 'show', 'test', 'train']
+__all__ = [
+    'build_runner',
+    'check_data',
+    'extract',
+    'load_config',
+    'predict',
+    'show',
+    'test',
+    'train',
+]

@@ -11,14 +11,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..apis import extract_features
+from ..apis import extract
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .in_process import InProcess
-from .plan import Job, Key, fill_pattern, find_config, job_folder, plan_jobs
+from .plan import Job, Key, fill_pattern, find_config, job_folder, parse_options, plan_jobs
 from .processes import JobFailed, Processes
 from .records import LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
@@ -117,11 +117,9 @@ def _store_features(
             continue
         config = find_config(configs, dataset, shots, seed)
         out = Path(fill_pattern(stored, dataset, shots, seed)).parent
-        words = [f'train_dataloader.dataset.num_shots={shots}']
-        words += [f'train_dataloader.dataset.seed={seed}']
-        extract_features.main(
-            [str(config), '--out', str(out), '--cfg-options', *cfg_options, *words]
-        )
+        drawn = {'num_shots': shots, 'seed': seed}
+        options = {f'train_dataloader.dataset.{key}': value for key, value in drawn.items()}
+        extract(config, out, cfg_options=parse_options(cfg_options) | options)
 
 
 def _command(job: Job, flags: dict[str, list[str]]) -> str:

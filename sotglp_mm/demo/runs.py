@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import sotglp_mm
 
-from ..apis import extract_features
+from ..apis import extract
 from ..apis.config import LOADERS, build_runner, load_config
 from ..io.files import write_atomically
 from ..io.json_file import read_json
@@ -124,13 +124,11 @@ def _done(folder: Path) -> Path:
 
 
 def _extract(folder: Path, run: DemoRun) -> None:
-    arguments = [DATA_CONFIGS[run.dataset], '--out', folder, '--views', VIEWS, '--workers', 0]
     # only training reads features; tests draw their images
-    options = [f'train_dataloader.dataset.seed={run.seed}']
-    options += [f'{name}_dataloader=None' for name in ('val', 'test')]
-    arguments += ['--cfg-options', *options]
+    options: dict = {'train_dataloader.dataset.seed': run.seed}
+    options |= {'val_dataloader': None, 'test_dataloader': None}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        extract_features.main([str(each) for each in arguments])
+        extract(DATA_CONFIGS[run.dataset], folder, VIEWS, workers=0, cfg_options=options)
     _done(folder).touch()
 
 

@@ -14,10 +14,11 @@ from ..datasets.data_identity import describe_data
 from ..datasets.item_seed import item_randomness
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
-from .checksums import cache_number, damaged_array
 from .format import (
     SplitArrays,
+    cache_number,
     check_pinned,
+    damaged_array,
     made_of,
     open_arrays,
     read_split,
@@ -27,7 +28,7 @@ from .format import (
 @DATASETS.register_module()
 @checked_settings
 class CachedFeatureDataset:
-    """One split of a feature cache that ``tools/extract_features.py`` made.
+    """One split of a feature cache that ``sotglp extract`` made.
 
     An item is ``inputs``, :class:`ImageFeatures` of one view, float16, ``patches`` (P, W) and
     ``image`` (W,), and ``data_samples`` with ``gt_label``. Arrays are memory maps, opened by
@@ -143,7 +144,7 @@ class CachedFeatureDataset:
             )
 
     def _command(self) -> str:
-        return made_of(self.cache).get('command') or 'python tools/extract_features.py ...'
+        return made_of(self.cache).get('command') or 'sotglp extract ...'
 
     def _checked_view(self, view: str | int) -> str | int:
         views = self.about['views']

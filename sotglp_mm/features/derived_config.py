@@ -25,8 +25,8 @@ _LOADER = """\
 _CACHED = """\
 \"\"\"{stem}, from the features in this folder.
 
-Made by tools/extract_features.py; its checkpoints load in the uncached config, and the reverse.
-Train: python tools/train.py {config}
+Made by sotglp extract; its checkpoints load in the uncached config, and the reverse.
+Train: sotglp train {config}
 \"\"\"
 
 _base_ = {base!r}

@@ -14,8 +14,10 @@ Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is un
 """
 
 import errno
+import json
 import math
 import os
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +58,7 @@ class SplitArrays(NamedTuple):
     """(V, N, W) float16."""
 
     crc: np.memmap
-    """(V, N, 2) uint32, see :mod:`sotglp_mm.features.checksums`."""
+    """(V, N, 2) uint32, see :func:`row_checksums`."""
 
     done: np.memmap
     """(V, N) bool."""
@@ -146,7 +148,7 @@ def _specs(about: dict) -> list:
 
 
 def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memmap:
-    advice = 'Delete the folder of this split, and run tools/extract_features.py again.'
+    advice = 'Delete the folder of this split, and run sotglp extract again.'
     if not file.is_file():
         raise FileNotFoundError(f'feature cache: {file} is missing. {advice}')
     try:
@@ -176,7 +178,7 @@ def read_manifest(folder: str | Path) -> dict:
     if not file.is_file():
         raise FileNotFoundError(
             f'there is no feature cache in {file.parent} ({MANIFEST} is missing); make one with '
-            f'python tools/extract_features.py CONFIG --out {file.parent}'
+            f'sotglp extract CONFIG --out {file.parent}'
         )
     manifest = read_json(file)
     missing = [key for key in PINNED if not isinstance(manifest, dict) or key not in manifest]
@@ -276,3 +278,66 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
 def _made(folder: str | Path) -> str:
     made = made_of(folder)
     return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''
+
+
+def cache_number(folder: str | Path, split: str) -> int:
+    """What tells the features of this split from those of other towers, data and settings."""
+    manifest = read_manifest(folder)
+    pinned = [manifest['backbone'], manifest['data_preprocessor'], manifest['splits'][split]]
+    return zlib.crc32(json.dumps(pinned, sort_keys=True).encode())
+
+
+def row_checksums(patches: np.ndarray, image: np.ndarray, number: int) -> tuple[int, int]:
+    """crc32 of one view of one image.
+
+    It goes on from the number of the features, so the arrays of other features of the same shape
+    do not fit, even where their checksums came along.
+
+    Args:
+        patches: float16 (P, W).
+        image: float16 (W,).
+        number: Of :func:`cache_number`.
+    """
+    first, second = (zlib.crc32(part.tobytes(), number) for part in (patches, image))
+    return first, second
+
+
+def damaged_array(arrays: SplitArrays, view: int, index: int, number: int) -> str | None:
+    """Which array of a row is not as it was written; None if all is well. Reads this row alone."""
+    found = row_checksums(arrays.patches[view, index], arrays.image[view, index], number)
+    expected = arrays.crc[view, index].tolist()
+    wrong = [
+        name for name, a, b in zip(('patches', 'image'), found, expected, strict=True) if a != b
+    ]
+    return wrong[0] if wrong else None
+
+
+def bytes_missing(out: Path, splits: dict) -> int:
+    """What is still to be written."""
+    missing = 0
+    for name, about in splits.items():
+        specs = array_specs(about).values()
+        each = sum(math.prod(shape[2:]) * dtype.itemsize for shape, dtype in specs)
+        pairs = about['views'] * about['num_images']
+        if (out / name / 'done.npy').exists():
+            pairs -= int(open_arrays(out / name, about).done.sum())
+        missing += pairs * each
+    return missing
+
+
+def bytes_unreserved(out: Path, splits: dict) -> int:
+    """What the arrays will take of the room that is free."""
+    unreserved = 0
+    for name, about in splits.items():
+        for array, (shape, dtype) in array_specs(about).items():
+            size = math.prod(shape) * dtype.itemsize
+            unreserved += max(0, size - _bytes_held(out / name / f'{array}.npy'))
+    return unreserved
+
+
+def _bytes_held(file: Path) -> int:
+    """By an array; or by half of one, which the array will replace."""
+    for each in (file, file.with_suffix('.part')):
+        if each.exists():
+            return getattr(each.stat(), 'st_blocks', 0) * 512  # that unit, whatever the disk's
+    return 0

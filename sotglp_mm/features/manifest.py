@@ -1,6 +1,5 @@
 """What a feature cache of a config is to hold: its splits, its model, its manifest."""
 
-import argparse
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -9,10 +8,9 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets.data_identity import describe_data
-from ..io.files import TEMPORARY
+from ..io.files import TEMPORARY, write_atomically
 from ..models.open_clip_vit import OpenCLIPViT
 from ..version import __version__
-from .files import write_text
 from .format import (
     FORMAT,
     MADE,
@@ -22,9 +20,10 @@ from .format import (
     read_manifest,
     read_split,
 )
-from .preprocessor import describe_preprocessing
+from .model import describe_preprocessing
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+AGAIN = 'Make room, and run the same command again'
 NOT_PIXELS = ('type', 'batch_augments', 'to_onehot', 'num_classes')
 
 
@@ -84,8 +83,18 @@ def _check_parts(cfg: Config, pixels: dict) -> None:
         )
 
 
-def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) -> tuple:
-    """What the cache shall be: manifest, and the dataset and samples of each split."""
+def make_manifest(
+    cfg: Config, backbone: OpenCLIPViT, views: int, seed: int, command: str
+) -> tuple[dict, dict, dict]:
+    """What is to be stored: the manifest, and the dataset and samples of each split.
+
+    Args:
+        cfg: The config.
+        backbone: Of :func:`build_model`.
+        views: Augmented views of a training image; other splits have one.
+        seed: Of the augmentation.
+        command: What a user types to make the same again, for messages.
+    """
     tower = backbone.towers.image
     sizes = dict(num_patches=tower.num_patches, width=tower.width)
     about, datasets, samples = {}, {}, {}
@@ -94,8 +103,8 @@ def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) 
             settings = cfg[loader].dataset
             datasets[name] = DATASETS.build(deepcopy(settings))
             data, samples[name] = describe_data(datasets[name], settings)
-            views = args.views if name == 'train' else 1
-            about[name] = dict(views=views, seed=args.seed, **sizes, **data)
+            number = views if name == 'train' else 1
+            about[name] = dict(views=number, seed=seed, **sizes, **data)
     pixels = cfg.model.get('data_preprocessor') or {}
     pixels = {key: value for key, value in pixels.items() if key not in NOT_PIXELS}
     manifest = dict(
@@ -104,7 +113,7 @@ def make_manifest(cfg: Config, backbone: OpenCLIPViT, args: argparse.Namespace) 
         data_preprocessor=describe_preprocessing(**pixels),
         splits=about,
     )
-    manifest[MADE] = dict(command=args.command, clip=clip_of(cfg), by=__version__)
+    manifest[MADE] = dict(command=command, clip=clip_of(cfg), by=__version__)
     return manifest, datasets, samples
 
 
@@ -122,14 +131,14 @@ def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
         raise ValueError(f'{out} is not empty and holds no feature cache; give another folder')
     else:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / MANIFEST, _as_text(manifest))
+        write_atomically(out / MANIFEST, _as_text(manifest), AGAIN)
     for name, rows in samples.items():
         file = out / name / 'samples.json'
         if file.exists():
             read_split(out, name)
         else:
             file.parent.mkdir(exist_ok=True)
-            write_text(file, _as_text(rows))
+            write_atomically(file, _as_text(rows), AGAIN)
 
 
 def _as_text(content: dict | list) -> str:

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,8 +10,8 @@ from mmengine.dataset import default_collate
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from .checksums import cache_number, damaged_array, row_checksums
-from .format import SplitArrays, open_arrays
+from ..datasets.data_identity import label_of
+from .format import SplitArrays, cache_number, damaged_array, open_arrays, row_checksums
 
 
 class PendingViews(Dataset):
@@ -19,7 +20,7 @@ class PendingViews(Dataset):
     So a view does not depend on the workers, on the batch size, or on where a run was killed.
     """
 
-    def __init__(self, dataset, done: np.ndarray, seed: int):
+    def __init__(self, dataset: Any, done: np.ndarray, seed: int):
         self.dataset = dataset
         self.seed = seed
         self.pending = np.argwhere(~done)
@@ -34,7 +35,8 @@ class PendingViews(Dataset):
         np.random.seed(seed)
         torch.manual_seed(seed)
         item = self.dataset[index]
-        label, expected = int(item['data_samples'].gt_label), self.dataset.get_cat_ids(index)[0]
+        label = int(item['data_samples'].gt_label)
+        expected = label_of(self.dataset.get_data_info(index), self.dataset)
         if label != expected:
             raise ValueError(
                 f'image {index} of {type(self.dataset).__name__} came with label {label}, its '
@@ -52,7 +54,9 @@ def forget_damaged(folder: Path, about: dict) -> int:
     number = cache_number(folder.parent, folder.name)
     pairs = np.argwhere(arrays.done)
     checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not len(pairs))
-    damaged = [pair for pair in checked if damaged_array(arrays, *map(int, pair), number)]
+    damaged = [
+        pair for pair in checked if damaged_array(arrays, int(pair[0]), int(pair[1]), number)
+    ]
     if damaged:
         done = open_arrays(folder, about, mode='r+').done
         done[tuple(np.transpose(damaged))] = False
@@ -61,7 +65,7 @@ def forget_damaged(folder: Path, about: dict) -> int:
 
 
 def write_features(
-    model: dict, dataset, folder: Path, about: dict, batch_size: int, workers: int
+    model: dict, dataset: Any, folder: Path, about: dict, batch_size: int, workers: int
 ) -> None:
     """Fill the arrays of a split; what is done already is left as it is.
 

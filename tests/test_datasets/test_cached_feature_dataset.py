@@ -146,7 +146,7 @@ def test_an_incomplete_cache_says_how_to_finish_it(mini_cache, tmp_path: Path):
     done = np.load(file)
     done[1, 3] = False
     np.save(file, done)
-    message = r'is incomplete: .* 35 of 36 .*python tools/extract_features\.py .*--views 3'
+    message = r'is incomplete: .* 35 of 36 .*sotglp extract .*--views 3'
     with pytest.raises(ValueError, match=message):
         build(mini_cache.dataset(cache=str(copy)))
 
@@ -159,10 +159,10 @@ def test_a_manifest_whose_words_for_people_are_lost(mini_cache, tmp_path: Path, 
     dataset = build(mini_cache.dataset(cache=str(copy), view=1))
     arrays = open_arrays(copy / 'train', dataset.about, 'r+')
     arrays.image[1, 4] += 1
-    with pytest.raises(ValueError, match=r'its checksum differs.*python tools/extract_features'):
+    with pytest.raises(ValueError, match=r'its checksum differs.*sotglp extract'):
         dataset[4]
     arrays.done[1, 3] = False
-    with pytest.raises(ValueError, match=r'is incomplete: .*: python tools/extract_features'):
+    with pytest.raises(ValueError, match=r'is incomplete: .*: sotglp extract'):
         build(mini_cache.dataset(cache=str(copy)))
 
 
@@ -198,7 +198,7 @@ def test_features_that_are_not_of_this_cache_are_refused(mini_cache, tmp_path: P
     change(copy)
     dataset = build(mini_cache.dataset(cache=str(copy), view=1))
     message = (
-        r'patches\.npy is not .* image 2, view 1 .*python tools/extract_features\.py .*--views'
+        r'patches\.npy is not .* image 2, view 1 .*sotglp extract .*--views'
     )
     with pytest.raises(ValueError, match=message):
         dataset[2]

@@ -30,7 +30,8 @@ def changed(cache: Path, **parts: dict) -> Path:
 
 
 def make_runner(mini_cache, cache: Path, stage: str, wrap=lambda dataset: dataset):
-    backbone = MODELS.build(mini_cache.load(mini_cache.cache / 'config.py').model.backbone)
+    model = mini_cache.load(mini_cache.cache / 'config.py').model
+    backbone = MODELS.build({**model.backbone, 'clip': model.clip})
     dataset = wrap(DATASETS.build(mini_cache.dataset(cache=str(cache), source=None)))
     # the other stages' loaders are absent: a hook that looks at the wrong one fails
     loader = {f'{stage}_dataloader': SimpleNamespace(dataset=dataset), 'val_loop': None}

@@ -1,6 +1,7 @@
 """Extract, train from what was extracted, and do it beside the uncached run."""
 
 import errno
+import functools
 import json
 import os
 import signal
@@ -16,8 +17,14 @@ from mini_cache import STRAIGHT, VIEWS, extract
 from mini_runs import REPO, run_tool
 from mmpretrain.registry import DATASETS
 
+from sotglp_mm import apis
+from sotglp_mm.features import format as features_format
+from sotglp_mm.features.derived_config import derived_configs
 from sotglp_mm.features.format import open_arrays, read_manifest
+from sotglp_mm.features.manifest import settle_manifest, splits_of
+from sotglp_mm.features.writer import PendingViews, _half
 
+tool = sys.modules['sotglp_mm.apis.extract']  # the package has the function of that name
 ACCURACIES = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
 
 
@@ -69,8 +76,6 @@ def test_what_lies_in_the_folder(mini_cache):
     assert test_arrays.patches.shape[:3] == (1, 9, 36)
     assert train_arrays.done.all() and test_arrays.done.all()
     assert not (mini_cache.cache / 'val').exists()  # validation reads the test set
-    assert 'to write: 0.00 GB; free in' in mini_cache.told
-    assert f'Train: python tools/train.py {mini_cache.cache / "config.py"}' in mini_cache.told
     assert not (mini_cache.cache / 'uncached.py').exists()
 
 
@@ -225,243 +230,219 @@ def test_without_images_the_source_can_be_left_out(mini_cache, tmp_path: Path):
     assert 'NOT compared with the data' in done.stdout + done.stderr
 
 
-class TestInProcess:
-    """What a subprocess cannot be brought to."""
+@pytest.fixture
+def run(monkeypatch, mini_cache):
+    """``apis.extract`` in this process, with DATA as the miniature has it."""
+    monkeypatch.setenv('DATA', str(mini_cache.folder))
+    return functools.partial(apis.extract, workers=0)
 
-    @pytest.fixture(autouse=True)
-    def tools(self, monkeypatch):
-        monkeypatch.syspath_prepend(str(REPO / 'tools'))
 
-    @pytest.fixture
-    def run(self, monkeypatch, mini_cache):
-        """The tool's ``main``, with DATA as the miniature has it."""
-        import extract_features as tool
+def test_a_complete_cache_is_left_alone(run, mini_cache, tmp_path: Path, capsys):
+    copy = mini_cache.copy(tmp_path)
+    before = {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')}
+    run(mini_cache.config, copy, VIEWS)
+    told = capsys.readouterr().out
+    assert 'complete already, nothing was done' in told
+    assert 'config.py is left as it is' in told  # it names another folder in its docstring
+    assert {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')} == before
 
-        monkeypatch.setenv('DATA', str(mini_cache.folder))
-        return lambda *arguments: tool.main([*map(str, arguments), '--workers', '0'])
 
-    def test_a_complete_cache_is_left_alone(self, run, mini_cache, tmp_path: Path, capsys):
-        copy = mini_cache.copy(tmp_path)
-        before = {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')}
-        run(mini_cache.config, '--out', copy, '--views', VIEWS)
-        told = capsys.readouterr().out
-        assert 'complete already, nothing was done' in told
-        assert 'config.py is left as it is' in told  # it names another folder in its docstring
-        assert {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')} == before
+def test_what_is_damaged_is_made_again(run, mini_cache, tmp_path: Path, capsys):
+    copy = mini_cache.copy(tmp_path)
+    arrays = open_arrays(copy / 'train', read_manifest(copy)['splits']['train'], mode='r+')
+    arrays.patches[1, 3:5] = 0
+    arrays.image[2, 7, 0] += 1
+    run(mini_cache.config, copy, VIEWS)
+    assert 'train: 3 stored images and views were not as' in capsys.readouterr().out
+    for found, expected in zip(arrays, arrays_of(mini_cache.cache)):
+        if found.dtype == np.float16:
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+    run(mini_cache.config, copy, VIEWS)
+    assert 'complete already, nothing was done' in capsys.readouterr().out
 
-    def test_what_is_damaged_is_made_again(self, run, mini_cache, tmp_path: Path, capsys):
-        copy = mini_cache.copy(tmp_path)
-        arrays = open_arrays(copy / 'train', read_manifest(copy)['splits']['train'], mode='r+')
-        arrays.patches[1, 3:5] = 0
-        arrays.image[2, 7, 0] += 1
-        run(mini_cache.config, '--out', copy, '--views', VIEWS)
-        assert 'train: 3 stored images and views were not as' in capsys.readouterr().out
-        for found, expected in zip(arrays, arrays_of(mini_cache.cache)):
-            if found.dtype == np.float16:
-                np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
-        run(mini_cache.config, '--out', copy, '--views', VIEWS)
-        assert 'complete already, nothing was done' in capsys.readouterr().out
 
-    @pytest.mark.parametrize(
-        ('flags', 'message'),
-        [
-            (['--views', 2], r'splits\.train\.views was 3, and is 2 now'),
-            (['--seed', 1], r'splits\.train\.seed was 0, and is 1 now'),
-            (
-                ['--cfg-options', 'model.backbone.first_block_residual=False'],
-                r'backbone\.first_block_residual was True, and is False now',
-            ),
-            (
-                ['--cfg-options', 'train_dataloader.dataset.num_shots=3'],
-                r'splits\.train\.dataset\.num_shots was 4, and is 3 now',
-            ),
-            (
-                ['--cfg-options', 'model.train_cfg.augments=Mixup'],
-                r'batch augmentations \(mixup, cutmix\) mix pixels',
-            ),
-        ],
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(views=2), r'splits\.train\.views was 3, and is 2 now'),
+        (dict(seed=1), r'splits\.train\.seed was 0, and is 1 now'),
+        (
+            dict(cfg_options={'model.backbone.first_block_residual': False}),
+            r'backbone\.first_block_residual was True, and is False now',
+        ),
+        (
+            dict(cfg_options={'train_dataloader.dataset.num_shots': 3}),
+            r'splits\.train\.dataset\.num_shots was 4, and is 3 now',
+        ),
+        (
+            dict(cfg_options={'model.train_cfg.augments': 'Mixup'}),
+            r'batch augmentations \(mixup, cutmix\) mix pixels',
+        ),
+    ],
+)
+def test_another_cache_is_never_overwritten(run, mini_cache, settings, message: str):
+    before = (mini_cache.cache / 'manifest.json').read_bytes()
+    with pytest.raises(ValueError, match=message):
+        run(mini_cache.config, mini_cache.cache, **{'views': VIEWS, **settings})
+    assert (mini_cache.cache / 'manifest.json').read_bytes() == before
+
+
+def test_a_folder_with_something_else_is_refused(run, mini_cache):
+    with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
+        run(mini_cache.config, mini_cache.folder / 'dtd')
+
+
+def settle(mini_cache, out: Path) -> None:
+    manifest = read_manifest(mini_cache.cache)
+    files = {name: mini_cache.cache / name / 'samples.json' for name in manifest['splits']}
+    rows = {name: json.loads(file.read_text()) for name, file in files.items()}
+    settle_manifest(out, manifest, rows)
+    assert read_manifest(out) == manifest
+    assert not list(out.rglob('*.part'))
+
+
+def test_what_a_killed_process_left_half_written_is_replaced(mini_cache, tmp_path: Path):
+    (tmp_path / 'manifest.json.1-ab.part').write_text('{"format": ')  # its first write
+    settle(mini_cache, tmp_path)
+    (tmp_path / 'train' / 'samples.json').rename(tmp_path / 'train' / 'samples.json.1-ab.part')
+    settle(mini_cache, tmp_path)
+    (tmp_path / 'manifest.json').unlink()
+    with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
+        settle(mini_cache, tmp_path)
+
+
+def test_a_disk_that_is_full_at_the_first_write(mini_cache, tmp_path, monkeypatch):
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match=r'manifest\.json .*could not be written: No space') as said:
+        settle(mini_cache, tmp_path)
+    assert said.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    settle(mini_cache, tmp_path)
+
+
+def test_half_a_config_is_none(mini_cache, tmp_path: Path, monkeypatch):
+    def killed(number: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'fsync', killed)
+    with pytest.raises(KeyboardInterrupt):
+        tool._write_configs(mini_cache.config, None, tmp_path, dict(train_dataloader='train'))
+    assert not (tmp_path / 'config.py').exists()
+
+
+def test_the_room_that_arrays_hold_is_not_asked_for_again(tmp_path, monkeypatch):
+    """A run that was killed has taken all of it: the disk may have nothing more to give."""
+    about = dict(views=2, num_images=10, num_patches=5, width=1000)
+    splits = dict(train=about)
+    size = features_format.bytes_missing(tmp_path, splits)
+    assert features_format.bytes_unreserved(tmp_path, splits) == size
+    monkeypatch.setattr(features_format, '_bytes_held', lambda file: 10**6)
+    assert features_format.bytes_unreserved(tmp_path, splits) == 0
+    assert features_format.bytes_missing(tmp_path, splits) == size
+    usage = tool.shutil.disk_usage(tmp_path)._replace(free=1)
+    monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
+    tool._check_room(tmp_path, size, 0)
+    tool._check_room(tmp_path, 1, size)
+    with pytest.raises(OSError, match='the features need'):
+        tool._check_room(tmp_path, size, size)
+
+
+def test_what_a_file_holds(tmp_path: Path):
+    file = tmp_path / 'image.npy'
+    assert features_format._bytes_held(file) == 0
+    file.with_suffix('.part').write_bytes(os.urandom(10**5))  # the array will replace it
+    os.sync()
+    assert features_format._bytes_held(file) >= 10**5
+    file.touch()
+    assert features_format._bytes_held(file) < 10**4
+
+
+def test_a_cached_config_is_not_cached_again(run, mini_cache, tmp_path: Path):
+    with pytest.raises(ValueError, match='this is the config of a cache already'):
+        run(mini_cache.cache / 'config.py', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model.clip.pretrained': None}, 'random weights differ in every process'),
+        ({'model.backbone.type': 'ResNet'}, 'expected an OpenCLIPViT as backbone'),
+        ({'model.data_preprocessor.type': 'SelfSupDataPreprocessor'}, 'expected a ClsData'),
+        ({'data_preprocessor.to_rgb': True}, 'expected data_preprocessor inside model'),
+    ],
+)
+def test_a_model_that_cannot_be_cached(run, mini_cache, tmp_path, change, message):
+    config = tmp_path / 'other.py'
+    config.write_text(f'_base_ = {str(mini_cache.config)!r}\n')
+    if 'data_preprocessor.to_rgb' in change:
+        change = {**change, 'model.data_preprocessor': None}
+    with pytest.raises(ValueError, match=message):
+        run(config, tmp_path / 'out', cfg_options=change)
+
+
+def test_inside_the_current_folder_paths_are_relative(mini_cache, monkeypatch):
+    splits = dict(train_dataloader='train')
+    out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
+    monkeypatch.chdir(mini_cache.folder)
+    assert "_base_ = '../../mini.py'" in derived_configs(config, None, out, splits)['config.py']
+    monkeypatch.chdir(REPO)
+    text = derived_configs(config, None, out, splits)['config.py']
+    assert f'_base_ = {config.as_posix()!r}' in text
+
+
+def test_an_item_under_another_label_is_refused(mini_cache):
+    """A dataset that replaces what it cannot load must not fill a cache unnoticed."""
+    dataset = DATASETS.build(mini_cache.dataset())
+    views = PendingViews(dataset, np.zeros((1, 12), bool), seed=0)
+    assert views[0]['index'] == 0
+    relabelled = {0: dataset[0]}
+    views.dataset = type('Relabelled', (dict,), dict(get_data_info=lambda *_: dict(gt_label=1)))(
+        relabelled
     )
-    def test_another_cache_is_never_overwritten(self, run, mini_cache, flags, message: str):
-        before = (mini_cache.cache / 'manifest.json').read_bytes()
-        with pytest.raises(ValueError, match=message):
-            run(mini_cache.config, '--out', mini_cache.cache, '--views', VIEWS, *flags)
-        assert (mini_cache.cache / 'manifest.json').read_bytes() == before
+    with pytest.raises(ValueError, match='came with label 0, its annotation says 1'):
+        views[0]
 
-    def test_a_folder_with_something_else_is_refused(self, run, mini_cache):
-        with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
-            run(mini_cache.config, '--out', mini_cache.folder / 'dtd')
 
-    def settle(self, mini_cache, out: Path) -> None:
-        from sotglp_mm.features.manifest import settle_manifest
+def test_a_full_disk_stops_it_before_it_starts(monkeypatch, tmp_path: Path):
+    about = dict(views=2, num_images=10, num_patches=5, width=1000)
+    # features of 20 (view, image) pairs: 6000 float16 each, two checksums and a mark
+    needed = 20 * (6000 * 2 + 2 * 4 + 1)
+    assert features_format.bytes_missing(tmp_path, dict(train=about)) == needed
+    usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
+    monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(OSError, match=r'0\.00 GB of free space and the features need 0\.00'):
+        tool._check_room(tmp_path, needed, needed)
+    tool._check_room(tmp_path, needed - 1, needed - 1)
 
-        manifest = read_manifest(mini_cache.cache)
-        files = {name: mini_cache.cache / name / 'samples.json' for name in manifest['splits']}
-        rows = {name: json.loads(file.read_text()) for name, file in files.items()}
-        settle_manifest(out, manifest, rows)
-        assert read_manifest(out) == manifest
-        assert not list(out.rglob('*.part'))
 
-    def test_what_a_killed_process_left_half_written_is_replaced(self, mini_cache, tmp_path: Path):
-        (tmp_path / 'manifest.json.1-ab.part').write_text('{"format": ')  # its first write
-        self.settle(mini_cache, tmp_path)
-        (tmp_path / 'train' / 'samples.json').rename(tmp_path / 'train' / 'samples.json.1-ab.part')
-        self.settle(mini_cache, tmp_path)
-        (tmp_path / 'manifest.json').unlink()
-        with pytest.raises(ValueError, match='is not empty and holds no feature cache'):
-            self.settle(mini_cache, tmp_path)
+def test_what_is_done_needs_no_room(mini_cache, tmp_path: Path):
+    copy = mini_cache.copy(tmp_path)
+    splits = read_manifest(copy)['splits']
+    assert features_format.bytes_missing(copy, splits) == 0
+    arrays = open_arrays(copy / 'train', splits['train'], mode='r+')
+    arrays.done[0, :2] = False
+    arrays.done.flush()
+    width = splits['train']['width']
+    assert features_format.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 2 * 4 + 1)
 
-    def test_a_disk_that_is_full_at_the_first_write(self, mini_cache, tmp_path, monkeypatch):
-        def full(number: int) -> None:
-            raise OSError(errno.ENOSPC, 'No space left on device')
 
-        monkeypatch.setattr(os, 'fsync', full)
-        with pytest.raises(
-            OSError, match=r'manifest\.json .*could not be written: No space'
-        ) as said:
-            self.settle(mini_cache, tmp_path)
-        assert said.value.errno == errno.ENOSPC
-        assert not list(tmp_path.iterdir())
-        monkeypatch.undo()
-        self.settle(mini_cache, tmp_path)
+def test_what_float16_does_not_hold_is_refused():
+    batch = dict(view=torch.tensor([1, 2]), index=torch.tensor([3, 4]))
+    features = torch.ones(2, 5)
+    assert _half(features, batch).dtype == np.float16
+    features[1, 2] = 7e4
+    with pytest.raises(ValueError, match=r'image 4, view 2.*float16 \(largest 7e\+04\)'):
+        _half(features, batch)
 
-    def test_half_a_config_is_none(self, mini_cache, tmp_path: Path, monkeypatch):
-        import extract_features as tool
 
-        def killed(number: int) -> None:
-            raise KeyboardInterrupt
-
-        args = tool.parse_args([str(mini_cache.config), '--out', str(tmp_path)])
-        monkeypatch.setattr(os, 'fsync', killed)
-        with pytest.raises(KeyboardInterrupt):
-            tool.write_configs(args, dict(train_dataloader='train'))
-        assert not (tmp_path / 'config.py').exists()
-
-    def test_the_room_that_arrays_hold_is_not_asked_for_again(self, tmp_path, monkeypatch):
-        """A run that was killed has taken all of it: the disk may have nothing more to give."""
-        import extract_features as tool
-
-        from sotglp_mm.features import files as _feature_files
-
-        about = dict(views=2, num_images=10, num_patches=5, width=1000)
-        splits = dict(train=about)
-        size = tool.bytes_missing(tmp_path, splits)
-        assert tool.bytes_unreserved(tmp_path, splits) == size
-        monkeypatch.setattr(_feature_files, '_bytes_held', lambda file: 10**6)
-        assert tool.bytes_unreserved(tmp_path, splits) == 0
-        assert tool.bytes_missing(tmp_path, splits) == size
-        usage = tool.shutil.disk_usage(tmp_path)._replace(free=1)
-        monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
-        tool.check_room(tmp_path, size, 0)
-        tool.check_room(tmp_path, 1, size)
-        with pytest.raises(OSError, match='the features need'):
-            tool.check_room(tmp_path, size, size)
-
-    def test_what_a_file_holds(self, tmp_path: Path):
-        from sotglp_mm.features import files as _feature_files
-
-        file = tmp_path / 'image.npy'
-        assert _feature_files._bytes_held(file) == 0
-        file.with_suffix('.part').write_bytes(os.urandom(10**5))  # the array will replace it
-        os.sync()
-        assert _feature_files._bytes_held(file) >= 10**5
-        file.touch()
-        assert _feature_files._bytes_held(file) < 10**4
-
-    def test_a_cached_config_is_not_cached_again(self, run, mini_cache, tmp_path: Path):
-        with pytest.raises(ValueError, match='this is the config of a cache already'):
-            run(mini_cache.cache / 'config.py', '--out', tmp_path / 'out')
-        assert not (tmp_path / 'out').exists()
-
-    @pytest.mark.parametrize(
-        ('change', 'message'),
-        [
-            ('model.clip.pretrained=None', 'random weights differ in every process'),
-            ('model.backbone.type=ResNet', 'expected an OpenCLIPViT as backbone'),
-            ('model.data_preprocessor.type=SelfSupDataPreprocessor', 'expected a ClsData'),
-            ('data_preprocessor.to_rgb=True', 'expected data_preprocessor inside model'),
-        ],
-    )
-    def test_a_model_that_cannot_be_cached(self, run, mini_cache, tmp_path, change, message):
-        config = tmp_path / 'other.py'
-        config.write_text(f'_base_ = {str(mini_cache.config)!r}\n')
-        options = [change]
-        if change.startswith('data_preprocessor'):
-            options.append('model.data_preprocessor=None')
-        with pytest.raises(ValueError, match=message):
-            run(config, '--out', tmp_path / 'out', '--cfg-options', *options)
-
-    def test_inside_the_current_folder_paths_are_relative(self, mini_cache, monkeypatch):
-        from sotglp_mm.features.derived_config import derived_configs
-
-        splits = dict(train_dataloader='train')
-        out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
-        monkeypatch.chdir(mini_cache.folder)
-        assert (
-            "_base_ = '../../mini.py'" in derived_configs(config, None, out, splits)['config.py']
-        )
-        monkeypatch.chdir(REPO)
-        text = derived_configs(config, None, out, splits)['config.py']
-        assert f'_base_ = {config.as_posix()!r}' in text
-
-    def test_an_item_under_another_label_is_refused(self, mini_cache):
-        """A dataset that replaces what it cannot load must not fill a cache unnoticed."""
-        from sotglp_mm.features.writer import PendingViews
-
-        dataset = DATASETS.build(mini_cache.dataset())
-        views = PendingViews(dataset, np.zeros((1, 12), bool), seed=0)
-        assert views[0]['index'] == 0
-        dataset.get_cat_ids = lambda index: [1]
-        with pytest.raises(ValueError, match='came with label 0, its annotation says 1'):
-            views[0]
-
-    def test_a_full_disk_stops_it_before_it_starts(self, monkeypatch, tmp_path: Path):
-        import extract_features as tool
-
-        about = dict(views=2, num_images=10, num_patches=5, width=1000)
-        # features of 20 (view, image) pairs: 6000 float16 each, two checksums and a mark
-        needed = 20 * (6000 * 2 + 2 * 4 + 1)
-        assert tool.bytes_missing(tmp_path, dict(train=about)) == needed
-        usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
-        monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
-        with pytest.raises(OSError, match=r'0\.00 GB of free space and the features need 0\.00'):
-            tool.check_room(tmp_path, needed, needed)
-        tool.check_room(tmp_path, needed - 1, needed - 1)
-
-    def test_what_is_done_needs_no_room(self, mini_cache, tmp_path: Path):
-        import extract_features as tool
-
-        copy = mini_cache.copy(tmp_path)
-        splits = read_manifest(copy)['splits']
-        assert tool.bytes_missing(copy, splits) == 0
-        arrays = open_arrays(copy / 'train', splits['train'], mode='r+')
-        arrays.done[0, :2] = False
-        arrays.done.flush()
-        width = splits['train']['width']
-        assert tool.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 2 * 4 + 1)
-
-    def test_what_float16_does_not_hold_is_refused(self):
-        from sotglp_mm.features.writer import _half
-
-        batch = dict(view=torch.tensor([1, 2]), index=torch.tensor([3, 4]))
-        features = torch.ones(2, 5)
-        assert _half(features, batch).dtype == np.float16
-        features[1, 2] = 7e4
-        with pytest.raises(ValueError, match=r'image 4, view 2.*float16 \(largest 7e\+04\)'):
-            _half(features, batch)
-
-    def test_validation_on_other_data_gets_its_own_split(self, mini_cache):
-        from sotglp_mm.features.manifest import splits_of
-
-        cfg = mini_cache.load(mini_cache.config)
-        loaders = dict(train_dataloader='train', val_dataloader='test', test_dataloader='test')
-        assert splits_of(cfg) == loaders
-        cfg.val_dataloader.dataset.split = 'val'
-        assert splits_of(cfg) == {**loaders, 'val_dataloader': 'val'}
-
-    @pytest.mark.parametrize('views', ['0', '-1'])
-    def test_numbers_that_make_no_sense(self, views: str, capsys):
-        import extract_features as tool
-
-        with pytest.raises(SystemExit):
-            tool.parse_args(['config.py', '--out', 'x', '--views', views])
-        assert 'must be at least 1' in capsys.readouterr().err
+def test_validation_on_other_data_gets_its_own_split(mini_cache):
+    cfg = mini_cache.load(mini_cache.config)
+    loaders = dict(train_dataloader='train', val_dataloader='test', test_dataloader='test')
+    assert splits_of(cfg) == loaders
+    cfg.val_dataloader.dataset.split = 'val'
+    assert splits_of(cfg) == {**loaders, 'val_dataloader': 'val'}

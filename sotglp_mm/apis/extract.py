@@ -1,0 +1,127 @@
+"""Storing what the frozen image tower gives for a config's images."""
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from mmengine.device import get_device
+
+from ..features.derived_config import CONFIG, derived_configs
+from ..features.format import bytes_missing, bytes_unreserved, create_arrays
+from ..features.manifest import AGAIN, build_model, make_manifest, settle_manifest, splits_of
+from ..features.writer import forget_damaged, write_features
+from ..io.files import write_atomically
+from .config import load_config
+
+
+def extract(
+    config: str | Path,
+    out: str | Path,
+    views: int = 10,
+    seed: int = 0,
+    batch_size: int = 64,
+    workers: int | None = None,
+    device: str = 'auto',
+    cfg_options: dict | None = None,
+    data: str | Path | None = None,
+) -> Path:
+    """Store the image features of a config, and write a config that trains from them.
+
+    Killed, it goes on where it was when it is called again; what is stored is checked then, and
+    repaired.
+
+    Args:
+        config: Path of the config of images.
+        out: Folder of the features.
+        views: Augmented views of a training image.
+        seed: Of the augmentation.
+        batch_size: Of the image tower.
+        workers: Processes that read images; by default up to 4.
+        device: 'cpu', 'cuda:1', ...; 'auto' is the GPU, if there is one.
+        cfg_options: Overrides settings of the config, and of the one that is written.
+        data: Value of ``$DATA`` while the config is read.
+
+    Returns:
+        Path: The config to train.
+
+    Raises:
+        FileNotFoundError: The config or an image does not exist.
+        OSError: The disk has no room.
+        ValueError: The model's features cannot be stored, or the folder holds something else.
+    """
+    config, out = Path(config), Path(out)
+    cfg = load_config(config, cfg_options, data=data)
+    model = build_model(cfg, get_device() if device == 'auto' else device)
+    command = _command(config, out, views, seed, cfg_options, data)
+    manifest, datasets, samples = make_manifest(cfg, model['backbone'], views, seed, command)
+    settle_manifest(out, manifest, samples)
+    _write_configs(config, cfg_options, out, splits_of(cfg))
+    splits = manifest['splits']
+    _check_stored(out, splits)
+    missing = bytes_missing(out, splits)
+    if missing:
+        _check_room(out, missing, bytes_unreserved(out, splits))
+    for name, about in splits.items():  # all of them first: a full disk stops it before the work
+        create_arrays(out / name, about)
+    workers = min(4, os.cpu_count() or 1) if workers is None else workers
+    for name, about in splits.items() if missing else ():
+        write_features(model, datasets[name], out / name, about, batch_size, workers)
+    done = 'complete' if missing else 'complete already, nothing was done'
+    print(f'{out} is {done}. Train: sotglp train {out / CONFIG}')
+    return out / CONFIG
+
+
+def _command(
+    config: Path, out: Path, views: int, seed: int, options: dict | None, data: str | Path | None
+) -> str:
+    """What a user types to make the same features again."""
+    words = ['sotglp', 'extract', config, '--out', out, '--views', views, '--seed', seed]
+    words += ['--data', data] if data else []
+    words += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())] if options else []
+    return shlex.join(map(str, words))
+
+
+def _check_stored(out: Path, splits: dict) -> None:
+    """Compare everything that is stored with its checksum; what differs is made anew."""
+    for name, about in splits.items():
+        if (out / name / 'done.npy').exists():
+            damaged = forget_damaged(out / name, about)
+            if damaged:
+                print(
+                    f'{out / name}: {damaged} stored images and views were not as they had been '
+                    'written (damaged, or of other features); they are made again'
+                )
+
+
+def _check_room(out: Path, missing: int, unreserved: int) -> None:
+    """Stop before the disk is full.
+
+    Args:
+        out: Folder of the features.
+        missing: Bytes still to be written.
+        unreserved: Bytes that the arrays do not hold yet; killed, an extraction holds its own.
+
+    Raises:
+        OSError: It has not the room.
+    """
+    free = shutil.disk_usage(out).free
+    print(f'to write: {missing / 1e9:.2f} GB; free in {out}: {free / 1e9:.2f} GB')
+    # the smaller: on a disk that compresses, written features hold less than their size
+    needed = min(missing, unreserved)
+    if needed > free:
+        raise OSError(
+            f'{out} has {free / 1e9:.2f} GB of free space and the features need '
+            f'{needed / 1e9:.2f} GB; make room, take another disk, or remove {out} and take fewer '
+            'views'
+        )
+
+
+def _write_configs(config: Path, options: dict | None, out: Path, splits: dict) -> None:
+    """Beside the manifest; what is there already is left alone."""
+    for name, text in derived_configs(config, options, out, splits).items():
+        file = out / name
+        if not file.exists():
+            write_atomically(file, text, AGAIN)
+        elif file.read_text(encoding='utf-8') != text:
+            print(f'{file} is left as it is, though it would be written otherwise now')
