@@ -20,6 +20,7 @@ from mmpretrain.registry import (
     TRANSFORMS,
 )
 
+from sotglp_mm.apis import load_config
 from sotglp_mm.clip.load import EMBEDDED
 
 CONFIGS = sorted((REPO / 'configs').glob('*.py'))
@@ -154,3 +155,36 @@ print(type(head).__name__)
     *_, names, head = done.stdout.splitlines()
     assert names.split() == sorted(path.stem for path in CONFIGS if path.stem.startswith('sotglp'))
     assert head == 'SOTGLPHead'
+
+
+@pytest.mark.parametrize(
+    ('name', 'drawn'),
+    [
+        ('', {}),
+        ('_dtd', {}),
+        ('_stanford_cars', dict(label_codes='first_appearance')),
+        ('_oxford_flowers', dict(label_codes='first_appearance')),
+        ('_fgvc_aircraft', dict(split='trainval_file')),
+        ('_ood', {}),
+    ],
+)
+def test_as_released(monkeypatch, name: str, drawn: dict):
+    monkeypatch.setenv('CONFIG', f'sotglp_vitb16_16shot{name}')
+    cfg = load_config(REPO / 'configs' / '_base_' / 'as_released.py')
+    ours = load_config(REPO / 'configs' / f'sotglp_vitb16_16shot{name}.py')
+    assert cfg.work_dir == f'work_dirs/sotglp_vitb16_16shot{name}_as_released'
+    assert (cfg.model.head.keep_underscores, cfg.model.head.ood_tau) == (True, 1000)
+    few_shot = cfg.train_dataloader.dataset
+    assert few_shot.sampling == 'stratified' and few_shot.num_shots == 16
+    assert {**few_shot, **few_shot.dataset}.items() >= drawn.items()
+    assert few_shot.dataset.data_root == ours.train_dataloader.dataset.dataset.data_root
+    for dataset, other in (
+        (few_shot.dataset, ours.train_dataloader.dataset.dataset),
+        (cfg.val_dataloader.dataset, ours.val_dataloader.dataset),
+        (cfg.test_dataloader.dataset, ours.test_dataloader.dataset),
+    ):
+        assert dataset.pipeline[0].color_type == 'color_ignore_orientation'
+        assert dataset.pipeline[1:] == other.pipeline[1:]
+    assert cfg.val_cfg.fp16 and cfg.test_cfg.fp16
+    recalls = [each.get('recall') for each in cfg.test_evaluator if each.type == 'OODMetric']
+    assert recalls == (['nearest'] if name == '_ood' else [])

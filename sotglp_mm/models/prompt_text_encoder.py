@@ -27,7 +27,8 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
 
     Args:
         towers (ClipTowers): The frozen CLIP.
-        class_names (Sequence[str]): Underscores count as spaces, as in the field's prompts.
+        class_names (Sequence[str]): Underscores count as spaces, as in the field's prompts, unless
+            ``keep_underscores``.
         context_length (int): M, the context tokens of a prompt.
         class_chunk (int | str, optional): Classes that are encoded at a time, each chunk once more
             in the backward pass, so that memory does not grow with their number. ``'auto'``: as
@@ -45,6 +46,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         class_names: Sequence[str],
         context_length: int,
         class_chunk: int | str | None = 'auto',
+        keep_underscores: bool = False,
     ):
         super().__init__()
         if class_chunk not in ('auto', None) and (type(class_chunk) is not int or class_chunk < 1):
@@ -55,7 +57,8 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self.towers = towers
         self.context_length = context_length
         self.class_chunk = class_chunk
-        tokens = [towers.text.tokenizer.encode(name.replace('_', ' ')) for name in class_names]
+        texts = [name if keep_underscores else name.replace('_', ' ') for name in class_names]
+        tokens = [towers.text.tokenizer.encode(text) for text in texts]
         warn_of_equal_prompts(class_names, tokens)
         self._check_lengths(class_names, tokens)
         eot = towers.text.tokenizer.eot_token_id

@@ -60,6 +60,8 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         class_chunk (int | str, optional): Bounds the memory of the text tower in training by
             encoding so many classes at a time, and again in the backward pass; see
             :class:`PromptTextEncoder`. Defaults to 'auto'.
+        keep_underscores (bool): Do not read underscores of class names as spaces; the released
+            program keeps them. Defaults to False.
         ood_methods (Sequence[str]): OOD scores that ``predict`` adds: 'mcm', 'l_mcm', 'gl_mcm'.
             Defaults to none.
         ood_tau (float | Sequence[float]): Their temperature, or several, > 0. Defaults to 1.
@@ -88,6 +90,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         local_loss: dict = dict(type='OTAllocationLoss'),
         loss: dict = dict(type='CrossEntropyLoss'),
         class_chunk: int | str | None = 'auto',
+        keep_underscores: bool = False,
         ood_methods: Sequence[str] = (),
         ood_tau: float | Sequence[float] = 1.0,
         report_allocation: bool = False,
@@ -109,7 +112,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         self.towers = towers_for_part(clip)
         words = self.towers.text.embed_words(context)
         self.text_encoder = PromptTextEncoder(
-            self.towers, self.class_names, len(words), class_chunk
+            self.towers, self.class_names, len(words), class_chunk, keep_underscores
         )
         self.num_kept = max(num_global_prompts - int(prompt_dropout * num_global_prompts), 1)
 

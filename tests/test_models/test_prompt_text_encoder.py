@@ -80,6 +80,10 @@ def test_underscores_count_as_spaces(towers):
         PromptTextEncoder(towers, [name], M)(context) for name in ('sea_lion', 'sea lion')
     )
     torch.testing.assert_close(one, other, rtol=0, atol=0)
+    kept = PromptTextEncoder(towers, ['sea_lion'], M, keep_underscores=True)
+    expected = [*towers.text.tokenizer.encode('sea_lion'), towers.text.tokenizer.eot_token_id]
+    assert kept.suffix_tokens[0].tolist() == expected
+    assert not torch.allclose(kept(context), one)
 
 
 @pytest.fixture(params=[False, True], ids=['shared', 'own'])
