@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(command: 'Command', args: dict[str, Any], texts: list[str]) -> int:
     """Import and call what the command stands for; flags are its keyword arguments."""
     module, _, function = command.function.partition(':')
+    importlib.import_module('sotglp_mm.apis.strict').strict_loading()
     if function == 'main':  # a command line of its own
         sys.argv[1:] = [text for text in texts if text != '--debug']
         return getattr(importlib.import_module(module), function)() or 0

@@ -20,6 +20,5 @@ test_dataloader = val_dataloader
 
 model = dict(head=dict(class_names='imagenet'))
 optim_wrapper = dict(optimizer=dict(lr=0.01))
-param_scheduler = dict(T_max=50)
 train_cfg = dict(max_epochs=50)
 auto_scale_lr = dict(base_batch_size=256)

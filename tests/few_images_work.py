@@ -4,16 +4,15 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from process_group import join_group, leave_group
-from torch.utils.data import DataLoader
 
-from sotglp_mm.datasets.epoch_sampler import EpochSampler
-from sotglp_mm.engine import prepare_cpu_processes
+from sotglp_mm.engine import prepare_processes
 
 
 def prepared(path: str, **options) -> Config:
@@ -36,7 +35,7 @@ def train_and_test(rank: int, world: int, port: int, path: str, work_dir: str) -
     )
     torch.set_num_threads(1)
     cfg = prepared(path, launcher='pytorch', work_dir=work_dir)
-    prepare_cpu_processes(cfg)
+    prepare_processes(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     learned = runner.model.module.head.local_prompts.detach()
@@ -45,17 +44,47 @@ def train_and_test(rank: int, world: int, port: int, path: str, work_dir: str) -
     leave_group()
 
 
-def uneven_epochs(rank: int, world: int, folder: str, images: int, resumed: int = 0) -> None:
-    """What the hook says of a sampler that does not fill up, or of some who do not resume."""
+def differing(rank: int, world: int, folder: str, **changed: Any) -> None:
+    """What the check says where the last process differs from the others in ``changed``."""
     join_group(rank, world, folder)
-    dataset = list(range(images))
-    loader = DataLoader(dataset, sampler=EpochSampler(dataset, seed=1, round_up=False))
-    epoch = 2 if rank < resumed else 0
-    runner = SimpleNamespace(train_dataloader=loader, epoch=epoch, iter=epoch * len(loader))
+    found = dict(
+        names=['cat', 'cow', 'dog'], images=[['a.jpg', 0]], clip='ViT', epoch=0, batches=2
+    )
+    found |= changed if rank == world - 1 else {}
+    model = torch.nn.Module()
+    model.head = Head(found['names'], found['clip'])
+    dataset = SimpleNamespace(few_shot_record=lambda: dict(images=found['images']))
+    runner = SimpleNamespace(
+        model=model,
+        train_dataloader=Loader(dataset, found['batches']),
+        epoch=found['epoch'],
+        iter=2 * found['epoch'],
+    )
     said = 'nothing'
     try:
-        HOOKS.build(dict(type='EmptyEpochHook')).before_train(runner)
+        HOOKS.build(dict(type='ProcessesCheckHook')).before_train(runner)
     except ValueError as error:
         said = str(error)
     Path(folder, f'{rank}.txt').write_text(said)
     leave_group()
+
+
+class Head(torch.nn.Module):
+    """A head that keeps which CLIP it has, as SOTGLPHead does."""
+
+    def __init__(self, class_names: list[str], clip: str):
+        super().__init__()
+        self.class_names, self.clip = class_names, clip
+
+    def get_extra_state(self) -> torch.Tensor:
+        return torch.tensor([*json.dumps(dict(clip=self.clip)).encode()], dtype=torch.uint8)
+
+
+class Loader(SimpleNamespace):
+    """A loader of some length."""
+
+    def __init__(self, dataset: Any, batches: int):
+        super().__init__(dataset=dataset, batches=batches)
+
+    def __len__(self) -> int:
+        return self.batches

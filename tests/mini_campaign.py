@@ -35,7 +35,6 @@ test_dataloader = val_dataloader
 model = dict(head=dict(num_local_prompts={number}, num_global_prompts=3, prompt_dropout=0.5))
 optim_wrapper = dict(optimizer=dict(lr=0.002))
 train_cfg = dict(max_epochs={epochs}, val_interval=100)
-param_scheduler = dict(T_max={epochs})
 """)
     return names
 

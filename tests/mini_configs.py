@@ -17,7 +17,6 @@ def small_config(path: Path, all_data: Path, work_dir: Path, clip: dict, size: i
     options = {'model.clip': dict(_delete_=True, **clip)}
     cfg = load_config(path, options, work_dir, data=all_data)
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
-    cfg.param_scheduler.T_max = 1
     cfg.optim_wrapper = dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer)
     cfg.default_hooks.checkpoint.interval = 1
     cfg.model.head.num_local_prompts = 2

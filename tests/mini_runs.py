@@ -56,7 +56,6 @@ test_evaluator = val_evaluator
 model = dict(clip=dict(_delete_=True, **{clip!r}),
              head=dict(class_names={list(classes)!r}, num_local_prompts=2))
 train_cfg = dict(max_epochs=2, val_interval=1)
-param_scheduler = dict(T_max=2)
 default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))
 """)
     return path

@@ -31,7 +31,7 @@ val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
 test_dataloader = val_dataloader
 model = dict(head=dict(num_global_prompts=3, prompt_dropout=0.5))
 train_cfg = dict(max_epochs={epochs}, val_interval=1)
-param_scheduler = dict(T_max={epochs})
+param_scheduler = dict(T_max={epochs})  # also where a test stops earlier
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """)
     return path

@@ -87,7 +87,7 @@ def check_types(cfg: Config) -> None:
 
 def test_schedule_ends_at_zero(path):
     cfg = Config.fromfile(path)
-    assert cfg.param_scheduler.T_max == cfg.train_cfg.max_epochs
+    assert not {'T_max', 'begin', 'end'} & set(cfg.param_scheduler)  # MMEngine: max_epochs
 
 
 def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):

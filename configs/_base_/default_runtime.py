@@ -13,9 +13,11 @@ default_hooks = dict(
     # not custom_hooks: a derived config's list would replace these without a word
     class_names=dict(type='ClassNamesCheckHook'),
     feature_cache=dict(type='FeatureCacheCheckHook'),
+    processes=dict(type='ProcessesCheckHook'),
     empty_epoch=dict(type='EmptyEpochHook'),
     learned_parameters=dict(type='LearnedParametersHook'),
     finite_loss=dict(type='FiniteLossHook'),
+    resumed_settings=dict(type='ResumedSettingsHook'),
     random_state=dict(type='RandomStateHook'),
     resumed_validation=dict(type='ResumedValidationHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),

@@ -5,6 +5,7 @@ from .config import build_runner, load_config
 from .extract import extract
 from .predict import predict
 from .show import show
+from .strict import strict_loading
 from .test import test
 from .train import train
 
@@ -15,6 +16,7 @@ __all__ = [
     'load_config',
     'predict',
     'show',
+    'strict_loading',
     'test',
     'train',
 ]

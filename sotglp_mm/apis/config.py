@@ -1,6 +1,7 @@
 """The one way from a config file to a runner."""
 
 import inspect
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 
 from ..class_names.resolve import class_names_of_checkpoint
-from ..engine.cpu_processes import prepare_cpu_processes
+from ..engine.distributed import prepare_processes
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 FROM_DATASET = 'dataset'
@@ -26,6 +27,11 @@ READ_BY_RUNNER = (
     *('efficient_conv_bn_eval', 'compile', 'runner_type', 'tta_model', 'tta_pipeline'),
 )
 """Top-level settings that a run reads. All others are variables of the config's Python."""
+
+MMENGINE_HOOKS = (
+    *('runtime_info', 'timer', 'sampler_seed'),
+    *('logger', 'param_scheduler', 'checkpoint'),
+)
 
 INSTEAD = {
     'own_data': 'name your images with --data PATH',
@@ -68,6 +74,10 @@ def load_config(
     _set_loader_defaults(cfg)
     _check_options(cfg, options or {})
     cfg.merge_from_dict(options or {})
+    _check_schedule(cfg)
+    for name in [name for name, hook in (cfg.get('default_hooks') or {}).items() if hook is None]:
+        if name not in MMENGINE_HOOKS:  # MMEngine removes its own, and fails at others
+            del cfg.default_hooks[name]
     for loader in _loaders(cfg):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # torch refuses to keep workers that there are not
@@ -77,8 +87,8 @@ def load_config(
 
 
 def build_runner(cfg: Config) -> Runner:
-    """MMEngine's runner of a config of :func:`load_config`, on CPUs too."""
-    prepare_cpu_processes(cfg)
+    """MMEngine's runner of a config of :func:`load_config`; several processes run on CPUs too."""
+    prepare_processes(cfg)
     return Runner.from_cfg(cfg)
 
 
@@ -149,3 +159,19 @@ def _check_options(cfg: Config, options: dict) -> None:
             continue
         advice = INSTEAD.get(key, 'set the parts that the run reads, e.g. model.head.class_names')
         raise ValueError(f'--cfg-options {option}: no part of the run reads {key!r}; {advice}')
+
+
+def _check_schedule(cfg: Config) -> None:
+    """A cosine that ends before the training climbs back to the highest learning rate."""
+    schedules, train = cfg.get('param_scheduler') or [], cfg.get('train_cfg') or {}
+    for schedule in [schedules] if isinstance(schedules, dict) else schedules:
+        by_epoch = schedule.get('by_epoch', True)
+        name = 'max_epochs' if by_epoch else 'max_iters'
+        end = min(schedule.get('end', math.inf), train.get(name) or math.inf)
+        length = end - schedule.get('begin', 0)
+        if 'T_max' in schedule and schedule['T_max'] < length < math.inf:
+            raise ValueError(
+                f'param_scheduler.T_max={schedule["T_max"]} is shorter than the {length} of '
+                f'train_cfg.{name}: the learning rate would climb again. Leave T_max out, it '
+                'follows from the length of the training'
+            )

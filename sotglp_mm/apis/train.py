@@ -1,21 +1,14 @@
 """Train a model: ``sotglp train CONFIG``."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from ..engine import explaining_lost_process, latest_checkpoint
-from ..engine.cpu_processes import prepare_cpu_processes
-from ..io.checkpoint_file import (
-    check_resumable,
-    check_weights,
-    naming_checkpoint,
-    refusing_checkpoint,
-)
-from .config import LOADERS, load_config
+from ..engine import explaining_lost_process, latest_checkpoint, work_dir_lock
+from ..engine.distributed import prepare_processes
+from ..io.checkpoint_file import check_resumable, check_weights, naming_checkpoint
+from .config import LOADERS, build_runner, load_config
 
 
 def train(
@@ -69,13 +62,15 @@ def train(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else str(resume)
-    warnings = settle_checkpoint(cfg)
-    prepare_cpu_processes(cfg)
-    runner = ResumingRunner.from_cfg(cfg)
-    for warning in warnings:
-        runner.logger.warning(warning)
-    with naming_checkpoint(cfg.get('load_from')), explaining_lost_process():
-        runner.train()
+    with explaining_lost_process():
+        prepare_processes(cfg)
+        with work_dir_lock(cfg.work_dir):
+            warnings = settle_checkpoint(cfg)
+            runner = build_runner(cfg)
+            for warning in warnings:
+                runner.logger.warning(warning)
+            with naming_checkpoint(cfg.get('load_from')):
+                runner.train()
 
 
 def settle_checkpoint(cfg: Config) -> list[str]:
@@ -85,34 +80,17 @@ def settle_checkpoint(cfg: Config) -> list[str]:
         What to warn of: files that a killed process, or a full disk, left broken.
 
     Raises:
-        FileNotFoundError, ValueError: The checkpoint asked for is none, or cannot be resumed from.
+        FileNotFoundError, ValueError: The checkpoint does not exist, or cannot be resumed from.
     """
     if not cfg.get('resume'):
         if cfg.get('load_from'):
             check_weights(cfg.load_from)
         return []
     if cfg.get('load_from'):
-        check_resumable(cfg.load_from, count_schedulers(cfg))
+        check_resumable(cfg.load_from)
         return []
-    found = latest_checkpoint(cfg.work_dir, count_schedulers(cfg))
+    found = latest_checkpoint(cfg.work_dir)
     cfg.load_from = str(found.path) if found.path else None
     cfg.resume = found.path is not None
-    goes_on = f'The run goes on from {found.path}' if found.path else 'The run begins anew'
-    return [f'--resume: {skipped}. {goes_on}' for skipped in found.skipped]
-
-
-def count_schedulers(cfg: Config) -> int | None:
-    """How many schedules the config has; None if several optimisers have their own."""
-    found = cfg.get('param_scheduler')
-    if isinstance(found, dict):
-        return 1 if 'type' in found else None
-    return len(found or ())
-
-
-class ResumingRunner(Runner):
-    """MMEngine's runner; what a foreign checkpoint makes fail in it is said to be its fault."""
-
-    def resume(self, *args: Any, **kwargs: Any) -> None:
-        """Take up optimiser, schedule and log, too."""
-        with refusing_checkpoint('Optimiser, schedule or log'):
-            super().resume(*args, **kwargs)
+    what = f'The run resumes from {found.path}' if found.path else 'A new run starts'
+    return [f'--resume: {skipped}. {what}' for skipped in found.skipped]

@@ -54,7 +54,6 @@ def _demo_config(file: str, work_dir: Path, epochs: int | None = None) -> Config
     options: dict = {'experiment_name': work_dir.as_posix().replace('/', '_')}
     if epochs is not None:
         options |= {f'train_cfg.{key}': epochs for key in ('max_epochs', 'val_interval')}
-        options['param_scheduler.T_max'] = epochs
     return load_config(CONFIGS / file, options, work_dir)
 
 

@@ -154,7 +154,6 @@ def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
     cfg.model.neck = method.model.neck
     cfg.optim_wrapper = method.optim_wrapper
     cfg.train_cfg.update(max_epochs=run.epochs, val_interval=run.epochs)
-    cfg.param_scheduler.T_max = run.epochs
     for name in ('val', 'test'):
         cfg.update({f'{name}_cfg': None, f'{name}_dataloader': None, f'{name}_evaluator': None})
     cfg.default_hooks.checkpoint.update(interval=run.epochs, save_last=True)

@@ -1,18 +1,18 @@
 """Hooks and wrappers that check or serve a run."""
 
 from .autocast_optim_wrapper import AutocastOptimWrapper
-from .class_names_check_hook import ClassNamesCheckHook
-from .cpu_processes import prepare_cpu_processes
-from .empty_epoch_hook import EmptyEpochHook
+from .checkpoints import PlainCheckpointHook, WholeCheckpointHook, latest_checkpoint
+from .distributed import explaining_lost_process, prepare_processes
+from .exact_resume import RandomStateHook, ResumedSettingsHook, ResumedValidationHook
 from .few_shot_record_hook import FewShotRecordHook
-from .finite_loss_hook import FiniteLossHook
-from .latest_checkpoint import latest_checkpoint
-from .learned_parameters_hook import LearnedParametersHook
-from .lost_process import explaining_lost_process
-from .plain_checkpoint_hook import PlainCheckpointHook
-from .random_state_hook import RandomStateHook
-from .resumed_validation_hook import ResumedValidationHook
-from .whole_checkpoint_hook import WholeCheckpointHook
+from .run_checks import (
+    ClassNamesCheckHook,
+    EmptyEpochHook,
+    FiniteLossHook,
+    LearnedParametersHook,
+    ProcessesCheckHook,
+)
+from .work_dir_lock import work_dir_lock
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -22,10 +22,13 @@ __all__ = [
     'FiniteLossHook',
     'LearnedParametersHook',
     'PlainCheckpointHook',
+    'ProcessesCheckHook',
     'RandomStateHook',
+    'ResumedSettingsHook',
     'ResumedValidationHook',
     'WholeCheckpointHook',
     'explaining_lost_process',
     'latest_checkpoint',
-    'prepare_cpu_processes',
+    'prepare_processes',
+    'work_dir_lock',
 ]

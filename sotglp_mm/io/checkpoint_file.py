@@ -1,18 +1,27 @@
-"""Reading a checkpoint whole, or saying what is wrong with the file."""
+"""Reading a checkpoint safely and completely, or saying what is wrong with the file."""
 
 import errno
+import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from mmengine.runner import CheckpointLoader
-
-from .resumable_parts import RESUMES_WITH, lacking_part
-from .safe_loading import TRUST, allow_log_history, load_weights_only, trusts_files
+from mmengine.logging import HistoryBuffer
 
 MapLocation = str | torch.device | Callable | None
+
+RESUMES_WITH: dict[str, dict[str, type]] = {
+    'state_dict': {},
+    'optimizer': {'state': dict, 'param_groups': list},
+    'message_hub': {'log_scalars': dict, 'runtime_info': dict, 'resumed_keys': dict},
+    'meta': {'epoch': int, 'iter': int},
+}
+"""Parts that a run resumes from, and their entries. MMEngine silently skips absent ones."""
 
 
 class CheckpointMismatch(ValueError, RuntimeError):
@@ -20,7 +29,7 @@ class CheckpointMismatch(ValueError, RuntimeError):
 
 
 class BrokenCheckpoint(ValueError):
-    """A file is no checkpoint, or not a whole one."""
+    """A file is not a checkpoint, or is not complete."""
 
 
 @contextmanager
@@ -34,74 +43,77 @@ def naming_checkpoint(path: str | Path | None) -> Iterator[None]:
 
 @contextmanager
 def refusing_checkpoint(what: str) -> Iterator[None]:
-    """Whatever a foreign checkpoint makes fail inside is a mismatch; say of what."""
+    """An error inside means that a checkpoint does not fit; say which part of it."""
     try:
         yield
-    except CheckpointMismatch:
-        raise
-    except Exception as error:  # optimisers, schedulers and generators each raise their own kind
+    except Exception as error:  # optimisers and generators each raise their own kind
         raise CheckpointMismatch(
             f'{what} cannot be restored from it ({type(error).__name__}: {error}): it is not a '
-            'checkpoint of this config, or is damaged. Nothing was trained. Use the config that '
-            'it was written with'
+            'checkpoint of this config, or it is damaged. Nothing was trained. Use the config '
+            'that it was written with'
         ) from error
 
 
 def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
-    """A checkpoint, every byte of which was checked against its checksum.
+    """A checkpoint whose checksums are right. No code in it is run.
 
-    No code in it is run, unless torch's ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` is set. Files in
-    torch's format of before 1.6 have no checksums.
+    Files in torch's format of before 1.6 have no checksums.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        OSError: The system does not give it.
-        BrokenCheckpoint: It is truncated, damaged, no file of torch's, holds no dict, or more
-            than tensors and plain values.
+        FileNotFoundError: The file does not exist.
+        OSError: The system cannot read it.
+        BrokenCheckpoint: It is truncated, damaged, compressed, not a file of torch's, does not
+            hold a dict, or holds more than tensors and plain values.
     """
-    load_weights_only()  # unless the user has set the opposite since the import
-    allow_log_history()  # onedl-mmengine takes the allowance away where it reads from an address
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; expected the checkpoint of a run')
     try:
-        damaged = damaged_member(path)
-        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusts_files())
+        if is_torchscript(path):
+            raise BrokenCheckpoint('it is a TorchScript archive')
+        if compressed := compressed_member(path):
+            raise BrokenCheckpoint(f'{compressed}, and torch.save does not compress')
+        if damaged := damaged_member(path):
+            raise BrokenCheckpoint(f'the checksum of {damaged!r} in it is wrong')
+        with torch.serialization.safe_globals(LOG_HISTORY):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        if not isinstance(checkpoint, dict):
+            kind = type(checkpoint).__name__
+            raise BrokenCheckpoint(f"it holds a {kind}, not a dict with 'state_dict'")
     except Exception as error:  # torch, zipfile and pickle each raise their own kind
         # of a truncated file torch wants what is before its beginning: EINVAL
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise OSError(error.errno, f'{path} cannot be read: {error.strerror}') from error
         raise BrokenCheckpoint(
-            f'{path} cannot be read as a checkpoint ({_reason(error)}). It has '
-            f'{path.stat().st_size} bytes and is truncated, damaged, holds objects whose code is '
-            f'not run (unless you trust the file and set {TRUST}=1), or was not written by '
-            'torch.save; expected a checkpoint of a run, such as epoch_50.pth. Take an earlier '
-            'one, or copy it again'
+            f'{path} cannot be read as a checkpoint: {_reason(error)}. It has '
+            f'{path.stat().st_size} bytes; expected a complete file that torch.save wrote, of '
+            'tensors and plain values, such as epoch_50.pth of a run. Take an earlier one, or '
+            'copy it again'
         ) from error
-    if damaged is not None:
-        raise BrokenCheckpoint(
-            f'{path} cannot be read as a checkpoint: the checksum of {damaged!r} in it is wrong, '
-            'the file is damaged. Take an earlier one, or copy it again'
-        )
-    if not isinstance(checkpoint, dict):
-        raise BrokenCheckpoint(
-            f'{path} cannot be read as a checkpoint: it holds a {type(checkpoint).__name__}; '
-            "expected a dict with 'state_dict', as a training writes it"
-        )
     return checkpoint
 
 
-@CheckpointLoader.register_scheme('', force=True)
-def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
-    """What MMEngine reads every file by, ``load_from`` and the inferencers' too.
+def damaged_member(path: str | Path) -> str | None:
+    """The member of a zip archive whose checksum is wrong, or None. torch ignores checksums."""
+    if not zipfile.is_zipfile(path):
+        return None  # torch's older format, or not a checkpoint at all: torch.load says so
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
-    Its own reader takes damaged files without a word.
-    """
-    return read_checkpoint(filename, map_location)
+
+def compressed_member(path: str | Path) -> str | None:
+    """The compressed member of a zip archive and its size, or None: it could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                return f'{member.filename!r} in it unpacks to {member.file_size / 1e6:.4g} MB'
+    return None
 
 
 def is_torchscript(path: str | Path) -> bool:
-    """Is it an archive of ``torch.jit.save``? Loading one by torch runs code in it."""
+    """Is it an archive of ``torch.jit.save``?"""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -109,68 +121,91 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def _reason(error: Exception, longest: int = 300) -> str:
-    """What torch found, without its advice to load the file unsafely."""
-    text = str(error).rpartition('WeightsUnpickler error:')[2].strip()
-    return f'{type(error).__name__}: {text.splitlines()[0] if text else "no details"}'[:longest]
-
-
-def damaged_member(path: str | Path) -> str | None:
-    """The part of a zip archive whose checksum is wrong; None if all are right, or it is no zip.
-
-    torch reads a file with wrong checksums without a word.
-    """
-    if not zipfile.is_zipfile(path):
-        return None  # torch's older format, or no checkpoint at all: torch.load will tell
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+    """What torch refused, without its advice to load the file unsafely."""
+    if isinstance(error, BrokenCheckpoint):
+        return str(error)
+    text = str(error).rpartition('WeightsUnpickler error:')[2].strip().split('\n')[0]
+    refused = re.search(r'GLOBAL (\S+)', text) or re.search(r'\b((?:\w+\.)+\w+) was not an', text)
+    if refused and isinstance(error, pickle.UnpicklingError):
+        return f'it holds a {refused[1]}, whose code is not run'
+    return f'{type(error).__name__}: {text or "no details"}'[:longest]
 
 
 def check_weights(path: str | Path) -> None:
-    """Does a file hold a model's weights? An address (``https://...``) is left to MMEngine.
+    """Check that a file holds a model's weights. An address (``https://...``) is left to MMEngine.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or has no weights.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a checkpoint, or has no weights.
     """
     if '://' in str(path):
         return
     content = read_checkpoint(path, map_location='meta')
     weights = content.get('state_dict', content)
-    if not isinstance(weights, dict) or not _are_tensors(weights):
+    values = list(weights.values()) if isinstance(weights, dict) else []
+    if not values or not all(isinstance(value, torch.Tensor) for value in values):
         raise ValueError(
-            f'{path} holds no weights; found {_names(content)}, expected '
-            "'state_dict', as a training writes it"
+            f"{path} holds no weights; found {_names(content)}, expected 'state_dict', as a "
+            'training writes it'
         )
 
 
-def check_resumable(path: str | Path, schedulers: int | None = None) -> None:
-    """Does a file hold all that a run needs to go on?
-
-    Args:
-        path: Of the file.
-        schedulers: How many schedules (``param_scheduler``) the run's config has, if it is known.
+def check_resumable(path: str | Path) -> None:
+    """Check that a file holds all that a run needs to continue.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or lacks something.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a checkpoint, or a part is absent.
     """
     if '://' in str(path):
         return
     content = read_checkpoint(path, map_location='meta')
-    lacking = lacking_part(content, schedulers)
-    if lacking:
-        expected = ', '.join([*RESUMES_WITH, *(['param_schedulers'] if schedulers else [])])
+    problem = next(filter(None, (_problem(content, part) for part in RESUMES_WITH)), None)
+    if problem:
         raise ValueError(
-            f'{path} cannot be resumed from: it has {lacking}; found {_names(content)}, expected '
-            f'{expected}, as in epoch_<number>.pth of a training with this config. (best_*.pth '
-            'keeps weights alone: use it with tools/test.py, or as load_from.)'
+            f'{path} cannot be resumed from: it has {problem}; found {_names(content)}, expected '
+            f'{", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. (best_*.pth '
+            'keeps weights alone: test it, or train from it with load_from.)'
         )
 
 
-def _are_tensors(weights: dict) -> bool:
-    return bool(weights) and all(isinstance(value, torch.Tensor) for value in weights.values())
+def _problem(content: dict, name: str) -> str | None:
+    part = content.get(name)
+    if not isinstance(part, dict):
+        return f'no {name!r}'
+    for entry, kind in RESUMES_WITH[name].items():
+        if not isinstance(part.get(entry), kind):
+            return f'no {name}.{entry} of type {kind.__name__}'
+    return None
 
 
 def _names(content: dict, shown: int = 6) -> str:
     names = [repr(name) for name in content]
     return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '') or 'nothing'
+
+
+def _statistic(owner: type, name: str) -> Any:
+    """``getattr`` as a log history needs it: its pickle asks for ``HistoryBuffer.mean`` etc."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise pickle.UnpicklingError(f'getattr of {owner!r} and {name!r} is not allowed')
+    return getattr(owner, name)
+
+
+def _rebuild(function: Any) -> Callable:
+    def rebuild(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return rebuild
+
+
+_ARRAY, _NUMBER = (_rebuild(value.__reduce__()[0]) for value in (np.ones(1), np.float64(1)))
+LOG_HISTORY: list[Any] = [
+    HistoryBuffer,
+    (_statistic, 'builtins.getattr'),  # the real getattr reaches far too much
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'},
+    *((_ARRAY, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+    *((_NUMBER, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
+]
+"""What MMEngine puts into a checkpoint, for torch's safe loading. NumPy 2 renamed its core."""

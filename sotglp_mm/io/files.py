@@ -4,8 +4,6 @@ import os
 import secrets
 from pathlib import Path
 
-from mmengine.fileio import LocalBackend, register_backend
-
 TEMPORARY = '.part'
 """Suffix of a file that is being written. What a killed process leaves may be deleted."""
 
@@ -44,16 +42,3 @@ def write_atomically(path: str | Path, data: bytes | str, advice: str = ADVICE) 
             f'{path} ({len(content) / 1e6:.3g} MB) could not be written: {error.strerror}. An '
             f'older file of that name is unchanged. {advice}',
         ) from error
-
-
-@register_backend('atomic_local', force=True)
-class AtomicLocalBackend(LocalBackend):
-    """MMEngine's backend for local files, with :func:`write_atomically`."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes."""
-        write_atomically(filepath, obj)
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write text."""
-        write_atomically(filepath, obj.encode(encoding))

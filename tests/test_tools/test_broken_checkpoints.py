@@ -48,7 +48,7 @@ def test_a_foreign_checkpoint_is_named(tmp_path: Path):
 
 
 def test_a_resumed_checkpoint_of_another_config_is_named(tiny, tmp_path: Path):
-    """With as many weights and another optimiser; with other random states; without a schedule."""
+    """With as many weights and another optimiser; with other random states."""
     write_images(tmp_path / 'dtd')
     config = write_config(tmp_path / 'mini.py', tiny.clip, image_size=48)
     flags = ['--work-dir', tmp_path / 'run', '--no-validate']
@@ -58,7 +58,6 @@ def test_a_resumed_checkpoint_of_another_config_is_named(tiny, tmp_path: Path):
     changes = {
         'groups': dict(optimizer=dict(whole['optimizer'], param_groups=groups * 2)),
         'states': dict(random_states=dict(processes=[{}], sampler_seed=1)),
-        'schedule': dict(param_schedulers=[]),
     }
     for name, change in changes.items():
         file = tmp_path / f'{name}.pth'
@@ -89,5 +88,5 @@ def test_resume_skips_broken_checkpoints_with_a_warning(tiny, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     log = next(work_dir.glob('*/*.log')).read_text()
     assert f'--resume: {work_dir / "epoch_1.pth"} cannot be read as a checkpoint' in log
-    assert 'The run begins anew' in log
+    assert 'A new run starts' in log
     assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['iter'] == 6

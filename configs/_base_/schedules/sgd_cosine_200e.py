@@ -1,6 +1,6 @@
 """The released recipe: SGD, cosine over epochs to 0, no warm-up, float16 autocast on a GPU.
 
-A derived config that changes max_epochs changes param_scheduler.T_max with it.
+The cosine ends where the training ends: train_cfg.max_epochs is the one number to change.
 """
 
 optim_wrapper = dict(
@@ -8,15 +8,7 @@ optim_wrapper = dict(
     dtype='float16',
     optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=0.01),
 )
-param_scheduler = dict(
-    type='CosineAnnealingLR',
-    by_epoch=True,
-    T_max=200,
-    eta_min=0,
-    # By default MMEngine writes max_epochs here and into the checkpoint: a run that is given more
-    # epochs on --resume would then go on with a constant learning rate.
-    end=1_000_000_000,
-)
+param_scheduler = dict(type='CosineAnnealingLR', by_epoch=True, eta_min=0)
 
 # the last epoch counts; nothing is selected by what is evaluated on the way
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=50)

@@ -1,0 +1,87 @@
+"""Several processes: starting them on CPUs, and what to say when one is gone."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import (
+    all_gather_object,
+    get_rank,
+    get_world_size,
+    init_dist,
+    is_distributed,
+)
+
+from ..class_names.resolve import class_difference, resolve_class_names
+
+LOST = re.compile(r'gloo|nccl|connection (closed|reset|refused)|broken pipe', re.IGNORECASE)
+"""What torch's messages have in common when another process does not answer."""
+
+
+def prepare_processes(cfg: Config) -> None:
+    """Start MMEngine's processes, on CPUs too, and compare their class names.
+
+    MMEngine's start asks CUDA for a device, unless the process group is there already, and its
+    default wrapper passes device ids, which modules on a CPU refuse. Class names are compared now:
+    once the models differ in shape, torch's message does not say why.
+
+    Args:
+        cfg: The run's config; on CPUs ``model_wrapper_cfg`` is completed. How many seconds a
+            process waits for another is ``env_cfg.dist_cfg.timeout``; torch's default is 1800.
+
+    Raises:
+        ValueError: Class names of two processes differ.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or is_distributed():
+        return
+    settings = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        seconds = settings.get('timeout')
+        timeout = None if seconds is None else timedelta(seconds=seconds)
+        torch.distributed.init_process_group('gloo', timeout=timeout)
+        wrapper = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+        cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
+    else:
+        init_dist(launcher, **settings)
+    _compare_class_names(cfg)
+
+
+def _compare_class_names(cfg: Config) -> None:
+    head = (cfg.get('model') or {}).get('head') or {}
+    names = resolve_class_names(head['class_names']) if head.get('class_names') else ()
+    first, *others = all_gather_object(names)
+    for rank, other in enumerate(others, start=1):
+        difference = class_difference(first, other, 'process 0', f'process {rank}')
+        if difference is not None:
+            raise ValueError(
+                f'The processes of this run have different classes: {difference}. All machines '
+                'need the same config, class list and data.'
+            )
+
+
+@contextmanager
+def explaining_lost_process() -> Iterator[None]:
+    """Where communication fails inside, say that the cause is in another process.
+
+    Raises:
+        RuntimeError: Instead of torch's, which only names addresses.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_distributed() or not LOST.search(str(error)):
+            raise
+        raise RuntimeError(
+            f'process {get_rank()} of {get_world_size()} stops: another one ended, or has not '
+            'answered for longer than env_cfg.dist_cfg.timeout seconds. The cause is the first '
+            f'error in the output of the others, not this one ({error})'
+        ) from error

@@ -1,0 +1,238 @@
+"""Checks of a run before its first step, and of its numbers while it trains."""
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from ..class_names.resolve import class_difference
+from ..utils.settings import checked_settings
+from .few_shot_record_hook import few_shot_set
+
+SHOWN = 10
+ADVICE = (
+    'Earlier checkpoints are as they were. Lower optim_wrapper.optimizer.lr; if --amp was given, '
+    'try without it, or with optim_wrapper.dtype=bfloat16; and look at these images'
+)
+
+
+@HOOKS.register_module()
+@checked_settings
+class ClassNamesCheckHook(Hook):
+    """Compares the head's class names with the dataset's before the first step.
+
+    A label is a position in a list of names: if the lists differ, every number that a run prints
+    is wrong, and nothing else shows it. Underscores count as spaces, as in prompts. Heads
+    without ``class_names`` are left alone. Under MMPretrain's ``MultiTaskHead`` the one task head
+    that has ``class_names`` is meant; where several have, there is nothing to compare.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the training set, and already the set of the validation."""
+        self._check(runner, runner.train_dataloader.dataset)
+        if runner.val_loop is not None:
+            self._check(runner, runner.val_loop.dataloader.dataset)
+
+    def before_val(self, runner: Runner) -> None:
+        """Check the validation set."""
+        self._check(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check the test set."""
+        self._check(runner, runner.test_dataloader.dataset)
+
+    @staticmethod
+    def _check(runner: Runner, dataset: Any) -> None:
+        head = naming_head(runner.model)
+        if head is None:
+            return
+        head.class_names_checked = True
+        found = dataset.metainfo.get('classes')
+        if found is None:
+            return
+        difference = class_difference(head.class_names, found, 'the head', 'the dataset')
+        if difference is not None:
+            raise ValueError(
+                f'{type(head).__name__} and {type(dataset).__name__} differ in their '
+                f'classes: {difference}. Set class_names of the head to the classes of the '
+                'dataset, in its order.'
+            )
+
+
+def naming_head(model: Any) -> Any:
+    """The head that has ``class_names``; None if none has, or several have."""
+    while hasattr(model, 'module'):  # distributed training and test-time augmentation wrap it
+        model = model.module
+    head = getattr(model, 'head', None)
+    heads = [head, *getattr(head, 'task_heads', {}).values()]
+    naming = [each for each in heads if hasattr(each, 'class_names')]
+    return naming[0] if len(naming) == 1 else None
+
+
+@HOOKS.register_module()
+@checked_settings
+class EmptyEpochHook(Hook):
+    """Stops a run whose epochs are empty.
+
+    Few shots, a large batch and ``drop_last`` leave none, and MMEngine then counts empty epochs
+    to the end: the checkpoint holds the prompts as they were initialised.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the training loader, or raise ``ValueError``."""
+        loader = runner.train_dataloader
+        if not len(loader):
+            raise ValueError(
+                f'Not a single batch: the training set has {len(loader.dataset)} images, one '
+                f'process takes batches of {loader.batch_size}, and drop_last={loader.drop_last}. '
+                'Look at train_dataloader.dataset (folder, split, shots); set '
+                'train_dataloader.batch_size to at most the number of images of a process, or '
+                'train_dataloader.drop_last=False.'
+            )
+
+
+@HOOKS.register_module()
+@checked_settings
+class ProcessesCheckHook(Hook):
+    """Stops a distributed run whose processes do not do the same.
+
+    Files differ from machine to machine: class lists, few-shot draws, CLIP weights, checkpoints.
+    Gradients of different problems would be averaged, or one process would wait for another.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare all processes with the first, or raise ``ValueError``."""
+        first, *others = all_gather_object(_situation(runner))
+        for rank, other in enumerate(others, start=1):
+            for what, value in first.items():
+                if other[what] != value:
+                    raise ValueError(
+                        f'The processes of this run differ. {what}: '
+                        f'{_difference(value, other[what], f"process {rank}")}. All need the '
+                        'same config, data, CLIP weights and work dir; copy them, or put them on '
+                        'a disk that all machines share.'
+                    )
+
+
+def _situation(runner: Runner) -> dict[str, Any]:
+    """All that must be equal, by what it is called in a message."""
+    few_shot = few_shot_set(runner.train_dataloader.dataset)
+    states = {
+        name.removeprefix('module.'): bytes(value.flatten().tolist()).decode()
+        for name, value in runner.model.state_dict().items()
+        if name.endswith('_extra_state') and isinstance(value, torch.Tensor)
+    }
+    return {
+        'Class names': list(getattr(naming_head(runner.model), 'class_names', ())),
+        'CLIP': states,
+        'Few-shot images': few_shot.few_shot_record()['images'] if few_shot is not None else [],
+        'Place to continue from (epoch, iteration)': (runner.epoch, runner.iter),
+        'Batches in an epoch': len(runner.train_dataloader),
+    }
+
+
+def _difference(value: Any, other: Any, who: str) -> str:
+    if isinstance(value, list):
+        for index, pair in enumerate(zip(value, other)):
+            if pair[0] != pair[1]:
+                return f'number {index} is {pair[0]!r} in process 0 and {pair[1]!r} in {who}'
+        return f'{len(value)} in process 0 and {len(other)} in {who}'
+    return f'{value!r} in process 0 and {other!r} in {who}'
+
+
+@HOOKS.register_module()
+@checked_settings
+class LearnedParametersHook(Hook):
+    """Logs the parameters that learn, and stops a run in which none does."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Log, or raise ``ValueError``."""
+        learned = {
+            name.removeprefix('module.'): parameter
+            for name, parameter in runner.model.named_parameters()
+            if parameter.requires_grad
+        }
+        if not learned:
+            raise ValueError(
+                'Nothing learns in this run: no parameter of the model asks for a gradient. '
+                'Learn the prompts or the projection (neck.learn=True), or use tools/test.py.'
+            )
+        total = sum(parameter.numel() for parameter in learned.values())
+        lines = [f'Learning {total:,} parameters; CLIP is frozen']
+        lines += [f'  {name} {tuple(p.shape)}: {p.numel():,}' for name, p in learned.items()]
+        runner.logger.info('\n'.join(lines))
+
+
+@HOOKS.register_module()
+@checked_settings
+class FiniteLossHook(Hook):
+    """Stops a run at the first loss that is NaN or infinite, before it is saved anywhere.
+
+    MMEngine trains on, and the last checkpoint is NaN. The check costs one synchronisation with
+    the device in an iteration. Weights are checked when a checkpoint is written: a gradient can be
+    NaN although the loss is not.
+    """
+
+    priority = 'HIGH'  # before anything is logged or saved
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Look at all losses of the iteration.
+
+        Raises:
+            ValueError: One is not finite; the message has the iteration, values and images.
+        """
+        losses = {
+            name: value.detach().float().reshape(())
+            for name, value in (outputs or {}).items()
+            if 'loss' in name and isinstance(value, torch.Tensor)
+        }
+        if not losses or torch.stack(list(losses.values())).isfinite().all():
+            return
+        bad = {name: float(value) for name, value in losses.items() if not value.isfinite()}
+        fine = {name: float(value) for name, value in losses.items() if name not in bad}
+        where = f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch {batch_idx + 1})'
+        raise ValueError(
+            f'The loss is not finite in {where}: {_values(bad)}'
+            f'{f"; finite: {_values(fine)}" if fine else ""}. '
+            f'The batch: {_images(data_batch)}. {ADVICE}'
+        )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Look at the weights.
+
+        Raises:
+            ValueError: One is not finite; nothing is written.
+        """
+        bad = [
+            name
+            for name, value in checkpoint['state_dict'].items()
+            if isinstance(value, torch.Tensor) and not value.isfinite().all()
+        ]
+        if bad:
+            raise ValueError(
+                f'No checkpoint is written at iteration {runner.iter + 1}: {", ".join(bad)} '
+                f'hold(s) NaN or infinite values, although the loss was finite. {ADVICE} of the '
+                'last batch'
+            )
+
+
+def _values(losses: dict[str, float]) -> str:
+    return ', '.join(f'{name}={value:.6g}' for name, value in losses.items())
+
+
+def _images(data_batch: Any) -> str:
+    """Path, or else index, of at most ``SHOWN`` images of a batch, and how many there are."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    if not samples:
+        return 'unknown images'
+    named = [
+        str(sample.get('img_path') or f'sample_idx {sample.get("sample_idx", "unknown")}')
+        for sample in samples[:SHOWN]
+    ]
+    more = f' and {len(samples) - SHOWN} more' if len(samples) > SHOWN else ''
+    return f'{len(samples)} images: {", ".join(named)}{more}'

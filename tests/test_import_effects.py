@@ -1,0 +1,72 @@
+"""Importing the package registers parts, and changes nothing else in the process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STATE = """
+import os, pickle, random, sys, warnings
+import numpy as np, torch
+import mmengine.runner, mmpretrain.models, mmpretrain.datasets, open_clip
+from mmengine.runner import CheckpointLoader
+from mmengine.logging import HistoryBuffer
+
+def state():
+    return dict(
+        environment=dict(os.environ),
+        filters=list(warnings.filters),
+        globals=list(torch.serialization.get_safe_globals()),
+        loaders=dict(CheckpointLoader._schemes),
+        python=random.getstate(),
+        numpy=str(np.random.get_state()),
+        torch=torch.get_rng_state().tolist(),
+        threads=torch.get_num_threads(),
+    )
+
+before = state()
+import sotglp_mm, sotglp_mm.apis
+"""
+
+
+def run(code: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, '-c', STATE + code], capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_changes_nothing(tmp_path: Path):
+    code = 'after = state(); print([name for name in before if before[name] != after[name]])'
+    assert run(code, tmp_path) == '[]\n'
+
+
+@pytest.mark.parametrize(
+    ('strict', 'expected'),
+    [('', 'read\nread\nread\n'), ('sotglp_mm.apis.strict_loading()', 'read\nrefused\nrefused\n')],
+)
+def test_strict_loading_is_switched_on_by_name(tmp_path: Path, strict: str, expected: str):
+    """Another library's ``torch.load`` and MMEngine's own loader behave as before without it."""
+    code = f"""
+{strict}
+from fractions import Fraction
+torch.save(dict(state_dict=dict(a=torch.ones(1000)), log=HistoryBuffer([0.5], [1])), 'log.pth')
+torch.save(dict(state_dict=dict(a=torch.arange(1000.0))), 'damaged.pth')
+data = bytearray(open('damaged.pth', 'rb').read())
+data[data.index(torch.tensor([500.0, 501.0]).numpy().tobytes()) + 2] ^= 1
+open('damaged.pth', 'wb').write(data)
+torch.save(Fraction(1, 2), 'code.pth')
+for load in (
+    lambda: torch.load('log.pth', weights_only=False),
+    lambda: CheckpointLoader.load_checkpoint('damaged.pth', logger='silent'),
+    lambda: torch.load('code.pth', weights_only=False),
+):
+    try:
+        load()
+        print('read')
+    except (ValueError, pickle.UnpicklingError):
+        print('refused')
+"""
+    assert run(code, tmp_path) == expected
