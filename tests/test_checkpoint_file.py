@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzz_targets import Payload
-from mini_checkpoints import flip_a_bit, truncate, write_checkpoint
+from mini_checkpoints import Payload, flip_a_bit, truncate, write_checkpoint
 from mmengine.logging import HistoryBuffer
 
 from sotglp_mm.io.checkpoint_file import (

@@ -18,8 +18,9 @@ def strict_loading() -> None:
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)  # torch refuses to have both
     torch.serialization.add_safe_globals(LOG_HISTORY)
-    CheckpointLoader.register_scheme('', _load_from_local, force=True)
+    CheckpointLoader.register_scheme('', load_from_local, force=True)
 
 
-def _load_from_local(filename: str, map_location: MapLocation = None) -> dict:
+def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
+    """MMEngine's reader of local files; it logs a part of this name."""
     return read_checkpoint(filename, map_location)
