@@ -33,7 +33,7 @@ class ImageNetShiftDataset(ListedImagesDataset):
         pipeline (Sequence): Transforms. Defaults to none.
         num_classes (int, optional): How many classes must have an image; for a subset on purpose,
             as many as it has. Defaults to the number of the set whose place this is
-            (``known_sets.py``), and in any other place to that of the class folders.
+            (``known_sets.json``), and in any other place to that of the class folders.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:

@@ -197,9 +197,7 @@ def test_features_that_are_not_of_this_cache_are_refused(mini_cache, tmp_path: P
     copy = mini_cache.copy(tmp_path)
     change(copy)
     dataset = build(mini_cache.dataset(cache=str(copy), view=1))
-    message = (
-        r'patches\.npy is not .* image 2, view 1 .*sotglp extract .*--views'
-    )
+    message = r'patches\.npy is not .* image 2, view 1 .*sotglp extract .*--views'
     with pytest.raises(ValueError, match=message):
         dataset[2]
 
