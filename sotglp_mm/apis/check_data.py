@@ -1,12 +1,11 @@
 """Is the data complete, readable, and in the layout that the configs expect?"""
 
 import json as json_module
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..datasets.known_sets import KNOWN_SETS
-from ..io.files import write_atomically
+from ..io.files import check_writable, write_atomically
 from ..io.json_file import read_json
 from .data_checks import check_own_images, check_set
 from .data_download import download as download_set
@@ -54,7 +53,7 @@ def check_data(
     if not own and not data_root.is_dir():
         raise FileNotFoundError(f'{data_root} is no folder; expected the folder of all data')
     if json is not None:
-        _check_writable(Path(json))  # now, not after hours of decoding
+        check_writable(json, '--json')  # now, not after hours of decoding
     numbers = _read_expected(Path(expected) if expected else None)
     decode, look = not no_decode, not no_duplicates
     reports = []
@@ -72,15 +71,6 @@ def check_data(
         text = json_module.dumps(found, indent=2) + '\n'
         write_atomically(json, text, 'Choose another file for --json')
     return all_ok
-
-
-def _check_writable(file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f'--json {file} cannot be written: {error}') from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise OSError(f'--json {file} cannot be written; choose another file')
 
 
 def _read_expected(file: Path | None) -> dict[str, dict]:

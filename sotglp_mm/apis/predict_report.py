@@ -3,11 +3,10 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..io.files import write_atomically
+from ..io.files import check_writable, write_atomically
 from ..utils.tables import print_table
 
 SUFFIXES = ('.json', '.csv')
@@ -88,9 +87,7 @@ def check_report(file: Path) -> None:
     """
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f'--out {file}: expected a .json or .csv file')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise OSError(f'--out {file} cannot be written; choose another file')
+    check_writable(file, '--out')
 
 
 def write_report(file: Path, report: dict) -> None:

@@ -42,3 +42,18 @@ def write_atomically(path: str | Path, data: bytes | str, advice: str = ADVICE) 
             f'{path} ({len(content) / 1e6:.3g} MB) could not be written: {error.strerror}. An '
             f'older file of that name is unchanged. {advice}',
         ) from error
+
+
+def check_writable(path: str | Path, flag: str) -> None:
+    """Make a file's folder, and see that it can be written to, before the work for the file.
+
+    Raises:
+        OSError: It cannot.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f'{flag} {path} cannot be written: {error}') from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OSError(f'{flag} {path} cannot be written; choose another file')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torchvision
-from mini_data import PER_CLASS, write_all, write_image, write_set
+from mini_data import write_all, write_image, write_set
 from mini_layouts import PLACES
 from mini_own import CHANNELS, picture
 from PIL import Image
@@ -16,7 +16,6 @@ from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 DTD_IMAGE = 'dtd/images/banded/banded_0001.jpg'
 DTD_TEST_IMAGE = 'dtd/images/banded/banded_0007.jpg'
-FEW_SHOT_WITH_SPLIT = [name for name, known in KNOWN_SETS.items() if known.split_file]
 
 
 @pytest.fixture(scope='module')
@@ -89,14 +88,6 @@ def test_json_says_what_was_found(check):
     assert [Path(image).name for image in dtd['missing_images']] == ['banded_0001.jpg']
 
 
-def test_a_missing_image_is_named(check):
-    checked = check(lambda data: (data / DTD_IMAGE).unlink(), 'dtd')
-    assert checked.exit_status == 1
-    assert checked.sets['dtd']['status'] == 'incomplete'
-    assert '1 listed image missing: ' in checked.out
-    assert DTD_IMAGE in checked.out
-
-
 def test_missing_images_are_counted_and_the_first_few_named(check):
     checked = check(lambda data: shutil.rmtree(data / 'dtd/images/banded'), 'dtd')
     assert len(checked.sets['dtd']['missing_images']) == 7
@@ -129,63 +120,120 @@ def test_without_decoding_a_truncated_image_passes(check):
     assert check(truncate, 'dtd', flags=('--no-decode',)).exit_status == 0
 
 
-def test_more_images_than_expected_are_damage(check):
-    def plant(data):
-        write_image(data / 'imagenet/images/val/n01440764/one_more.JPEG', 0)
-
-    checked = check(plant, 'imagenet')
-    assert checked.sets['imagenet']['status'] == 'damaged'
-    assert 'split val has 9 images, expected 8' in checked.out
+def removed(path: str):
+    return lambda data: (data / path).unlink()
 
 
-@pytest.mark.parametrize(
-    ('name', 'image'),
-    [
-        ('imagenet', 'imagenet/images/train/n01440764/n01440764_1.JPEG'),
-        ('imagenet_r', 'imagenet-rendition/imagenet-r/n01440764/imagenet_r_0_0.jpg'),
-        ('inaturalist', 'iNaturalist/images/inaturalist_0.jpg'),
-    ],
-)
-def test_fewer_images_in_folders_are_incomplete(check, name, image):
-    checked = check(lambda data: (data / image).unlink(), name)
+def written(path: str, text: str):
+    return lambda data: (data / path).write_text(text)
+
+
+def with_first_path(path: str):
+    return lambda data: edit_split(data, lambda splits: splits['train'][0].__setitem__(0, path))
+
+
+def reversed_variants(data: Path) -> None:
+    file = data / 'fgvc_aircraft/variants.txt'
+    file.write_text('\n'.join(reversed(file.read_text().splitlines())))
+
+
+def of_rows(change):
+    """Change each row of dtd's split file in place."""
+    return lambda data: edit_split(
+        data, lambda splits: [change(row) for rows in splits.values() for row in rows]
+    )
+
+
+DTD_LIST = 'dtd/split_zhou_DescribableTextures.json'
+VAL = 'imagenet/images/val'
+TRAIN_LIST = 'fgvc_aircraft/images_variant_train.txt'
+FAULTS = {
+    'one image too many': (
+        lambda data: write_image(data / VAL / 'n01440764/one_more.JPEG', 0),
+        *('imagenet', 'damaged', 'split val has 9 images, expected 8'),
+    ),
+    'an image of a class folder': (
+        removed('imagenet/images/train/n01440764/n01440764_1.JPEG'),
+        *('imagenet', 'incomplete', 'split train has 15 images, expected 16'),
+    ),
+    'an image of a shift': (
+        removed('imagenet-rendition/imagenet-r/n01440764/imagenet_r_0_0.jpg'),
+        *('imagenet_r', 'incomplete', ', expected '),
+    ),
+    'an image of an OOD set': (
+        removed('iNaturalist/images/inaturalist_0.jpg'),
+        *('inaturalist', 'incomplete', ', expected '),
+    ),
+    'a listed image': (removed(DTD_IMAGE), 'dtd', 'incomplete', '1 listed image missing: '),
+    'a row': (
+        lambda data: edit_split(data, lambda splits: splits['val'].pop()),
+        *('dtd', 'incomplete', 'split val has 2 images, expected 3'),
+    ),
+    'a split': (
+        lambda data: edit_split(data, lambda splits: splits.pop('val')),
+        *('dtd', 'incomplete', 'has no split val'),
+    ),
+    'swapped classes': (
+        of_rows(lambda row: row.__setitem__(1, {0: 1, 1: 0, 2: 2}[row[1]])),
+        *('dtd', 'damaged', "class order: 'blotchy' comes before 'banded'"),
+    ),
+    'an unknown class': (
+        of_rows(lambda row: row.__setitem__(2, row[2].replace('blotchy', 'stained'))),
+        *('dtd', 'damaged', 'stained'),
+    ),
+    'swapped variants': (
+        reversed_variants,
+        *('fgvc_aircraft', 'damaged', "class order: 'F/A-18' comes before 'Cessna 172'"),
+    ),
+    'a list of aircraft': (
+        removed('fgvc_aircraft/images_variant_val.txt'),
+        *('fgvc_aircraft', 'incomplete', 'images_variant_val.txt missing'),
+    ),
+    'aircraft elsewhere': (
+        written(TRAIN_LIST, '../../outside 707-320\n'),
+        *('fgvc_aircraft', 'damaged', 'expected a path below the images'),
+    ),
+    'a class folder': (
+        lambda data: shutil.rmtree(data / VAL / 'n01443537'),
+        *('imagenet', 'incomplete', 'lacks class folders that the other split has: n01443537'),
+    ),
+    'a split file': (
+        removed('food-101/split_zhou_Food101.json'),
+        *('food101', 'incomplete', 'CoOp/blob/main/DATASETS.md'),
+    ),
+    'no JSON': (written(DTD_LIST, '<html>404</html>'), 'dtd', 'damaged', f'{DTD_LIST} cannot be'),
+    'deep JSON': (
+        written(DTD_LIST, '[' * 100_000 + ']' * 100_000),
+        *('dtd', 'damaged', 'nested too deeply'),
+    ),
+    'an absolute path': (
+        with_first_path('/etc/passwd'),
+        *('dtd', 'damaged', "names '/etc/passwd'; expected a path below the images"),
+    ),
+    'a path elsewhere': (
+        with_first_path('../../outside.jpg'),
+        *('dtd', 'damaged', "names '../../outside.jpg'; expected a path below the images"),
+    ),
+    'a name that is too long': (
+        with_first_path('x' * 300 + '.jpg'),
+        *('dtd', 'incomplete', '1 listed image missing: '),
+    ),
+    'a name with NUL': (
+        with_first_path('a\0b.jpg'),
+        'dtd',
+        'incomplete',
+        '1 listed image missing',
+    ),
+    'no text': (with_first_path('\ud800.jpg'), 'dtd', 'damaged', 'cannot be used'),
+}
+
+
+@pytest.mark.parametrize(('plant', 'name', 'status', 'message'), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_named(check, plant, name: str, status: str, message: str):
+    checked = check(plant, name)
     assert checked.exit_status == 1
-    assert checked.sets[name]['status'] == 'incomplete'
-    assert ', expected ' in checked.out
-
-
-def test_fewer_rows_of_a_split_are_incomplete(check):
-    checked = check(lambda data: edit_split(data, lambda splits: splits['val'].pop()), 'dtd')
-    assert checked.sets['dtd']['status'] == 'incomplete'
-    assert 'split val has 2 images, expected 3' in checked.out
-
-
-def test_a_split_that_the_file_lacks_is_named(check):
-    checked = check(lambda data: edit_split(data, lambda splits: splits.pop('val')), 'dtd')
-    assert checked.sets['dtd']['status'] == 'incomplete'
-    assert 'has no split val' in checked.out
-
-
-def test_swapped_classes_are_damage(check):
-    def swap(splits):
-        for rows in splits.values():
-            for row in rows:
-                row[1] = {0: 1, 1: 0, 2: 2}[row[1]]
-
-    checked = check(lambda data: edit_split(data, swap), 'dtd')
-    assert checked.exit_status == 1
-    assert checked.sets['dtd']['status'] == 'damaged'
-    assert "class order: 'blotchy' comes before 'banded'" in checked.out
-
-
-def test_an_unknown_class_is_named(check):
-    def rename(splits):
-        for rows in splits.values():
-            for row in rows:
-                row[2] = row[2].replace('blotchy', 'stained')
-
-    checked = check(lambda data: edit_split(data, rename), 'dtd')
-    assert checked.sets['dtd']['status'] == 'damaged'
-    assert 'stained' in checked.out
+    assert checked.sets[name]['status'] == status
+    assert message in checked.out
 
 
 def test_underscore_and_space_are_the_same_in_class_names(check):
@@ -198,39 +246,6 @@ def test_underscore_and_space_are_the_same_in_class_names(check):
     assert checked.exit_status == 0, checked.out
 
 
-def test_a_swapped_variants_file_is_damage(check):
-    def plant(data):
-        file = data / 'fgvc_aircraft/variants.txt'
-        file.write_text('\n'.join(reversed(file.read_text().splitlines())))
-
-    checked = check(plant, 'fgvc_aircraft')
-    assert checked.sets['fgvc_aircraft']['status'] == 'damaged'
-    assert "class order: 'F/A-18' comes before 'Cessna 172'" in checked.out
-
-
-def test_an_absent_aircraft_list_is_named(check):
-    checked = check(
-        lambda data: (data / 'fgvc_aircraft/images_variant_val.txt').unlink(), 'fgvc_aircraft'
-    )
-    assert checked.sets['fgvc_aircraft']['status'] == 'incomplete'
-    assert 'images_variant_val.txt missing' in checked.out
-
-
-def test_a_class_folder_that_a_split_lacks_is_named(check):
-    checked = check(lambda data: shutil.rmtree(data / 'imagenet/images/val/n01443537'), 'imagenet')
-    assert checked.sets['imagenet']['status'] == 'incomplete'
-    assert 'images/val lacks class folders that the other split has: n01443537' in checked.out
-
-
-def test_an_absent_split_file_is_said_with_where_to_get_it(check):
-    file = 'split_zhou_Food101.json'
-    checked = check(lambda data: (data / 'food-101' / file).unlink(), 'food101')
-    assert checked.exit_status == 1
-    assert checked.sets['food101']['status'] == 'incomplete'
-    assert f'{file} does not exist' in checked.out
-    assert 'CoOp/blob/main/DATASETS.md' in checked.out
-
-
 def test_images_are_decoded_without_a_split_file_too(check):
     def plant(data):
         (data / 'food-101/split_zhou_Food101.json').unlink()
@@ -240,61 +255,9 @@ def test_images_are_decoded_without_a_split_file_too(check):
 
 
 def test_the_split_list_of_the_package_needs_no_file(check):
-    split_file = 'split_zhou_DescribableTextures.json'
-    dtd = check(lambda data: (data / 'dtd' / split_file).unlink(), 'dtd').sets['dtd']
+    dtd = check(removed(DTD_LIST), 'dtd').sets['dtd']
     assert dtd['counts'] == dict(train=2820, val=1128, test=1692)
     assert dtd['missing_images']
-
-
-def test_a_split_file_that_is_no_json_is_damage(check):
-    def plant(data):
-        (data / 'dtd/split_zhou_DescribableTextures.json').write_text('<html>404</html>')
-
-    checked = check(plant, 'dtd')
-    assert checked.sets['dtd']['status'] == 'damaged'
-    assert 'split_zhou_DescribableTextures.json cannot be used' in checked.out
-
-
-@pytest.mark.parametrize('path', ['/etc/passwd', '../../outside.jpg'])
-def test_a_split_file_that_names_files_elsewhere_is_damage(check, path):
-    def plant(data):
-        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, path))
-
-    checked = check(plant, 'dtd')
-    assert checked.sets['dtd']['status'] == 'damaged'
-    assert f'names {path!r}; expected a path below the images' in checked.out
-
-
-def test_a_split_file_nested_too_deeply_is_damage(check):
-    def plant(data):
-        file = data / 'dtd/split_zhou_DescribableTextures.json'
-        file.write_text('[' * 100_000 + ']' * 100_000)
-
-    assert 'nested too deeply' in check(plant, 'dtd').out
-
-
-@pytest.mark.parametrize('name', ['x' * 300 + '.jpg', 'a\0b.jpg'])
-def test_an_impossible_file_name_is_a_missing_image(check, name):
-    def plant(data):
-        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, name))
-
-    checked = check(plant, 'dtd')
-    assert len(checked.sets['dtd']['missing_images']) == 1
-
-
-def test_a_split_file_of_what_is_no_text_is_damage(check):
-    def plant(data):
-        edit_split(data, lambda splits: splits['train'][0].__setitem__(0, '\ud800.jpg'))
-
-    assert check(plant, 'dtd').sets['dtd']['status'] == 'damaged'
-
-
-def test_an_aircraft_list_that_names_files_elsewhere_is_damage(check):
-    def plant(data):
-        with (data / 'fgvc_aircraft/images_variant_train.txt').open('a') as file:
-            file.write('../../outside 707-320\n')
-
-    assert check(plant, 'fgvc_aircraft').sets['fgvc_aircraft']['status'] == 'damaged'
 
 
 def test_a_duplicate_within_a_split_is_a_note_only(check):
@@ -581,10 +544,3 @@ def test_a_failed_download_says_so(tmp_path, monkeypatch, capsys):
     assert 'could not fetch dtd (OSError: no route to host)' in err
     assert KNOWN_SETS['dtd'].source in err
     assert not (tmp_path / 'dtd').exists()
-
-
-@pytest.mark.parametrize('name', FEW_SHOT_WITH_SPLIT)
-def test_the_miniatures_hold_what_they_say(tmp_path, name):
-    mini = write_set(tmp_path, name)
-    assert len(mini.classes) == 3
-    assert mini.counts == {split: 3 * count for split, count in PER_CLASS.items()}
