@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     try:
-        return _run(command, args, arguments[1:])
+        return _run(command, args)
     except KeyboardInterrupt:
         print(f'sotglp {name}: stopped', file=sys.stderr)
         return 130
@@ -48,13 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _run(command: 'Command', args: dict[str, Any], texts: list[str]) -> int:
+def _run(command: 'Command', args: dict[str, Any]) -> int:
     """Import and call what the command stands for; flags are its keyword arguments."""
     module, _, function = command.function.partition(':')
     importlib.import_module('sotglp_mm.apis.strict').strict_loading()
-    if function == 'main':  # a command line of its own
-        sys.argv[1:] = [text for text in texts if text != '--debug']
-        return getattr(importlib.import_module(module), function)() or 0
     if 'local_rank' in args:  # torch's older launcher says by a flag what newer ones say so
         os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
     if 'config' in args:
