@@ -24,6 +24,12 @@ EMBEDDED = 'sotglp-demo'
 
 EMBEDDED_FILES = Path(__file__).parents[1] / 'demo' / 'assets' / 'sotglp_demo'
 
+OTHER_FORMATS = {
+    'backbone.': 'MMPretrain, whose CLIP files hold the image tower alone',
+    'vision_model.': 'the transformers library',
+}
+"""First part of the keys in which others keep a CLIP."""
+
 _lent: ContextVar[ClipTowers | None] = ContextVar('lent', default=None)
 _loaded: ContextVar[dict[str, ClipTowers] | None] = ContextVar('loaded', default=None)
 
@@ -241,7 +247,7 @@ def _fill(
     if wrong:
         raise ValueError(
             f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
-            f'weights differ, the first is {wrong[0]}. Name the model that it belongs to.'
+            f'weights differ, the first is {wrong[0]}. {_advice(state)}'
         )
     state = {key: value.float() for key, value in state.items()}
     for key, value in state.items():
@@ -251,6 +257,16 @@ def _fill(
                 'are NaN or infinite; the file is damaged. Fetch or copy it again.'
             )
     clip.load_state_dict(state)
+
+
+def _advice(state: dict[str, Tensor]) -> str:
+    for prefix, owner in OTHER_FORMATS.items():
+        if any(key.startswith(prefix) for key in state):
+            return (
+                f'Its keys ({prefix}...) are those of {owner}; take the file of OpenAI or of '
+                'open_clip, with both towers.'
+            )
+    return 'Name the model that it belongs to.'
 
 
 def _shape(state: dict[str, Tensor], key: str) -> str:

@@ -1,9 +1,12 @@
 """From the image tower's width to the joint space of images and texts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ..clip.load import towers_for_part
 from ..clip.towers import HoldsClipTowers
@@ -39,16 +42,22 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
             self.local_projection = nn.Linear(width, width, bias=False)
             nn.init.eye_(self.local_projection.weight)
 
-    def forward(self, feats: ImageFeatures) -> ImageFeatures:
+    def forward(self, feats: ImageFeatures | Sequence[Tensor]) -> ImageFeatures:
         """Project and normalise.
 
         Args:
-            feats: ``patches`` (B, P, W) and ``image`` (B, W), from the image tower.
+            feats: ``patches`` (B, P, W) and ``image`` (B, W), from the image tower; or a tuple
+                that ends in tokens (B, 1 + P, W), the class token first, as MMPretrain's
+                ``VisionTransformer`` gives with ``out_type='raw'``. Its weights should be those
+                of the CLIP, whose projection follows.
 
         Returns:
             ImageFeatures: ``patches`` (B, P, D) and ``image`` (B, D), float32, unit length.
+
+        Raises:
+            TypeError: There are no patches of this CLIP's number and width, as behind a ResNet.
         """
-        patches, image = feats
+        patches, image = self._split(feats)
         if self.local_projection is not None:
             patches = self.local_projection(patches)
         project = self.towers.image.project
@@ -56,4 +65,19 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
             # unit length in float32: in half precision it is off by a thousandth, times s = 100
             patches=F.normalize(project(patches).float(), dim=-1),
             image=F.normalize(project(image).float(), dim=-1),
+        )
+
+    def _split(self, feats: Any) -> ImageFeatures:
+        tower = self.towers.image
+        if isinstance(feats, ImageFeatures) and feats.image.shape[-1] == tower.width:
+            return feats
+        last = feats[-1] if isinstance(feats, Sequence) and feats else feats
+        shape = tuple(getattr(last, 'shape', ()))
+        if shape[1:] == (1 + tower.num_patches, tower.width):
+            return ImageFeatures(last[:, 1:], last[:, 0])
+        raise TypeError(
+            f'LocalProjectionNeck got {type(feats).__name__} that ends in {shape}; expected the '
+            f'ImageFeatures of OpenCLIPViT, or tokens (B, {1 + tower.num_patches}, {tower.width}) '
+            "with the class token first: of MMPretrain's VisionTransformer, set out_type='raw' "
+            'and the size of this CLIP. Other backbones, ResNet for one, have no such tokens.'
         )

@@ -143,6 +143,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
             ``accuracy_top-<k>``.
         """
         self._ask_for_check()
+        self._check_features(feats)
         if 'gt_score' in data_samples[0]:
             target = torch.stack([sample.gt_score for sample in data_samples])
         else:
@@ -172,6 +173,16 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
             values = Accuracy.calculate(logits, target, topk=self.topk, thrs=(None,))
             losses |= {f'accuracy_top-{k}': value[0] for k, value in zip(self.topk, values)}
         return losses
+
+    def _check_features(self, feats: ImageFeatures) -> None:
+        width = self.towers.image.joint_width
+        if not isinstance(feats, ImageFeatures) or feats.image.shape[-1] != width:
+            shapes = [tuple(each.shape) for each in feats]
+            raise TypeError(
+                f'SOTGLPHead got {type(feats).__name__} of shapes {shapes}; expected '
+                f'ImageFeatures of patches (B, P, {width}) and images (B, {width}), as '
+                'LocalProjectionNeck gives'
+            )
 
     def _ask_for_check(self) -> None:
         """Once, where no hook has compared the class names with the dataset's."""
@@ -261,6 +272,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         Returns:
             tuple: Sg (B, C), and Sl (B, C) or None if N = 0.
         """
+        self._check_features(feats)
         text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
             global_scores = self.global_similarity(feats.image, text).mean(dim=-1)

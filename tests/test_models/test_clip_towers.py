@@ -111,6 +111,16 @@ def test_a_checkpoint_of_another_clip_is_refused_whatever_the_head(clip: dict, t
         load_state_dict(model, diverged)
 
 
+@pytest.mark.parametrize(
+    ('key', 'owner'),
+    [('backbone.layers.0.ln1.weight', 'MMPretrain'), ('vision_model.a', 'the transformers')],
+)
+def test_other_formats_are_named(tmp_path: Path, key: str, owner: str):
+    file = str(save_bare({key: torch.ones(24)}, tmp_path))
+    with pytest.raises(ValueError, match=rf'are those of {owner}.*take the file of OpenAI'):
+        load_clip(write_model(tmp_path), file)
+
+
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_weights_that_are_no_numbers_are_refused_by_name(state, tmp_path: Path, value: float):
     damaged = {key: tensor.clone() for key, tensor in state.items()}

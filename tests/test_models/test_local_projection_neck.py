@@ -48,6 +48,23 @@ def test_agrees_with_the_formula(clip, feats):
     torch.testing.assert_close(projected.image, F.normalize(feats.image @ proj, dim=-1))
 
 
+def test_tokens_of_mmpretrain_s_vision_transformer_are_taken(clip):
+    """Its class token comes first; a backbone without such tokens is refused."""
+    arch = dict(embed_dims=W, num_layers=2, num_heads=3, feedforward_channels=4 * W)
+    settings = dict(type='VisionTransformer', arch=arch, img_size=12, patch_size=4)
+    neck, images = build(clip), torch.randn(B, 3, 12, 12)
+    backbone = MODELS.build(dict(**settings, out_type='raw'))
+    backbone.eval()
+    tokens = backbone(images)
+    found = neck(tokens)
+    expected = neck(ImageFeatures(tokens[-1][:, 1:], tokens[-1][:, 0]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    resnet = MODELS.build(dict(type='ResNet', depth=18))
+    for backbone in (MODELS.build(settings), resnet):
+        with pytest.raises(TypeError, match=r"ends in .*tokens \(B, 10, 24\).*'raw'"):
+            neck(backbone(torch.randn(B, 3, 12, 12)))
+
+
 def test_identity_start_equals_no_projection(clip, feats):
     learned, free = build(clip, learn=True)(feats), build(clip, learn=False)(feats)
     torch.testing.assert_close(learned.patches.detach(), free.patches)

@@ -242,6 +242,14 @@ def test_without_local_prompts_only_the_global_branch_is_left(build, feats):
     torch.testing.assert_close(sample.pred_score, sample.pred_score_global)
 
 
+def test_features_without_a_neck_are_refused(build, feats):
+    head = build()
+    for wrong in (tuple(feats), ImageFeatures(torch.ones(B, P, 24), torch.ones(B, 24))):
+        for use in (head.predict, lambda each: head.loss(each, labelled(0, 1, 2))):
+            with pytest.raises(TypeError, match=r'expected ImageFeatures of patches \(B, P, 10\)'):
+                use(wrong)
+
+
 def test_accuracy_of_a_training_step(build, feats):
     head = build(cal_acc=True, topk=(1, C), num_global_prompts=1).train()
     predicted = [int(sample.pred_label) for sample in head.predict(feats)]
