@@ -46,6 +46,7 @@ class ClassNamesCheckHook(Hook):
 
     @staticmethod
     def _check(runner: Runner, dataset: Any) -> None:
+        _check_one_clip(runner.model)
         head = naming_head(runner.model)
         if head is None:
             return
@@ -60,6 +61,17 @@ class ClassNamesCheckHook(Hook):
                 f'classes: {difference}. Set class_names of the head to the classes of the '
                 'dataset, in its order.'
             )
+
+
+def _check_one_clip(model: Any) -> None:
+    """Images of one CLIP beside texts of another give numbers, and the numbers mean nothing."""
+    parts = [part for part in model.modules() if hasattr(part, 'towers')]
+    clips = {part.towers.identity['weights_sha256']: type(part).__name__ for part in parts}
+    if len(clips) > 1:
+        raise ValueError(
+            f'Parts of the model have different CLIPs, {" and ".join(clips.values())} among them. '
+            "Give one to all of them: model=dict(type='CLIPClassifier', clip=dict(...), ...)"
+        )
 
 
 def naming_head(model: Any) -> Any:

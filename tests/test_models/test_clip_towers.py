@@ -5,13 +5,14 @@ import json
 import logging
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner.checkpoint import load_state_dict
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import HOOKS, MODELS
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
@@ -147,6 +148,27 @@ def test_a_failed_construction_lends_nothing(clip: dict):
         MODELS.build(model_of(clip, neck=dict(type='LocalProjectionNeck', learned=True)))
     with pytest.raises(TypeError, match='has no CLIP'):
         MODELS.build(dict(type='OpenCLIPViT'))
+
+
+def test_a_run_of_parts_with_different_clips_is_refused(clip: dict):
+    """In MMPretrain's own classifier each part has a CLIP of its own; they must be the same."""
+    other = {**clip, 'pretrained': None}
+    for of_neck in (clip, other):
+        model = MODELS.build(
+            dict(
+                type='ImageClassifier',
+                backbone=dict(type='OpenCLIPViT', clip=clip),
+                neck=dict(type='LocalProjectionNeck', clip=of_neck),
+            )
+        )
+        dataset = SimpleNamespace(metainfo={})
+        runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+        check = HOOKS.build(dict(type='ClassNamesCheckHook')).before_test
+        if of_neck is clip:
+            check(runner)
+        else:
+            with pytest.raises(ValueError, match='different CLIPs, OpenCLIPViT and LocalProj'):
+                check(runner)
 
 
 def test_clip_is_in_no_checkpoint_and_no_optimiser(clip: dict):

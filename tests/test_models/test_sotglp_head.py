@@ -269,9 +269,9 @@ def test_names_that_nothing_compared_are_told_of_once(build, feats, monkeypatch)
     )
     head, checked = build(), build()
     dataset = SimpleNamespace(metainfo=dict(classes=checked.class_names))
-    runner = SimpleNamespace(
-        model=SimpleNamespace(head=checked), test_dataloader=SimpleNamespace(dataset=dataset)
-    )
+    model = torch.nn.Module()
+    model.head = checked
+    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
     HOOKS.build(dict(type='ClassNamesCheckHook')).before_test(runner)
     for each in (checked, head):
         each.predict(feats)  # without labels there is nothing to compare with
