@@ -52,10 +52,11 @@ def prepare_processes(cfg: Config) -> None:
         cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {})}
     else:
         init_dist(launcher, **settings)
-    _compare_class_names(cfg)
+    compare_class_names(cfg)
 
 
-def _compare_class_names(cfg: Config) -> None:
+def compare_class_names(cfg: Config) -> None:
+    """Raise ``ValueError`` in all processes if the head's names differ in one."""
     head = (cfg.get('model') or {}).get('head') or {}
     names = resolve_class_names(head['class_names']) if head.get('class_names') else ()
     first, *others = all_gather_object(names)

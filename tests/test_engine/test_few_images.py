@@ -80,6 +80,10 @@ def test_metrics_are_those_of_one_process(config: Path, work_dir: Path, found: l
         (dict(), 'nothing'),
         (dict(names=['cat', 'dog', 'cow']), "number 1 is 'cow' in process 0 and 'dog' in process"),
         (dict(names=['cat', 'cow']), 'Class names: 3 in process 0 and 2 in process 2'),
+        (
+            dict(names=['cat', 'cow'], before_model=True),
+            "label 2, 'dog', is known to process 0 al",
+        ),
         (dict(images=[['b.jpg', 0]]), "['a.jpg', 0] in process 0 and ['b.jpg', 0] in process 2"),
         (dict(clip='other'), 'CLIP: {\'head._extra_state\': \'{"clip": "ViT"}\'} in process 0'),
         (dict(epoch=2), '(epoch, iteration): (0, 0) in process 0 and (2, 4) in process 2'),

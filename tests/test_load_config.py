@@ -1,0 +1,82 @@
+"""From a config file to a config that runs: options, data, class names, hooks, schedule."""
+
+import os
+from pathlib import Path
+
+import pytest
+from mini_checkpoints import write_checkpoint
+from mini_data import write_image
+from mini_runs import REPO
+
+from sotglp_mm.apis import load_config
+
+DEMO = REPO / 'configs' / 'sotglp_demo_16shot.py'
+OWN = REPO / 'configs' / 'sotglp_vitb16_16shot_own.py'
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for label, name in enumerate(('cat', 'dog')):
+        for i in range(4):
+            write_image(tmp_path / 'photos' / name / f'{i}.jpg', label)
+    return tmp_path / 'photos'
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('own_data', 'no part of the run reads .own_data.; name your images with --data PATH'),
+        ('clip.pretrained', r'no part of the run reads .clip.; set model\.clip'),
+        ('data.data_root', 'no part of the run reads .data.; name the folder with --data'),
+        ('vis_backends.0.type', r'.*set visualizer\.vis_backends'),
+        ('trian_cfg.max_epochs', 'no part of the run reads .trian_cfg.; set the parts that'),
+    ],
+)
+def test_an_option_without_effect_is_refused(option: str, message: str):
+    with pytest.raises(ValueError, match=f'--cfg-options {option}: {message}'):
+        load_config(DEMO, {option: 1})
+
+
+@pytest.mark.parametrize('name', ['own_data', 'clip'])
+def test_a_config_of_an_earlier_version_is_refused(tmp_path: Path, name: str):
+    (tmp_path / 'old.py').write_text(f'_base_ = {str(DEMO)!r}\n{name} = dict()\n')
+    with pytest.raises(ValueError, match=f'The config sets {name}, which no part reads'):
+        load_config(tmp_path / 'old.py')
+
+
+def test_options_reach_the_parts_and_none_switches_a_hook_off():
+    options = {'train_cfg.max_epochs': 3, 'default_hooks.few_shot_record': None}
+    cfg = load_config(DEMO, {**options, 'default_hooks.timer': None}, 'runs/a')
+    assert (cfg.train_cfg.max_epochs, cfg.work_dir) == (3, 'runs/a')
+    assert 'few_shot_record' not in cfg.default_hooks
+    assert cfg.default_hooks.timer is None  # MMEngine's own: it must see that
+    assert load_config(DEMO).work_dir == 'work_dirs/sotglp_demo_16shot'
+
+
+@pytest.mark.parametrize(('length', 'fits'), [(49, True), (50, True), (51, False)])
+def test_a_cosine_that_would_climb_again_is_refused(length: int, fits: bool):
+    options = {'param_scheduler.T_max': 50, 'train_cfg.max_epochs': length}
+    if fits:
+        load_config(DEMO, options)
+        return
+    with pytest.raises(ValueError, match=r'T_max=50 is shorter than the 51 of train_cfg\.max_ep'):
+        load_config(DEMO, options)
+
+
+def test_data_sets_the_variable_for_the_config_alone(photos: Path, monkeypatch):
+    monkeypatch.setenv('DATA', '/elsewhere')
+    cfg = load_config(OWN, data=photos)
+    assert os.environ['DATA'] == '/elsewhere'
+    assert cfg.train_dataloader.dataset.dataset.data_root == str(photos)
+    assert cfg.model.head.class_names == ['cat', 'dog']
+
+
+def test_class_names_come_from_the_checkpoint_where_there_are_no_images(tmp_path: Path):
+    meta = dict(epoch=1, iter=3, dataset_meta=dict(classes=['cow', 'cat']))
+    file = write_checkpoint(tmp_path / 'epoch_1.pth', meta=meta)
+    cfg = load_config(OWN, checkpoint=file, data=tmp_path / 'absent')
+    assert cfg.model.head.class_names == ['cow', 'cat']
+    with pytest.raises(
+        ValueError, match=r'no dataset gives the names.*train_dataloader: .*absent'
+    ):
+        load_config(OWN, data=tmp_path / 'absent')
