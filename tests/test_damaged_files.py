@@ -44,6 +44,7 @@ from sotglp_mm.features.format import (
     create_arrays,
     open_arrays,
     row_checksums,
+    signed,
 )
 
 CLASSES = ('ant', 'bee', 'crab')
@@ -204,7 +205,7 @@ def prepare_features(folder: Path) -> None:
     (folder / 'train' / 'samples.json').write_text(json.dumps(rows))
     manifest = dict(format=FORMAT, backbone={}, data_preprocessor={}, splits=dict(train=about))
     manifest['made'] = dict(command='sotglp extract x.py', clip={}, by='0')
-    (folder / 'manifest.json').write_text(json.dumps(manifest, indent=1))
+    (folder / 'manifest.json').write_text(json.dumps(signed(manifest), indent=1))
     arrays = open_arrays(folder / 'train', about, 'r+')
     arrays.patches[:], arrays.image[:], arrays.done[:] = 1, np.arange(6)[None, :, None], True
     number = cache_number(folder, 'train')

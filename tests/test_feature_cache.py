@@ -12,7 +12,6 @@ import pytest
 
 from sotglp_mm.features.format import (
     array_specs,
-    check_pinned,
     create_arrays,
     open_arrays,
     plain,
@@ -154,69 +153,23 @@ def test_no_cache(tmp_path: Path):
     ('content', 'message'),
     [
         ('{', 'is not JSON'),
-        ('[]', 'is not the manifest of a feature cache: it lacks format, backbone'),
-        ('{"splits": {}}', 'it lacks format, backbone, data_preprocessor'),
+        ('[]', 'is not the manifest of a feature cache'),
+        ('{"splits": {}}', 'is not the manifest of a feature cache'),
+        ('{"format": 2}', 'is of format 2, this version reads 3'),
+        ('{"format": 3, "splits": {}}', 'is damaged or was edited: its sha256 differs'),
     ],
 )
 def test_a_foreign_manifest_is_refused(tmp_path: Path, content: str, message: str):
     (tmp_path / 'manifest.json').write_text(content)
-    with pytest.raises(ValueError, match=rf'manifest\.json {message}|{message}'):
+    with pytest.raises(ValueError, match=rf'manifest\.json {message}'):
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (dict(format=1), r'is of format 1, this version reads 2'),
-        (dict(splits=[]), r'lacks splits by name'),
-        (dict(splits=dict(train={})), r"split 'train' has no usable 'views'"),
-    ],
-)
-def test_a_manifest_of_another_form_is_refused(mini_cache, tmp_path, change, message: str):
-    manifest = read_manifest(mini_cache.cache)
-    (tmp_path / 'manifest.json').write_text(json.dumps({**manifest, **change}))
-    with pytest.raises(ValueError, match=message):
+def test_an_edited_manifest_is_refused(mini_cache, tmp_path: Path):
+    text = (mini_cache.cache / 'manifest.json').read_text()
+    (tmp_path / 'manifest.json').write_text(text.replace('"views": 3', '"views": 2'))
+    with pytest.raises(ValueError, match='is damaged or was edited'):
         read_manifest(tmp_path)
-
-
-@pytest.mark.parametrize('made', [None, 'x', [1], 5])
-def test_what_is_for_people_may_be_anything(mini_cache, tmp_path: Path, made):
-    manifest = {**read_manifest(mini_cache.cache), 'made': made}
-    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=r'format was 2, and is 3 now\..*it was made with, or'):
-        check_pinned(tmp_path, 'format', 2, 3)
-
-
-def test_a_negative_size_is_refused(mini_cache, tmp_path: Path):
-    manifest = read_manifest(mini_cache.cache)
-    manifest['splits']['test']['width'] = -4
-    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=r"split 'test' has no usable 'width'"):
-        read_manifest(tmp_path)
-
-
-def test_classes_that_are_no_names_are_refused(mini_cache, tmp_path: Path):
-    manifest = read_manifest(mini_cache.cache)
-    manifest['splits']['test']['classes'][1] = None
-    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=r"split 'test' has 'classes' that are no names"):
-        read_manifest(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (dict(classes=['banded']), r'has the row .* a label of the 1 classes of the manifest'),
-        (dict(num_images=3), r'is not a list of 3 images'),
-    ],
-)
-def test_images_that_the_manifest_does_not_fit(mini_cache, tmp_path: Path, change, message: str):
-    copied = mini_cache.copy(tmp_path)
-    manifest = read_manifest(copied)
-    manifest['splits']['test'].update(change)
-    (copied / 'manifest.json').write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=rf'samples\.json {message}'):
-        read_split(copied, 'test')
 
 
 def test_an_absent_split_is_named(mini_cache):

@@ -103,6 +103,7 @@ SKIPPED: dict[str, Callable[[Path], None]] = {
     'phone.heic': content(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(40)),
     'film.mpg': content(b'\0\0\x01\xb3' + bytes(40)),
     'empty_file': content(b''),
+    'download.jpg.part': saved(RGB, format='PNG'),
     'Thumbs.db': content(b'\xd0\xcf\x11\xe0' + bytes(500)),
 }
 

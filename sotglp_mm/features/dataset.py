@@ -15,12 +15,13 @@ from ..datasets.item_seed import item_randomness
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
 from .format import (
+    MADE,
     SplitArrays,
     cache_number,
     check_pinned,
     damaged_array,
-    made_of,
     open_arrays,
+    read_manifest,
     read_split,
 )
 
@@ -144,7 +145,7 @@ class CachedFeatureDataset:
             )
 
     def _command(self) -> str:
-        return made_of(self.cache).get('command') or 'sotglp extract ...'
+        return read_manifest(self.cache)[MADE]['command']
 
     def _checked_view(self, view: str | int) -> str | int:
         views = self.about['views']

@@ -14,6 +14,7 @@ Symbols as in :mod:`sotglp_mm.structures`. Arrays are memory maps; nothing is un
 """
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -26,7 +27,7 @@ import numpy as np
 from ..datasets.data_identity import plain, samples_digest
 from ..io.json_file import first_difference, read_json
 
-FORMAT = 2
+FORMAT = 3
 """Version of this layout."""
 
 MANIFEST = 'manifest.json'
@@ -36,16 +37,6 @@ MADE = 'made'
 
 PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')
 """Entries of the manifest that must be the same on every use."""
-
-_SPLIT_KEYS = dict(
-    views=int,
-    num_images=int,
-    num_patches=int,
-    width=int,
-    dataset=dict,
-    classes=list,
-    samples_sha256=str,
-)
 
 
 class SplitArrays(NamedTuple):
@@ -172,7 +163,7 @@ def read_manifest(folder: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: There is no cache.
-        ValueError: The file is something else, or of another version of this layout.
+        ValueError: The file is something else, of another version of this layout, or damaged.
     """
     file = Path(folder).expanduser() / MANIFEST
     if not file.is_file():
@@ -181,35 +172,26 @@ def read_manifest(folder: str | Path) -> dict:
             f'sotglp extract CONFIG --out {file.parent}'
         )
     manifest = read_json(file)
-    missing = [key for key in PINNED if not isinstance(manifest, dict) or key not in manifest]
-    if missing or not isinstance(manifest['splits'], dict):
-        raise ValueError(
-            f'{file} is not the manifest of a feature cache: it lacks '
-            f'{", ".join(missing) or "splits by name"}. Give the folder of a cache.'
-        )
+    if not isinstance(manifest, dict) or 'format' not in manifest:
+        raise ValueError(f'{file} is not the manifest of a feature cache. Give its folder.')
     if manifest['format'] != FORMAT:
         raise ValueError(
             f'{file} is of format {manifest["format"]!r}, this version reads {FORMAT}; extract '
             'the features anew into another folder'
         )
-    for split, about in manifest['splits'].items():
-        wrong = [key for key, kind in _SPLIT_KEYS.items() if not _is(about, key, kind)]
-        if wrong:
-            raise ValueError(f'{file} is damaged: split {split!r} has no usable {wrong[0]!r}')
-        if not all(isinstance(name, str) for name in about['classes']):
-            raise ValueError(f"{file} is damaged: split {split!r} has 'classes' that are no names")
+    if signed(manifest) != manifest:
+        raise ValueError(
+            f'{file} is damaged or was edited: its sha256 differs from what it says of itself. '
+            'Restore it, or extract the features anew'
+        )
     return manifest
 
 
-def made_of(folder: str | Path) -> dict:
-    """What the manifest says to people; nothing, where somebody has put something else there."""
-    made = read_manifest(folder).get(MADE)
-    return made if isinstance(made, dict) else {}
-
-
-def _is(about: dict, key: str, kind: type) -> bool:
-    value: Any = about.get(key) if isinstance(about, dict) else None
-    return type(value) is kind and (not isinstance(value, int) or value > 0)
+def signed(manifest: dict) -> dict:
+    """The manifest with the sha256 of its content, by which damage is known."""
+    content = {key: value for key, value in manifest.items() if key != 'sha256'}
+    text = json.dumps(content, sort_keys=True)
+    return {**content, 'sha256': hashlib.sha256(text.encode()).hexdigest()}
 
 
 def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
@@ -234,21 +216,7 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
             f'{file} is not the list of images that {folder / MANIFEST} pins (its sha256 '
             'differs); restore the file, or extract the features anew'
         )
-    _check_samples(samples, splits[split], file)
     return splits[split], samples
-
-
-def _check_samples(samples: Any, about: dict, file: Path) -> None:
-    images, classes = about['num_images'], len(about['classes'])
-    if not isinstance(samples, list) or len(samples) != images:
-        raise ValueError(f'{file} is not a list of {images} images, as the manifest says')
-    for row in samples:
-        known = isinstance(row, list) and len(row) == 3 and type(row[1]) is int
-        if not known or not 0 <= row[1] < classes:
-            raise ValueError(
-                f'{file} has the row {row!r}; expected [identity, label, file] with a label of '
-                f'the {classes} classes of the manifest. Extract the features anew'
-            )
 
 
 def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
@@ -267,17 +235,12 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
     if difference is None:
         return
     where, before, now = difference
-    made = _made(folder)
+    made = read_manifest(folder)[MADE]
     raise ValueError(
         f'the feature cache {folder} was made from something else: {where} was {before}, and is '
-        f'{now} now. Use the settings, weights and data it was made with{made}, or extract the '
-        'features anew into another folder.'
+        f'{now} now. Use the settings, weights and data it was made with (clip={made["clip"]}, '
+        f'by `{made["command"]}`), or extract the features anew into another folder.'
     )
-
-
-def _made(folder: str | Path) -> str:
-    made = made_of(folder)
-    return f' (clip={made.get("clip")}, by `{made.get("command")}`)' if made else ''
 
 
 def cache_number(folder: str | Path, split: str) -> int:

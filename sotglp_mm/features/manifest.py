@@ -9,6 +9,7 @@ from mmpretrain.registry import DATASETS, MODELS
 
 from ..datasets.data_identity import describe_data
 from ..io.files import TEMPORARY, write_atomically
+from ..io.json_file import as_json
 from ..models.open_clip_vit import OpenCLIPViT
 from ..version import __version__
 from .format import (
@@ -19,6 +20,7 @@ from .format import (
     check_pinned,
     read_manifest,
     read_split,
+    signed,
 )
 from .model import describe_preprocessing
 
@@ -114,7 +116,7 @@ def make_manifest(
         splits=about,
     )
     manifest[MADE] = dict(command=command, clip=clip_of(cfg), by=__version__)
-    return manifest, datasets, samples
+    return signed(as_json(manifest)), datasets, samples
 
 
 def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:

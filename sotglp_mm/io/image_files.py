@@ -12,6 +12,9 @@ IMAGE_SUFFIXES = (
 )
 """Taken for images without a look inside. Any other file is one if Pillow can open it."""
 
+PARTIAL = ('.part', '.partial', '.crdownload', '.download', '.tmp')
+"""What downloads leave behind when they are interrupted."""
+
 
 class FoundImages(NamedTuple):
     """Paths relative to the folder, sorted."""
@@ -61,6 +64,8 @@ def can_be_opened(path: Path) -> bool:
 
 
 def _looks_like_an_image(path: Path) -> bool:
+    if path.name.lower().endswith(PARTIAL):
+        return False
     if path.name.lower().endswith(IMAGE_SUFFIXES):
         return path.is_file() or not path.exists()  # else a pipe or a device
     return can_be_opened(path)

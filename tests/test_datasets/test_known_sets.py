@@ -17,7 +17,6 @@ from sotglp_mm.datasets.split_lists import find_split_list, read_split_list
 FEW_SHOT = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
 WITH_SPLIT = [name for name in FEW_SHOT if KNOWN_SETS[name].split_file]
 PACKAGED = [name for name in WITH_SPLIT if name not in ('food101', 'sun397')]
-OTHERS = [(name, i) for name, known in KNOWN_SETS.items() for i in range(len(known.other_places))]
 IMAGENET = list(resolve_class_names('imagenet')[: len(WNIDS)])
 
 
@@ -49,19 +48,6 @@ def test_splits_classes_and_labels(tmp_path: Path, name: str):
         per_class = np.bincount(labels, minlength=len(mini.classes))
         assert list(per_class) == [count // len(mini.classes)] * len(mini.classes)
         assert dataset.test_mode is (split != 'train')
-
-
-@pytest.mark.parametrize('name, number', OTHERS)
-def test_other_places_are_recognised(tmp_path: Path, name: str, number: int):
-    write_set(tmp_path / 'coop', name)
-    write_set(tmp_path / 'other', name, other_place=number)
-    there, here = build(tmp_path / 'coop', name), build(tmp_path / 'other', name)
-    folder, images = KNOWN_SETS[name].other_places[number]
-    assert len(here) == len(there) > 0
-    for i in range(len(here)):
-        found = Path(here.get_data_info(i)['img_path'])
-        assert found.is_relative_to(tmp_path / 'other' / folder / images)
-        assert here.get_cat_ids(i) == there.get_cat_ids(i)
 
 
 @pytest.mark.parametrize('name, images', PLACES)

@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS, HOOKS, MODELS
 from torch.utils.data import ConcatDataset
 
 from sotglp_mm.datasets import EvaluationSets
+from sotglp_mm.features.format import signed
 
 STAGES = ('train', 'val', 'test')
 
@@ -25,7 +26,7 @@ def changed(cache: Path, **parts: dict) -> Path:
     manifest = json.loads(file.read_text())
     for name, settings in parts.items():
         manifest[name].update(settings)
-    file.write_text(json.dumps(manifest))
+    file.write_text(json.dumps(signed(manifest)))
     return cache
 
 
