@@ -34,11 +34,6 @@ class ImageTower:
         return tuple(self._visual.image_size)
 
     @property
-    def patch_size(self) -> tuple[int, int]:
-        """Height and width of a patch, in pixels."""
-        return tuple(self._visual.patch_size)
-
-    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
         return tuple(self._visual.grid_size)

@@ -50,24 +50,10 @@ def test_batches_add_up(branch: str):
     assert metric.evaluate(len(LABELS)) == {f'accuracy_{branch}/top1': TOP1[branch]}
 
 
-def test_a_second_evaluation_starts_anew():
-    metric = build('global')
-    metric.process({}, samples())
-    metric.evaluate(len(LABELS))
-    metric.process({}, samples()[:1])
-    assert metric.evaluate(1) == {'accuracy_global/top1': 100.0}
-
-
 def test_nothing_is_said_where_there_is_no_such_branch():
     metric = build('local')
     metric.process({}, samples(fields=('pred_score', 'pred_score_global')))
     assert metric.evaluate(len(LABELS)) == {}
-
-
-def test_prefix_may_be_chosen():
-    metric = build('global', prefix='mine')
-    metric.process({}, samples())
-    assert metric.evaluate(len(LABELS)) == {'mine/top1': 50.0}
 
 
 def test_unknown_branch():

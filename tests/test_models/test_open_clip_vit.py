@@ -102,8 +102,3 @@ def test_train_mode_leaves_the_tower_frozen(tiny: Released):
     assert not any(module.training for module in backbone.towers.clip.modules())
     assert not any(parameter.requires_grad for parameter in backbone.towers.clip.parameters())
     torch.testing.assert_close(backbone(tiny['images'][:1]), expected, rtol=0, atol=0)
-
-
-def test_unknown_setting_is_refused(tiny: Released):
-    with pytest.raises(TypeError, match=r"OpenCLIPViT has no setting 'first_block'"):
-        build(tiny.clip, first_block=True)

@@ -97,11 +97,6 @@ def test_settings_out_of_range_are_named(setting: str, value):
         MODELS.build({**DEFAULT_ARGS, setting: value})
 
 
-def test_unknown_setting_is_refused():
-    with pytest.raises(TypeError, match=r"no setting 'eps'.*epsilon, max_iters, tolerance"):
-        MODELS.build({**DEFAULT_ARGS, 'eps': 0.1})
-
-
 @pytest.mark.parametrize(('epsilon', 'told'), [(1e-3, 1), (0.1, 0)])
 def test_plans_that_do_not_converge_are_told_once_in_evaluation(monkeypatch, epsilon, told):
     lines = []

@@ -437,15 +437,6 @@ def test_class_names_from_files(build, tmp_path: Path):
         assert build(class_names=source).class_names == ('cat', 'dog')
 
 
-def test_an_unknown_setting_is_refused_with_those_that_exist(build):
-    with pytest.raises(
-        TypeError,
-        match=r"SOTGLPHead has no setting 'num_local_prompt'; did you mean 'num_local_prompts'\?"
-        r'.*class_names, clip, num_global_prompts',
-    ):
-        build(num_local_prompt=4)
-
-
 @pytest.mark.parametrize(
     ('setting', 'value'),
     [

@@ -90,5 +90,3 @@ def test_settings_out_of_range():
         MODELS.build({**DEFAULT_ARGS, 'k': 0})
     with pytest.raises(ValueError, match=r"SparsePatchSelector: rank='median'.*'mean', 'max'"):
         MODELS.build({**DEFAULT_ARGS, 'rank': 'median'})
-    with pytest.raises(TypeError, match=r"SparsePatchSelector has no setting 'ranks'.*'rank'"):
-        MODELS.build({**DEFAULT_ARGS, 'ranks': 'mean'})
