@@ -210,13 +210,13 @@ class Run:
     def _resume(self):
         saved = torch.load(self.file, map_location=self.device, weights_only=True)
         found, steps = saved['settings'], (saved['steps'], self.args.steps)
-        told = {k: (found.get(k), v) for k, v in self.settings.items() if found.get(k) != v}
+        differing = {k: (found.get(k), v) for k, v in self.settings.items() if found.get(k) != v}
         ending = 1 - max(self.args.decay, self.args.finish)
-        if told or (steps[0] != steps[1] and saved['step'] > int(min(steps) * ending)):
-            told = told or {'steps, of which the last part has begun': steps}
+        if differing or (steps[0] != steps[1] and saved['step'] > int(min(steps) * ending)):
+            differing = differing or {'steps, of which the last part has begun': steps}
             raise ValueError(
-                f'{self.file} is of a run with other settings (there, here): {told}. Give the '
-                'same ones to go on, or another --out to start anew.'
+                f'{self.file} is of a run with other settings (there, here): {differing}. '
+                'Give the same ones to go on, or another --out to start anew.'
             )
         self.model.load_state_dict(saved['model'])
         self.optimiser.load_state_dict(saved['optimiser'])
