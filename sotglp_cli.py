@@ -3,7 +3,7 @@
 A module of its own, beside the package: importing ``sotglp_mm`` takes seconds, so that waits until
 the command line is known to be right.
 
-Exit status: 0, all was done; 1, not all (which is said); 2, nothing, for the reason that is said.
+Exit status: 0, all done; 1, not all done, as the output says; 2, nothing done because of an error.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def _is_explained(error: BaseException) -> bool:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__  # MMEngine raises errors of parts anew
+        error = error.__cause__ or error.__context__  # MMEngine raises parts' errors again
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -221,7 +221,7 @@ def _add_train(parser: Parser) -> None:
     add(
         '--no-persistent-workers',
         action='store_true',
-        help='start the data workers anew in every epoch',
+        help='start new data workers in every epoch',
     )
     _add_run(parser)
 

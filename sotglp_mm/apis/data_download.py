@@ -43,7 +43,7 @@ def download(all_data: Path, name: str) -> str:
         if twin:
             raise ValueError(f'{name} is the images of {twin}: use --download {twin}')
         hosted = ', '.join(each.name for each in KNOWN_SETS.values() if each.torchvision)
-        text = f'torchvision does not host {name}; it is to be had at {known.source}'
+        text = f'torchvision does not host {name}; get it at {known.source}'
         raise ValueError(f'{text}. Hosted are: {hosted}')
     there = locate(all_data, known).images
     if there.is_dir():
@@ -55,7 +55,7 @@ def download(all_data: Path, name: str) -> str:
 
 
 def _same_images(known: KnownSet) -> str:
-    """The set that is hosted and lies in the same place; '' where there is none."""
+    """The set that is hosted and lies in the same place; '' if there is no such set."""
     place = known.folder, known.images
     hosted = (each for each in KNOWN_SETS.values() if each.torchvision)
     return next((each.name for each in hosted if (each.folder, each.images) == place), '')
@@ -102,7 +102,7 @@ def _what_is_left(all_data: Path, known: KnownSet, fetched: Path) -> str:
         try:
             find_split_list(known.split_file, folder)
         except FileNotFoundError:
-            lines.append(f'still to be brought: {folder / known.split_file}, from {COOP}')
+            lines.append(f'still missing: {folder / known.split_file}, from {COOP}')
     lines.append(f'{fetched} holds what is left of the download, and can be removed')
     lines.append(f'check it: sotglp data {all_data} --sets {known.name}')
     return '\n'.join(lines)

@@ -66,12 +66,12 @@ def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
         splits, classes = read_split_list(file)
         json.dumps(splits, ensure_ascii=False).encode()  # a lone surrogate is no text to print
     except (ValueError, OSError) as error:
-        text = f'{file} cannot be used: {error}; get it anew at {COOP}'
+        text = f'{file} cannot be used: {error}; get it again from {COOP}'
         return _unlisted(place, Fault('damaged', text))
     images = {split: [place.images / row[0] for row in rows] for split, rows in splits.items()}
-    lacking = [split for split in known.counts if split not in splits]
-    text = f'{file} has no split {some_of(lacking)}; get it anew at {COOP}'
-    return Listing(images, classes, (Fault('incomplete', text),) if lacking else ())
+    absent = [split for split in known.counts if split not in splits]
+    text = f'{file} has no split {some_of(absent)}; get it again from {COOP}'
+    return Listing(images, classes, (Fault('incomplete', text),) if absent else ())
 
 
 def _unlisted(place: Place, *faults: Fault) -> Listing:
@@ -81,16 +81,16 @@ def _unlisted(place: Place, *faults: Fault) -> Listing:
 def _read_aircraft(known: KnownSet, place: Place) -> Listing:
     variants = place.folder / 'variants.txt'
     lists = {split: place.folder / f'images_variant_{split}.txt' for split in known.counts}
-    lacking = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
-    if lacking:
-        text = f'{some_of(lacking)} missing; they come with the images, {known.source}'
+    absent = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
+    if absent:
+        text = f'{some_of(absent)} missing; they come with the images, {known.source}'
         return _unlisted(place, Fault('incomplete', text))
     try:
         classes = tuple(read_lines(variants))
         rows_of = {s: [line.partition(' ') for line in read_lines(f)] for s, f in lists.items()}
         check_inside([row for rows in rows_of.values() for row in rows], str(place.folder))
     except (ValueError, OSError) as error:
-        return _unlisted(place, Fault('damaged', f'{error}; get it anew, {known.source}'))
+        return _unlisted(place, Fault('damaged', f'{error}; get it again from {known.source}'))
     images, faults = {}, []
     for split, file in lists.items():
         rows = rows_of[split]
@@ -107,7 +107,7 @@ def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
     classes: dict[str, list[str]] = {}
     for split, folder in folders.items():
         if not folder.is_dir():
-            text = f'folder {folder} does not exist; it is to be had at {known.source}'
+            text = f'folder {folder} does not exist; get it at {known.source}'
             faults.append(Fault('incomplete', text))
             continue
         names = class_folders(folder)
@@ -115,10 +115,10 @@ def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
         images[split] = [image for name in names for image in images_below(folder / name)]
     every = sorted(set().union(*classes.values()), key=_label_order)
     for split, names in classes.items():
-        lacking = [name for name in every if name not in set(names)]
-        if lacking:
-            text = f'{folders[split]} lacks class folders that the other split has'
-            faults.append(Fault('incomplete', f'{text}: {some_of(lacking)}'))
+        absent = [name for name in every if name not in set(names)]
+        if absent:
+            text = f'{folders[split]} does not have all class folders of the other split'
+            faults.append(Fault('incomplete', f'{text}: {some_of(absent)}'))
     return Listing(images, tuple(every), tuple(faults))
 
 

@@ -1,4 +1,4 @@
-"""What the check of one set found, and how it is said."""
+"""The report on one set, and its text."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ class Fault(NamedTuple):
     """Something that makes a set unfit for a run."""
 
     status: str
-    """'absent', 'incomplete' (to be brought) or 'damaged' (there, but wrong)."""
+    """'absent', 'incomplete' (something is missing) or 'damaged' (there, but wrong)."""
 
     text: str
     """What was found, what was expected, what to do."""

@@ -118,7 +118,7 @@ def image_pipeline(cfg: Config) -> list[dict]:
 
 
 def find_pipeline(node: Any) -> list[dict] | None:
-    """The first pipeline in a dataset's settings; None if there is none."""
+    """The first pipeline in a dataset's settings, if there is any."""
     if not isinstance(node, dict):
         return None
     return node.get('pipeline') or next(filter(None, map(find_pipeline, node.values())), None)

@@ -20,7 +20,7 @@ def as_row(
     names: Sequence[str] | None,
     limit: float | None,
 ) -> dict:
-    """A dict of plain values for one image; ``known`` only where there is a threshold.
+    """A dict of JSON values for one image; ``known`` only where there is a threshold.
 
     Args:
         path: Of the image.

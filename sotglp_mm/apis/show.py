@@ -56,7 +56,6 @@ def show(
     Raises:
         FileNotFoundError: There is no image, config or checkpoint.
         ValueError: A setting, the config or the checkpoint cannot be used, or has no plans.
-        ImportError: matplotlib is not installed.
     """
     if bool(paths) == bool(dataset):
         raise ValueError('name images, or say --dataset test --indices 0 5 9')

@@ -22,7 +22,7 @@ COLOURS = (
     '#882255',
     '#bcbd22',
 )
-"""Of the prompts, in order (then they repeat); told apart by the colour-blind too."""
+"""Of the prompts, in order (then they repeat); colour-blind people can distinguish them."""
 
 EVEN = '#707070'
 """Of a patch that no prompt gets more of than the others."""
@@ -40,9 +40,6 @@ def draw_plan(picture: PlanPicture) -> np.ndarray:
 
     Returns:
         np.ndarray: uint8 (height, width, 3), RGB.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     figure = plan_figure(picture)
     canvas: Any = figure.canvas  # an Agg canvas
@@ -100,13 +97,9 @@ def winner_opacity(plan: ClassPlan) -> np.ndarray:
 
 
 def _new_figure(size: tuple[float, float]) -> 'Figure':
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Drawing needs matplotlib, which is not installed: pip install '.[plot]'"
-        ) from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(size, dpi=DPI)
     figure.set_layout_engine('constrained', w_pad=0.08, h_pad=0.08)
     FigureCanvasAgg(figure)
@@ -158,13 +151,13 @@ def _draw_division(axes: 'Axes', picture: PlanPicture, plan: ClassPlan) -> None:
     for patch, prompt, alpha in zip(plan.support, plan.winner, winner_opacity(plan)):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
     _draw_parts(axes, picture.parts)
-    said = [
+    roles = [
         word
         for word, label in (('predicted', picture.predicted), ('true', picture.true_label))
         if label == plan.label
     ]
     name = short_name(picture, plan.label, 30)
-    title = f'{name} ({" and ".join(said)})' if said else name
+    title = f'{name} ({" and ".join(roles)})' if roles else name
     even = 100 / plan.plan.shape[1]
     shares = f'largest share {100 * plan.largest_share:.0f} % (even {even:.0f})'
     in_use = (plan.fullness > 0.01).sum()  # capped transport leaves patches out

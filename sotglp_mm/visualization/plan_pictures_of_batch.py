@@ -78,7 +78,7 @@ def pictures_of_batch(
 
 
 def seen_images(preprocessor: Any, pixels: Tensor) -> np.ndarray:
-    """What a preprocessor made of images, made visible again.
+    """Preprocessed images as 8-bit RGB.
 
     Args:
         preprocessor: With ``mean`` and ``std`` where it normalises; ``to_rgb`` if it swaps.

@@ -34,8 +34,8 @@ def draw_scores(axes: 'Axes', picture: PlanPicture, num_classes: int = 5) -> Non
         axes.bar_label(bars, fmt=' %.0f', fontsize=7, fontweight=weight)
     for place, label in enumerate(shown):
         # above its bars: beside them, long names would leave the bars no room
-        said = _label(picture, label, true_rank)
-        text = axes.annotate(said, (0, place - 0.05), (3, 0), textcoords='offset points')
+        name = _label(picture, label, true_rank)
+        text = axes.annotate(name, (0, place - 0.05), (3, 0), textcoords='offset points')
         text.set_fontsize('small')
         text.set_in_layout(False)  # or the axes would make way for it
         _emphasise(text, picture, label)
@@ -62,10 +62,10 @@ def _shown_classes(picture: PlanPicture, num_classes: int) -> tuple[list[int], i
 
 
 def _label(picture: PlanPicture, label: int, true_rank: int) -> str:
-    said = ''
+    suffix = ''
     if label == picture.true_label:
-        said = f' (true, rank {true_rank})' if true_rank > 1 else ' (true)'
-    return short_name(picture, label, 44 - len(said)) + said
+        suffix = f' (true, rank {true_rank})' if true_rank > 1 else ' (true)'
+    return short_name(picture, label, 44 - len(suffix)) + suffix
 
 
 def _emphasise(text: 'Text', picture: PlanPicture, label: int) -> None:

@@ -195,7 +195,11 @@ FAULTS = {
     ),
     'a class folder': (
         lambda data: shutil.rmtree(data / VAL / 'n01443537'),
-        *('imagenet', 'incomplete', 'lacks class folders that the other split has: n01443537'),
+        *(
+            'imagenet',
+            'incomplete',
+            'all class folders of the other split: n01443537',
+        ),
     ),
     'a split file': (
         removed('food-101/split_zhou_Food101.json'),
@@ -492,9 +496,9 @@ def test_a_download_comes_into_the_layout(tmp_path, whole, fake_torchvision, cap
     data, known = tmp_path / 'data', KNOWN_SETS[name]
     assert main(['data', str(data), '--download', name]) == 0
     out = capsys.readouterr().out
-    assert ('still to be brought' in out) is (name in ('food101', 'sun397'))
+    assert ('still missing' in out) is (name in ('food101', 'sun397'))
     if name in ('food101', 'sun397'):
-        assert f'still to be brought: {data / known.folder / known.split_file}' in out
+        assert f'still missing: {data / known.folder / known.split_file}' in out
         assert 'DATASETS.md' in out
     if known.split_file:
         shutil.copy(whole[0] / known.folder / known.split_file, data / known.folder)

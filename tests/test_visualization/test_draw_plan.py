@@ -1,7 +1,5 @@
 """The picture of a plan: colours lie where the plan's mass is, and everything fits."""
 
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -9,7 +7,6 @@ from matplotlib.colors import to_rgb
 from sotglp_mm.visualization import ClassPlan, PlanPicture, draw_plan
 from sotglp_mm.visualization.draw_plan import (
     COLOURS,
-    colour_of,
     opacity,
     plan_figure,
     winner_opacity,
@@ -160,8 +157,10 @@ def test_known_parts_are_outlined():
     assert (plain != boxed).any(axis=2).sum() > 100
 
 
-@pytest.mark.parametrize('num_prompts', [1, 2, 3, 4, 5, 6, 10])
-@pytest.mark.parametrize(('size', 'grid', 'classes'), [(64, 8, 24), (224, 14, 1000)])
+@pytest.mark.parametrize(
+    ('num_prompts', 'size', 'grid', 'classes'),
+    [(1, 64, 8, 24), (4, 224, 14, 1000), (5, 64, 8, 24), (10, 224, 14, 1000)],
+)
 def test_everything_fits(num_prompts: int, size: int, grid: int, classes: int):
     names = [f'{LONG}{number}' for number in range(classes)]
     plans = tuple(make_plan(num_prompts, 10, label) for label in (0, classes - 1))
@@ -187,11 +186,6 @@ def test_everything_fits(num_prompts: int, size: int, grid: int, classes: int):
     assert r'…\$name\$ no. 0 (5' in figure._suptitle.get_text()
 
 
-def test_more_prompts_than_colours():
-    assert colour_of(len(COLOURS)) == colour_of(0)
-    assert colour_of(-1) not in COLOURS
-
-
 def test_grid_of_patches():
     assert patch_grid(196, 224, 224) == (14, 14)
     assert patch_grid(8, 32, 64) == (2, 4)
@@ -203,12 +197,6 @@ def test_cosine_is_weighted_by_the_plan():
     plan = np.array([[0.5, 0.0], [0.1, 0.4]])
     similarity = np.array([[0.2, 9.0], [0.8, 0.5]])
     assert ClassPlan(0, np.arange(2), plan, similarity).cosine == pytest.approx([0.3, 0.5])
-
-
-def test_without_matplotlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    with pytest.raises(ImportError, match=r"pip install '\.\[plot\]'"):
-        draw_plan(make_picture())
 
 
 def test_supports_of_their_own():
