@@ -23,6 +23,9 @@ Run = Callable[[], object]
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/sotglp_vitb16.py'
 
 
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
 class Spec(NamedTuple):
     """What is measured, and how."""
 
@@ -34,6 +37,7 @@ class Spec(NamedTuple):
     local_prompts: int = 4
     global_prompts: int = 3
     precision: str = 'fp32'
+    device: str = 'cpu'
     threads: int | None = None  # torch's own number
     repeats: int = 5
 
@@ -66,7 +70,7 @@ def build_package(spec: Spec, training: bool = True) -> Contender:
         num_local_prompts=spec.local_prompts,
     )
     cfg.head.selector.k = spec.k
-    model = MODELS.build(cfg).train(training)
+    model = MODELS.build(cfg).train(training).to(spec.device)
     head, towers = model.head, model.towers
     images, labels = _batch(spec, towers.image.image_size)
     prompts = (head.global_prompts, head.local_prompts)
@@ -116,7 +120,8 @@ def _batch(spec: Spec, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Images (B, 3, H, W) as a pipeline would normalise them, labels (B,)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(spec.batch, 3, *size, generator=generator)
-    return images, torch.randint(spec.classes, (spec.batch,), generator=generator)
+    labels = torch.randint(spec.classes, (spec.batch,), generator=generator)
+    return images.to(spec.device), labels.to(spec.device)
 
 
 def training_step(contender: Contender, spec: Spec) -> Callable[[], None]:
@@ -134,9 +139,10 @@ def training_step(contender: Contender, spec: Spec) -> Callable[[], None]:
 
 
 def in_precision(spec: Spec, run: Callable) -> Callable:
-    """``run`` as in mixed precision on a CPU; unchanged for fp32."""
-    enabled = spec.precision == 'bf16'
-    return torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled)(run)
+    """``run`` as in mixed precision; unchanged for fp32."""
+    dtype = DTYPES[spec.precision]
+    device = torch.device(spec.device).type
+    return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)(run)
 
 
 def unit_features(contender: Contender, spec: Spec) -> tuple[Tensor, Tensor]:

@@ -55,10 +55,10 @@ def median_ratio(rounds: Rounds, key: Any, other: Any) -> float:
     return median(each[key] / each[other] for each in rounds)
 
 
-def matrix_product(dtype: torch.dtype) -> Run:
+def matrix_product(dtype: torch.dtype, device: str = 'cpu') -> Run:
     """The product that the machine is rated by, with operands of this type."""
     rows, inner, outer = GEMM_SHAPE
-    x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
+    x, weight = (torch.randn(n, inner, dtype=dtype, device=device) for n in (rows, outer))
     return torch.no_grad()(lambda: F.linear(x, weight))
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from contenders import (
+    DTYPES,
     Contender,
     Spec,
     build_package,
@@ -60,7 +61,6 @@ COUNTS = dict(
     threads="torch's own number by default",
     repeats='rounds',
 )
-DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
 LOCAL = ('package', 'product', 'plain')
 SMALL = dict(batch=1, classes=2)
@@ -288,7 +288,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     common.add_argument('--model', help='open_clip name or model config; ViT-B-16 by default')
     common.add_argument('--pretrained', help='open_clip tag or checkpoint; random by default')
     common.add_argument('--json', type=Path, metavar='FILE', help='write all figures there')
-    precision.add_argument('--precision', choices=DTYPES, help='of the computation; fp32')
+    precision.add_argument(
+        '--precision', choices=('fp32', 'bf16'), help='of the computation; fp32'
+    )
     plain.add_argument('--plain', action='store_true', help='measure the plain implementation too')
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
