@@ -11,7 +11,7 @@ import sotglp_mm  # noqa: F401  registers the parts
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mini_cache import MiniCache
+from mini_runs import MiniCache
 from mini_wheel import build_sdist, build_wheel, install, unpack
 from released import FIXTURES, Released
 

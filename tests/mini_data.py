@@ -1,4 +1,4 @@
-"""Miniatures of all the benchmark's sets, in their layouts: tiny images, a class is a colour."""
+"""Miniatures of all the benchmark's sets, in all layouts: tiny images, a class is a colour."""
 
 import json
 import zlib
@@ -176,3 +176,60 @@ def _write_textures(images: Path) -> MiniSet:
         for number, split in enumerate(_split_of_each(), start=1):
             write_image(images / split_path('dtd', class_name, label, split, number), label)
     return MiniSet((), {'test': len(classes) * sum(PER_CLASS.values())})
+
+
+# Other layouts in circulation, not taken from the list in the package: where the images of a set
+# lie, as instructions draw it.
+GALLOP = {
+    'imagenet': 'Imagenet',
+    'imagenetv2': 'imagenetv2-matched-frequency-format-val',
+    'imagenet_a': 'imagenet-a',
+    'imagenet_r': 'imagenet-r',
+    'imagenet_sketch': 'sketch',
+    'caltech101': 'caltech101/101_ObjectCategories',
+    'eurosat': 'EuroSAT_RGB',
+    'dtd': 'dtddataset/dtd/images',
+    'fgvc_aircraft': 'fgvc-aircraft-2013b/data/images',
+    'oxford_flowers': 'flowers102',
+    'food101': 'food-101/images',
+    'oxford_pets': 'oxford-iiit-pet/images',
+    'stanford_cars': 'stanford_cars',
+    'sun397': 'SUN397',
+    'ucf101': 'UCF-101-midframes',
+    'inaturalist': 'ood_data/iNaturalist',
+    'sun': 'ood_data/SUN',
+    'places': 'ood_data/Places',
+    'textures': 'ood_data/dtd/images',
+}
+_OF_IMAGENET = ('imagenetv2', 'imagenet_a', 'imagenet_r', 'imagenet_sketch')
+_NOT_FEW_SHOT = ('imagenet', 'inaturalist', 'sun', 'places', 'textures', *_OF_IMAGENET)
+
+LAYOUTS = {
+    'gallop': GALLOP,
+    'inner_folders': {
+        'oxford_flowers': 'flowers102/jpg',
+        'inaturalist': 'ood_data/iNaturalist/images',
+        'sun': 'ood_data/SUN/images',
+        'places': 'ood_data/Places/images',
+    },
+    'suite': {
+        name: f'dataset_suite/{images}'
+        for name, images in GALLOP.items()
+        if name not in _NOT_FEW_SHOT
+    },
+    'coop_in_suite': {
+        'caltech101': 'dataset_suite/caltech-101/101_ObjectCategories',
+        'oxford_flowers': 'dataset_suite/oxford_flowers/jpg',
+        'eurosat': 'dataset_suite/eurosat/2750',
+        'stanford_cars': 'dataset_suite/stanford_cars',
+        'fgvc_aircraft': 'dataset_suite/fgvc_aircraft/images',
+    },
+    'domains': {name: f'domains/{GALLOP[name]}' for name in _OF_IMAGENET},
+    'coop_in_domains': {
+        'imagenet_sketch': 'domains/imagenet-sketch/images',
+        'imagenet_a': 'domains/imagenet-adversarial/imagenet-a',
+    },
+}
+
+PLACES = [(name, images) for layout in LAYOUTS.values() for name, images in layout.items()]
+"""(Set, folder of its images below $DATA), over all layouts."""

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from mini_configs import small_config
-from mini_runs import REPO
+from mini_runs import REPO, small_config
 from mmengine.runner import Runner
 from PIL import Image
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 from mini_runs import write_config, write_images
-from mmengine.config import Config
 from mmengine.logging import MessageHub
-from mmengine.runner import Runner
+
+from sotglp_mm.apis import build_runner, load_config
 
 EPOCHS = 4
 TIMES = ('time', 'data_time', 'memory')
@@ -43,13 +43,10 @@ def train(path: Path, work_dir: Path, **options) -> Path:
     Args:
         options: Settings to change; ``__`` stands for a dot.
     """
-    cfg = Config.fromfile(path)
-    cfg.work_dir = str(work_dir)
-    cfg.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[name].setdefault('collate_fn', dict(type='default_collate'))
+    options = {name.replace('__', '.'): value for name, value in options.items()}
+    cfg = load_config(path, options, work_dir)
     cfg.experiment_name = f'{work_dir.name}_{len(MessageHub._instance_dict)}'
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg).train()
     return work_dir
 
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_configs import config_of, small_config
 from mini_data import WNIDS, write_image, write_set
-from mini_runs import REPO
+from mini_runs import REPO, config_of, small_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 from text_blocks import blocks_of, section

@@ -130,6 +130,7 @@ def check_table(folder: Path, rows: Any) -> None:
         )
         for row in csv.DictReader(io.StringIO(text, newline=''))
     ]
+    table = list(dict.fromkeys(table))  # repeated lines count once
     names = sorted({name for _, name, _ in table})
     expected = [(path, names.index(n), n) for path, n, split in table if split == 'train']
     check_rows(folder, rows, expected)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mini_cache import VIEWS
-from mini_runs import CLASSES
+from mini_runs import CLASSES, VIEWS
 from mmengine.dataset import default_collate, worker_init_fn
 from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader

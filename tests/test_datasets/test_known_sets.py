@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_data import SHIFT_LABELS, WNIDS, write_set
-from mini_layouts import PLACES
+from mini_data import PLACES, SHIFT_LABELS, WNIDS, write_set
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
@@ -112,7 +111,7 @@ def test_counts_add_up():
 
 
 def test_configs_name_the_places_of_the_table():
-    from mini_configs import config_of
+    from mini_runs import config_of
 
     for name in WITH_SPLIT:
         known, cfg = KNOWN_SETS[name], Config.fromfile(config_of(name))
@@ -123,7 +122,7 @@ def test_configs_name_the_places_of_the_table():
 
 
 def test_the_config_of_the_shifts_names_places_and_classes_of_the_table():
-    from mini_configs import config_of
+    from mini_runs import config_of
 
     sets = Config.fromfile(config_of('domains')).test_dataloader.dataset.sets
     assert list(sets) == [name for name, known in KNOWN_SETS.items() if known.kind == 'shift']

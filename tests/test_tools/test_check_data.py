@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torchvision
-from mini_data import write_all, write_image, write_set
-from mini_layouts import PLACES
+from mini_data import PLACES, write_all, write_image, write_set
 from mini_own import CHANNELS, picture
 from PIL import Image
 

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from mini_configs import small_config
 from mini_data import WNIDS, write_set
-from mini_runs import REPO, run_tool
+from mini_runs import REPO, run_tool, small_config
 from mmengine.runner import Runner
 
 from sotglp_mm.class_names.resolve import resolve_class_names

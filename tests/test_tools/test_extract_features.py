@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mini_cache import STRAIGHT, VIEWS, extract
-from mini_runs import REPO, run_tool
+from mini_runs import REPO, STRAIGHT, VIEWS, extract, run_tool
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm import apis
