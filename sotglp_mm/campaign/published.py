@@ -57,8 +57,7 @@ def read_published(file: str | Path = PUBLISHED) -> Published:
 
 
 def _sets(table: dict, cell: Any) -> tuple[pd.DataFrame, str]:
-    rows = table['rows']
-    names = list(map(_text, table['sets']))
+    names, rows = list(map(_text, table['sets'])), table['rows']
     return _table(list(rows.values()), list(rows), names, cell), _text(table['source'])
 
 

@@ -138,25 +138,18 @@ class Numbers:
         self.stats = pd.concat([spread(self.values), average])
 
     def _stands_apart(self, dataset: str, metric: str) -> bool:
-        of_it = self.values[self.values.index.isin([dataset], level='dataset')]
-        names = set(of_it.index.get_level_values('metric'))
+        names = {key[2] for key in self.values.index if key[0] == dataset}
         if metric in names:
             return False
         return any(map(is_evaluation, names)) if names else dataset in EVALUATIONS
 
     def seeds(self, dataset: str, shots: int, metric: str) -> set[int]:
         """Those that have a value."""
-        level = self.values.index
-        here = (level.get_level_values('dataset') == dataset) & (
-            level.get_level_values('shots') == shots
-        )
-        of_it = self.values[here & (level.get_level_values('metric') == metric)]
-        return set(of_it.index.get_level_values('seed'))
+        return {key[3] for key in self.values.index if key[:3] == (dataset, shots, metric)}
 
     def runs_with(self, metrics: Sequence[str]) -> list[tuple[str, int]]:
         """(dataset, shots) of results that have one of these metrics, in order."""
-        chosen = self.values[self.values.index.isin(metrics, level='metric')]
-        keys = {key[:2] for key in chosen.index}
+        keys = {key[:2] for key in self.values.index if key[2] in metrics}
         return sorted(keys, key=lambda key: (self.everything.index(key[0]), key[1]))
 
     def rows(self, metrics: Sequence[str]) -> pd.DataFrame:
@@ -184,8 +177,8 @@ def summarize(
 ) -> list[Path]:
     """Write summary.md, summary.csv, summary.json and accuracy_vs_shots.png.
 
-    The same results give the same files, byte for byte. There is no figure without matplotlib, or
-    where no result has the metric.
+    The same results give the same files, byte for byte. There is no figure where no result has the
+    metric.
 
     Args:
         work_dir: Of a campaign.
@@ -267,12 +260,12 @@ def table(cells: pd.DataFrame, corner: str) -> str:
     return markdown_table([corner, *map(str, cells.columns)], list(rows))
 
 
-def text_of(stats: pd.DataFrame, with_count: bool = True) -> pd.Series:
+def text_of(stats: pd.DataFrame) -> pd.Series:
     """E.g. '71.2 ± 0.4 (n=3)'."""
 
     def one(row: pd.Series) -> str:
         deviation = '' if pd.isna(row['std']) else f' ± {row["std"]:.1f}'
-        return f'{row["mean"]:.1f}{deviation}' + (f' (n={row["n"]:.0f})' if with_count else '')
+        return f'{row["mean"]:.1f}{deviation} (n={row["n"]:.0f})'
 
     return stats.apply(one, axis=1) if len(stats) else pd.Series(index=stats.index, dtype=object)
 
