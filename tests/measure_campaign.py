@@ -26,8 +26,7 @@ def main() -> None:
     names = write_campaign(folder, Released(FIXTURES[0], folder).clip, datasets=2)
     settings = dict(datasets=names, shots=[1, 2], seeds=[1, 2, 3], features=folder / 'features')
     settings['configs'] = f'{folder}/mini_{{dataset}}.py'
-    # the features, which both ways need first
-    run_campaign(work_dir=folder / 'first', **settings)
+    run_campaign(work_dir=folder / 'first', **settings)  # stores the features
     seconds, results = {}, []
     for way, in_process in (('in one process', True), ('process by process', False)):
         before, clock = os.times(), time.perf_counter()
