@@ -2,7 +2,7 @@
 
     python tests/kill_runs.py --kills 20
 
-A tiny CLIP learns with crops, flips and prompt dropout. ``tools/train.py --resume`` is killed with
+A tiny CLIP learns with crops, flips and prompt dropout. ``sotglp train --resume`` is killed with
 SIGKILL: at any moment, and while a checkpoint is written.
 After every kill the folder must hold no broken checkpoint; at the end parameters, optimiser,
 schedule, random states, every logged loss and metric, and which epoch is kept as the best, must be
@@ -15,7 +15,6 @@ Processes are forked from this one, which has imported everything, so a start ta
 import argparse
 import os
 import random
-import runpy
 import signal
 import sys
 import tempfile
@@ -27,10 +26,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mini_runs import REPO
 from mini_trust import assert_equal, learned, losses, metrics, trust_config
 from released import FIXTURES, Released
 
+from sotglp_cli import main as sotglp
 from sotglp_mm.engine import latest_checkpoint
 
 SLOW = 0.1
@@ -58,9 +57,7 @@ def start(config: Path, work_dir: Path) -> int:
         output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
         os.fsync = sync_slowly
-        sys.argv = ['train.py', str(config), '--work-dir', str(work_dir), '--resume']
-        runpy.run_path(str(REPO / 'tools' / 'train.py'), run_name='__main__')
-        status = 0
+        status = sotglp(['train', str(config), '--work-dir', str(work_dir), '--resume'])
     except BaseException:
         traceback.print_exc()
     finally:
