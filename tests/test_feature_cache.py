@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sotglp_mm.features.format import (
     plain,
     read_manifest,
     read_split,
+    total_bytes,
 )
 
 BROKEN_HEADER = b'\x93NUMPY\x01\x00\x20\x00' + b"{'shape': (3, ".ljust(32)
@@ -69,11 +71,20 @@ def test_the_room_is_taken_when_the_arrays_are_made(tmp_path: Path, monkeypatch)
 
 
 @pytest.mark.parametrize('number', [errno.EOPNOTSUPP, errno.EINVAL, None])
-def test_where_it_cannot_be_taken_it_goes_on(tmp_path: Path, monkeypatch, number):
+def test_where_it_cannot_be_taken_the_free_room_is_compared(tmp_path: Path, monkeypatch, number):
     if number is None:  # a system without it
         monkeypatch.delattr(os, 'posix_fallocate', raising=False)
     else:
         monkeypatch.setattr(os, 'posix_fallocate', fails_with(number), raising=False)
+    size = total_bytes(dict(train=ABOUT))
+    assert size == 6 * (5 * 7 * 2 + 7 * 2 + 2 * 4 + 1)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=400))
+    with pytest.raises(
+        OSError, match=r'patches\.npy could not be made, it needs 420 .*fewer views'
+    ):
+        create_arrays(tmp_path, ABOUT)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
     create_arrays(tmp_path, ABOUT)
     assert not open_arrays(tmp_path, ABOUT).done.any()
 

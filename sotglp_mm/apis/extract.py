@@ -2,13 +2,12 @@
 
 import os
 import shlex
-import shutil
 from pathlib import Path
 
 from mmengine.device import get_device
 
 from ..features.derived_config import CONFIG, derived_configs
-from ..features.format import bytes_missing, bytes_unreserved, create_arrays
+from ..features.format import create_arrays, open_arrays, total_bytes
 from ..features.manifest import AGAIN, build_model, make_manifest, settle_manifest, splits_of
 from ..features.writer import forget_damaged, write_features
 from ..io.files import write_atomically
@@ -59,14 +58,15 @@ def extract(
     _write_configs(config, cfg_options, out, splits_of(cfg))
     splits = manifest['splits']
     _check_stored(out, splits)
-    missing = bytes_missing(out, splits)
-    if missing:
-        _check_room(out, missing, bytes_unreserved(out, splits))
+    print(f'{out}: {total_bytes(splits) / 1e9:.2f} GB in all')
     for name, about in splits.items():  # all of them first: a full disk stops it before the work
         create_arrays(out / name, about)
+    missing = [
+        name for name, about in splits.items() if not open_arrays(out / name, about).done.all()
+    ]
     workers = min(4, os.cpu_count() or 1) if workers is None else workers
-    for name, about in splits.items() if missing else ():
-        write_features(model, datasets[name], out / name, about, batch_size, workers)
+    for name in missing:
+        write_features(model, datasets[name], out / name, splits[name], batch_size, workers)
     done = 'complete' if missing else 'complete already, nothing was done'
     print(f'{out} is {done}. Train: sotglp train {out / CONFIG}')
     return out / CONFIG
@@ -92,29 +92,6 @@ def _check_stored(out: Path, splits: dict) -> None:
                     f'{out / name}: {damaged} stored images and views were not as they had been '
                     'written (damaged, or of other features); they are made again'
                 )
-
-
-def _check_room(out: Path, missing: int, unreserved: int) -> None:
-    """Stop before the disk is full.
-
-    Args:
-        out: Folder of the features.
-        missing: Bytes still to be written.
-        unreserved: Bytes that the arrays do not hold yet; killed, an extraction holds its own.
-
-    Raises:
-        OSError: It has not the room.
-    """
-    free = shutil.disk_usage(out).free
-    print(f'to write: {missing / 1e9:.2f} GB; free in {out}: {free / 1e9:.2f} GB')
-    # the smaller: on a disk that compresses, written features hold less than their size
-    needed = min(missing, unreserved)
-    if needed > free:
-        raise OSError(
-            f'{out} has {free / 1e9:.2f} GB of free space and the features need '
-            f'{needed / 1e9:.2f} GB; make room, take another disk, or remove {out} and take fewer '
-            'views'
-        )
 
 
 def _write_configs(config: Path, options: dict | None, out: Path, splits: dict) -> None:

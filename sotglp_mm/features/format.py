@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,8 +85,14 @@ def create_arrays(folder: Path, about: dict) -> None:
             _create_array(file, shape, dtype)
 
 
+def total_bytes(splits: dict) -> int:
+    """What the arrays of all splits take on the disk."""
+    specs = [spec for about in splits.values() for spec in array_specs(about).values()]
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in specs)
+
+
 def _create_array(file: Path, shape: tuple, dtype: np.dtype) -> None:
-    # a file of this name is a whole one, whenever the process was killed
+    # a file of this name is complete, whenever the process was killed
     part = file.with_suffix('.part')
     try:
         np.lib.format.open_memmap(part, mode='w+', dtype=dtype, shape=shape).flush()
@@ -96,21 +103,25 @@ def _create_array(file: Path, shape: tuple, dtype: np.dtype) -> None:
         raise OSError(
             error.errno,
             f'feature cache: {file} could not be made, it needs '
-            f'{math.prod(shape) * dtype.itemsize} bytes: {error.strerror}. Make room, and run '
-            'the same command again: it goes on where it stopped',
+            f'{math.prod(shape) * dtype.itemsize} bytes: {error.strerror}. Make room, take '
+            'another disk, or remove the folder and take fewer views; the same command again '
+            'goes on where it stopped',
         ) from error
 
 
 def _reserve(file: Path) -> None:
     """Take the room of a sparse file: on a full disk, writing to its map ends in SIGBUS."""
-    if not hasattr(os, 'posix_fallocate'):  # macOS, for one
-        return
-    with file.open('r+b') as stream:
-        try:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a filesystem without it
-                raise
+    size = file.stat().st_size
+    if hasattr(os, 'posix_fallocate'):
+        with file.open('r+b') as stream:
+            try:
+                return os.posix_fallocate(stream.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+    # macOS, or a filesystem without it
+    if shutil.disk_usage(file.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
@@ -273,34 +284,3 @@ def damaged_array(arrays: SplitArrays, view: int, index: int, number: int) -> st
         name for name, a, b in zip(('patches', 'image'), found, expected, strict=True) if a != b
     ]
     return wrong[0] if wrong else None
-
-
-def bytes_missing(out: Path, splits: dict) -> int:
-    """What is still to be written."""
-    missing = 0
-    for name, about in splits.items():
-        specs = array_specs(about).values()
-        each = sum(math.prod(shape[2:]) * dtype.itemsize for shape, dtype in specs)
-        pairs = about['views'] * about['num_images']
-        if (out / name / 'done.npy').exists():
-            pairs -= int(open_arrays(out / name, about).done.sum())
-        missing += pairs * each
-    return missing
-
-
-def bytes_unreserved(out: Path, splits: dict) -> int:
-    """What the arrays will take of the room that is free."""
-    unreserved = 0
-    for name, about in splits.items():
-        for array, (shape, dtype) in array_specs(about).items():
-            size = math.prod(shape) * dtype.itemsize
-            unreserved += max(0, size - _bytes_held(out / name / f'{array}.npy'))
-    return unreserved
-
-
-def _bytes_held(file: Path) -> int:
-    """By an array; or by half of one, which the array will replace."""
-    for each in (file, file.with_suffix('.part')):
-        if each.exists():
-            return getattr(each.stat(), 'st_blocks', 0) * 512  # that unit, whatever the disk's
-    return 0

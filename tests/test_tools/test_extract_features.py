@@ -17,7 +17,6 @@ from mini_runs import REPO, STRAIGHT, VIEWS, extract, run_tool
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm import apis
-from sotglp_mm.features import format as features_format
 from sotglp_mm.features.derived_config import derived_configs
 from sotglp_mm.features.format import open_arrays, read_manifest
 from sotglp_mm.features.manifest import settle_manifest, splits_of
@@ -297,7 +296,6 @@ def settle(mini_cache, out: Path) -> None:
     rows = {name: json.loads(file.read_text()) for name, file in files.items()}
     settle_manifest(out, manifest, rows)
     assert read_manifest(out) == manifest
-    assert not list(out.rglob('*.part'))
 
 
 def test_what_a_killed_process_left_half_written_is_replaced(mini_cache, tmp_path: Path):
@@ -331,33 +329,6 @@ def test_half_a_config_is_none(mini_cache, tmp_path: Path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tool._write_configs(mini_cache.config, None, tmp_path, dict(train_dataloader='train'))
     assert not (tmp_path / 'config.py').exists()
-
-
-def test_the_room_that_arrays_hold_is_not_asked_for_again(tmp_path, monkeypatch):
-    """A run that was killed has taken all of it: the disk may have nothing more to give."""
-    about = dict(views=2, num_images=10, num_patches=5, width=1000)
-    splits = dict(train=about)
-    size = features_format.bytes_missing(tmp_path, splits)
-    assert features_format.bytes_unreserved(tmp_path, splits) == size
-    monkeypatch.setattr(features_format, '_bytes_held', lambda file: 10**6)
-    assert features_format.bytes_unreserved(tmp_path, splits) == 0
-    assert features_format.bytes_missing(tmp_path, splits) == size
-    usage = tool.shutil.disk_usage(tmp_path)._replace(free=1)
-    monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
-    tool._check_room(tmp_path, size, 0)
-    tool._check_room(tmp_path, 1, size)
-    with pytest.raises(OSError, match='the features need'):
-        tool._check_room(tmp_path, size, size)
-
-
-def test_what_a_file_holds(tmp_path: Path):
-    file = tmp_path / 'image.npy'
-    assert features_format._bytes_held(file) == 0
-    file.with_suffix('.part').write_bytes(os.urandom(10**5))  # the array will replace it
-    os.sync()
-    assert features_format._bytes_held(file) >= 10**5
-    file.touch()
-    assert features_format._bytes_held(file) < 10**4
 
 
 def test_a_cached_config_is_not_cached_again(run, mini_cache, tmp_path: Path):
@@ -405,29 +376,6 @@ def test_an_item_under_another_label_is_refused(mini_cache):
     )
     with pytest.raises(ValueError, match='came with label 0, its annotation says 1'):
         views[0]
-
-
-def test_a_full_disk_stops_it_before_it_starts(monkeypatch, tmp_path: Path):
-    about = dict(views=2, num_images=10, num_patches=5, width=1000)
-    # features of 20 (view, image) pairs: 6000 float16 each, two checksums and a mark
-    needed = 20 * (6000 * 2 + 2 * 4 + 1)
-    assert features_format.bytes_missing(tmp_path, dict(train=about)) == needed
-    usage = tool.shutil.disk_usage(tmp_path)._replace(free=needed - 1)
-    monkeypatch.setattr(tool.shutil, 'disk_usage', lambda path: usage)
-    with pytest.raises(OSError, match=r'0\.00 GB of free space and the features need 0\.00'):
-        tool._check_room(tmp_path, needed, needed)
-    tool._check_room(tmp_path, needed - 1, needed - 1)
-
-
-def test_what_is_done_needs_no_room(mini_cache, tmp_path: Path):
-    copy = mini_cache.copy(tmp_path)
-    splits = read_manifest(copy)['splits']
-    assert features_format.bytes_missing(copy, splits) == 0
-    arrays = open_arrays(copy / 'train', splits['train'], mode='r+')
-    arrays.done[0, :2] = False
-    arrays.done.flush()
-    width = splits['train']['width']
-    assert features_format.bytes_missing(copy, splits) == 2 * ((36 + 1) * width * 2 + 2 * 4 + 1)
 
 
 def test_what_float16_does_not_hold_is_refused():
