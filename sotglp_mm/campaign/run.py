@@ -15,7 +15,7 @@ from ..apis import extract
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
-from ..features.format import MANIFEST, bytes_missing, read_manifest
+from ..features.format import is_complete
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .in_process import InProcess
@@ -118,7 +118,7 @@ def _store_features(
             continue
         config = find_config(configs, dataset, shots, seed)
         out = Path(fill_pattern(stored, dataset, shots, seed)).parent
-        if (out / MANIFEST).exists() and not bytes_missing(out, read_manifest(out)['splits']):
+        if is_complete(out):
             continue
         drawn = {'num_shots': shots, 'seed': seed}
         options = {f'train_dataloader.dataset.{key}': value for key, value in drawn.items()}

@@ -91,6 +91,17 @@ def total_bytes(splits: dict) -> int:
     return sum(math.prod(shape) * dtype.itemsize for shape, dtype in specs)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a folder has all of its features; False also where there are none."""
+    if not (folder / MANIFEST).exists():
+        return False
+    splits = read_manifest(folder)['splits']
+    return all(
+        (folder / name / 'done.npy').exists() and open_arrays(folder / name, about).done.all()
+        for name, about in splits.items()
+    )
+
+
 def _create_array(file: Path, shape: tuple, dtype: np.dtype) -> None:
     # a file of this name is complete, whenever the process was killed
     part = file.with_suffix('.part')
