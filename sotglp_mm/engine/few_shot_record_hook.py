@@ -21,34 +21,45 @@ class FewShotRecordHook(Hook):
     """Writes the images of the few-shot training set to ``<work_dir>/few_shot_files.json``.
 
     ``FewShotDataset(files=...)`` takes the file, so that another run, or another program, can
-    learn from the same images. Training sets that are not few-shot are left alone. Where a run
-    resumes with other images, the earlier file is kept as ``few_shot_files.epoch_<number>.json``.
+    learn from the same images. Of several sets in a ``ConcatDataset``, the second has
+    ``few_shot_files_2.json``, and so on. Training sets that are not few-shot are left alone. Where
+    a run resumes with other images, the earlier file is kept as
+    ``few_shot_files.epoch_<number>.json``.
     """
 
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Write, and log the path and the hash of the images."""
-        few_shot = few_shot_set(runner.train_dataloader.dataset)
-        if few_shot is None:
-            return
-        record = few_shot.few_shot_record()
-        path = Path(runner.work_dir) / FILE_NAME
-        text = json.dumps(record, indent=1)
-        if runner.iter and path.is_file() and path.read_text(encoding='utf-8') != text:
-            earlier = path.rename(path.with_suffix(f'.epoch_{runner.epoch}.json'))
-            runner.logger.warning(
-                f'Up to epoch {runner.epoch} this run learned from other few-shot images; their '
-                f'list is kept as {earlier}'
-            )
-        write_atomically(path, text)
-        runner.logger.info(
-            f'Few-shot set: {len(record["images"])} images, sha256 {record["sha256"]}, '
-            f'written to {path}'
+        sets = few_shot_sets(runner.train_dataloader.dataset)
+        for number, few_shot in enumerate(sets, start=1):
+            path = Path(runner.work_dir) / FILE_NAME
+            if number > 1:
+                path = path.with_stem(f'{path.stem}_{number}')
+            _write_record(runner, few_shot.few_shot_record(), path)
+
+
+def few_shot_sets(dataset: Any) -> list[Any]:
+    """The few-shot sets in a dataset: itself, wrapped, or what stored features were made from."""
+    if dataset is None or hasattr(dataset, 'few_shot_record'):
+        return [] if dataset is None else [dataset]
+    inner = getattr(dataset, 'dataset', getattr(dataset, 'source', None))
+    return [
+        few_shot
+        for each in getattr(dataset, 'datasets', [inner])
+        for few_shot in few_shot_sets(each)
+    ]
+
+
+def _write_record(runner: Runner, record: dict, path: Path) -> None:
+    text = json.dumps(record, indent=1)
+    if runner.iter and path.is_file() and path.read_text(encoding='utf-8') != text:
+        earlier = path.rename(path.with_suffix(f'.epoch_{runner.epoch}.json'))
+        runner.logger.warning(
+            f'Up to epoch {runner.epoch} this run learned from other few-shot images; their '
+            f'list is kept as {earlier}'
         )
-
-
-def few_shot_set(dataset: Any) -> Any:
-    """The few-shot set in a dataset: itself, wrapped, or what cached features were made from."""
-    while dataset is not None and not hasattr(dataset, 'few_shot_record'):
-        dataset = getattr(dataset, 'dataset', getattr(dataset, 'source', None))
-    return dataset
+    write_atomically(path, text)
+    runner.logger.info(
+        f'Few-shot set: {len(record["images"])} images, sha256 {record["sha256"]}, '
+        f'written to {path}'
+    )

@@ -10,7 +10,7 @@ from mmpretrain.registry import HOOKS
 
 from ..class_names.resolve import class_difference
 from ..utils.settings import checked_settings
-from .few_shot_record_hook import few_shot_set
+from .few_shot_record_hook import few_shot_sets
 
 SHOWN = 10
 ADVICE = (
@@ -131,7 +131,7 @@ class ProcessesCheckHook(Hook):
 
 def _situation(runner: Runner) -> dict[str, Any]:
     """All that must be equal, by what it is called in a message."""
-    few_shot = few_shot_set(runner.train_dataloader.dataset)
+    few_shot = few_shot_sets(runner.train_dataloader.dataset)
     states = {
         name.removeprefix('module.'): bytes(value.flatten().tolist()).decode()
         for name, value in runner.model.state_dict().items()
@@ -140,7 +140,7 @@ def _situation(runner: Runner) -> dict[str, Any]:
     return {
         'Class names': list(getattr(naming_head(runner.model), 'class_names', ())),
         'CLIP': states,
-        'Few-shot images': few_shot.few_shot_record()['images'] if few_shot is not None else [],
+        'Few-shot images': [row for each in few_shot for row in each.few_shot_record()['images']],
         'Place to continue from (epoch, iteration)': (runner.epoch, runner.iter),
         'Batches in an epoch': len(runner.train_dataloader),
     }

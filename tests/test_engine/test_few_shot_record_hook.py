@@ -13,6 +13,7 @@ from mmpretrain.registry import DATASETS, HOOKS
 def run_hook(dataset, work_dir: Path) -> list[str]:
     said: list[str] = []
     runner = SimpleNamespace(
+        iter=0,
         work_dir=str(work_dir),
         train_dataloader=SimpleNamespace(dataset=dataset),
         logger=SimpleNamespace(info=said.append),
@@ -45,6 +46,17 @@ def test_what_cached_features_were_made_from(few_shot, tmp_path: Path):
     run_hook(SimpleNamespace(source=few_shot), tmp_path)
     record = json.loads((tmp_path / 'few_shot_files.json').read_text())
     assert record == few_shot.few_shot_record()
+
+
+def test_each_set_of_a_concatenation_has_a_file(few_shot, tmp_path: Path):
+    second = few_shot.get_subset(5)
+    said = run_hook(
+        SimpleNamespace(datasets=[few_shot, SimpleNamespace(dataset=second)]), tmp_path
+    )
+    assert len(said) == 2
+    for name, dataset in (('few_shot_files', few_shot), ('few_shot_files_2', second)):
+        record = json.loads((tmp_path / f'{name}.json').read_text())
+        assert record == dataset.few_shot_record()
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(few_shot, tmp_path: Path, monkeypatch):
