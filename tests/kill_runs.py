@@ -123,7 +123,7 @@ def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: rando
     while len(made) < kills:
         victim = ('*.pth.*.part', '')[len(made) % 2]
         earliest = 0 if victim == '' else times[0]
-        seconds = rng.uniform(earliest, times[0] + 2 * times[1])
+        seconds = rng.uniform(earliest, times[0] + 6 * times[1])
         killed, writing = live(config, work_dir, seconds, victim)
         if not killed:
             return made
