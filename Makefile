@@ -74,7 +74,7 @@ $(VENV)/standalone.done: $(PACKAGING) $(BIN)/python
 # MIM comes by --no-deps: its downloader, which nothing here uses, asks for old setuptools and tqdm
 $(VENV)/test.done: $(PACKAGING) $(BIN)/python
 	$(call make_environment,$(PYTHON)) $(VENV) --done standalone test \
-		--pip "install --editable '.[standalone,test]'" --pip 'install --no-deps openmim'
+		--pip "install --editable '.[standalone,test,lint]'" --pip 'install --no-deps openmim'
 
 # The same tests on the maintained forks of MMEngine, MMPretrain and MMCV and the newest Python.
 test-onedl: $(ONEDL_VENV)/test.done
