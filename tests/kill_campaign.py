@@ -29,7 +29,7 @@ from mini_trust import assert_equal, learned
 from released import FIXTURES, Released
 
 from sotglp_mm.campaign import processes, run_campaign, summarize
-from sotglp_mm.campaign.records import RESULT
+from sotglp_mm.campaign.records import JOB_LOCK, RESULT
 
 EPOCHS = 3
 
@@ -63,7 +63,7 @@ def kill_in_the_middle(
         time.sleep(0.002)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    with FileLock(job / '.lock'):  # held by the training until it has ended as well
+    with FileLock(job / JOB_LOCK):  # held by the training until it has ended as well
         assert not (job / f'epoch_{EPOCHS}.pth').exists(), 'it was to be killed in a training'
     return {file: file.stat().st_mtime_ns for file in work_dir.rglob(RESULT)}
 

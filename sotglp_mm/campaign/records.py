@@ -15,6 +15,7 @@ from ..io.json_file import read_json
 from .plan import Job, Key
 
 RESULT, SETTINGS, LOG, PLAN = 'result.json', 'settings.json', 'log.txt', 'campaign.json'
+JOB_LOCK = '.job.lock'  # not that of a run, which training takes in the same folder
 SETTINGS_KEYS: dict[str, type] = {'config': str, 'cfg_options': list, 'settings': dict}
 RESULT_KEYS: dict[str, type] = {
     **{'dataset': str, 'shots': int, 'seed': int, 'config': str},

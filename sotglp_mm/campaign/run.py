@@ -21,7 +21,7 @@ from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .in_process import InProcess
 from .plan import Job, Key, fill_pattern, find_config, job_folder, parse_options, plan_jobs
 from .processes import JobFailed, Processes
-from .records import LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
+from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
 DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
 CONFIGS = str(CONFIG_FOLDER / 'sotglp_vitb16_16shot_{dataset}.py')
@@ -144,7 +144,7 @@ def _run_jobs(
         for job in bar:
             job.folder.mkdir(parents=True, exist_ok=True)
             try:
-                with FileLock(job.folder / '.lock', timeout=0):
+                with FileLock(job.folder / JOB_LOCK, timeout=0):
                     tqdm.write(_run_one(job, runner_of(job)))
             except Timeout:
                 elsewhere.append(job.name)

@@ -19,7 +19,7 @@ from mmengine.logging import MMLogger
 
 from sotglp_mm.campaign import processes, run_campaign
 from sotglp_mm.campaign.plan import batch_for, find_config
-from sotglp_mm.campaign.records import RESULT, read_plan
+from sotglp_mm.campaign.records import JOB_LOCK, RESULT, read_plan
 from sotglp_mm.campaign.run import CONFIGS, DATASETS
 
 METRICS = {'accuracy_local/top1': 30.0, 'accuracy/top1': 50.0}
@@ -281,7 +281,7 @@ def test_print_jobs_prints_nothing_else(minis, tmp_path, pretender, capsys):
 
 def test_a_job_of_another_campaign_is_left_to_it(minis, tmp_path, pretender, capsys):
     (tmp_path / 'alpha' / '2shot' / 'seed1').mkdir(parents=True)
-    with FileLock(tmp_path / 'alpha' / '2shot' / 'seed1' / '.lock'):
+    with FileLock(tmp_path / 'alpha' / '2shot' / 'seed1' / JOB_LOCK):
         assert not campaign(minis, tmp_path)
     assert pretender.tools() == ['train.py', 'test.py']
     output = capsys.readouterr().out
