@@ -15,7 +15,6 @@ from sotglp_mm.features.format import (
     array_specs,
     create_arrays,
     open_arrays,
-    plain,
     read_manifest,
     read_split,
     total_bytes,
@@ -199,7 +198,3 @@ def test_an_edited_list_of_images_is_refused(mini_cache, tmp_path: Path):
     file.unlink()
     with pytest.raises(FileNotFoundError, match=r'samples\.json is missing'):
         read_split(copy, 'train')
-
-
-def test_plain_values_survive_json():
-    assert plain(dict(a=(1, 2), b=Path('x'))) == dict(a=[1, 2], b='x')

@@ -27,6 +27,16 @@ def test_train_and_val_together(root: Path):
     assert tuple(both.metainfo['classes']) == AIRCRAFT
 
 
+def test_the_list_from_which_the_released_program_draws(root: Path):
+    lines = [*(root / 'images_variant_val.txt').read_text().splitlines()]
+    lines += (root / 'images_variant_train.txt').read_text().splitlines()
+    (root / 'images_variant_trainval.txt').write_text('\n'.join(lines))
+    listed = build(root, split='trainval_file')
+    paths = [Path(listed.get_data_info(i)['img_path']).stem for i in range(len(listed))]
+    assert paths == [line.split()[0] for line in lines]
+    assert not listed.test_mode
+
+
 def test_an_unknown_variant_is_named(root: Path):
     file = root / 'images_variant_val.txt'
     file.write_text(file.read_text() + '1000001 Flying Saucer\n')

@@ -48,7 +48,7 @@ def paths(few_shot) -> list[str]:
     return [few_shot.get_data_info(i)['img_path'] for i in range(len(few_shot))]
 
 
-@pytest.mark.parametrize('num_shots', [1, 2, 4, 8, 16])
+@pytest.mark.parametrize('num_shots', [1, 4, 16])
 @pytest.mark.parametrize('seed', [1, 2])
 def test_exactly_so_many_of_every_class_or_all(dataset, num_shots: int, seed: int):
     few_shot = build(dataset, num_shots=num_shots, seed=seed)

@@ -9,7 +9,6 @@ from mini_data import write_set
 from mini_runs import CLASSES, write_images
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.datasets import few_shot_dataset
 from sotglp_mm.datasets.data_identity import samples_digest
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
@@ -109,15 +108,6 @@ def test_generated_images(tmp_path: Path):
     again = DATASETS.build(dict(type='FewShotDataset', dataset=dataset, files=file))
     assert again.indices.tolist() == drawn.indices.tolist()
     assert record['images'][4] == [dict(seed=[1, 1, drawn.get_data_info(4)['seed'][2]]), 1]
-
-
-def test_the_log_names_the_file(root: Path, tmp_path: Path, monkeypatch):
-    file = write(build(root, num_shots=2, seed=7).few_shot_record(), tmp_path / 'files.json')
-    said = []
-    monkeypatch.setattr(few_shot_dataset, 'print_log', lambda text, **kwargs: said.append(text))
-    build(root, files=file)
-    assert 'Few-shot set: 6 images of 3 classes, 2 shots' in said[0]
-    assert f'seed 7; read from {file}' in said[0]
 
 
 # ------------------------------------------------------------------ refused
