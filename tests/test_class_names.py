@@ -102,7 +102,7 @@ def test_a_checkpoint_keeps_the_names_of_its_run(tmp_path: Path):
 def test_a_checkpoint_without_names_says_so(tmp_path: Path):
     with pytest.raises(ValueError, match=r'bare\.pth keeps no class names'):
         resolve_class_names(write_checkpoint(tmp_path / 'bare.pth', epoch=1))
-    with pytest.raises(ValueError, match=r'weights\.pth .* it holds a Tensor; expected a dict'):
+    with pytest.raises(ValueError, match=r'weights\.pth .* it holds a Tensor, not a dict'):
         torch.save(torch.ones(2), tmp_path / 'weights.pth')
         resolve_class_names(str(tmp_path / 'weights.pth'))
 
