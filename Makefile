@@ -71,10 +71,9 @@ $(VENV)/standalone.done: $(PACKAGING) $(BIN)/python
 	$(call make_environment,$(PYTHON)) $(VENV) --done standalone \
 		--pip "install --editable '.[standalone]'"
 
-# MIM comes by --no-deps: its downloader, which nothing here uses, asks for old setuptools and tqdm
 $(VENV)/test.done: $(PACKAGING) $(BIN)/python
 	$(call make_environment,$(PYTHON)) $(VENV) --done standalone test \
-		--pip "install --editable '.[standalone,test,lint]'" --pip 'install --no-deps openmim'
+		--pip "install --editable '.[standalone,test,lint]'" --pip 'install --no-deps --requirement tests/mim.txt'
 
 # The same tests on the maintained forks of MMEngine, MMPretrain and MMCV and the newest Python.
 test-onedl: $(ONEDL_VENV)/test.done
@@ -93,7 +92,7 @@ test-oldest: $(OLDEST_VENV)/test.done
 $(OLDEST_VENV)/test.done: $(PACKAGING) tests/oldest_stack.txt $(OLDEST_BIN)/python
 	$(call make_environment,$(OLDEST_PYTHON)) $(OLDEST_VENV) --done test \
 		--pip "install --constraint tests/oldest_stack.txt --editable '.[standalone,test]'" \
-		--pip 'install --no-deps openmim'
+		--pip 'install --no-deps --requirement tests/mim.txt'
 
 %/bin/python: ;
 
