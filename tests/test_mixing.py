@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from sotglp_mm.apis import predict
+import sotglp_cli
 from sotglp_mm.apis.test import use_test_time_augmentation
 from sotglp_mm.demo.scenes_dataset import CLASS_NAMES
 from sotglp_mm.structures import ImageFeatures
@@ -97,10 +97,10 @@ def test_predict_names_the_classes_of_a_linear_head(trained, tmp_path, capsys):
     Image.new('RGB', (80, 64), 'red').save(tmp_path / 'red.png')
     checkpoint = trained('linear_probe')[0] / 'epoch_1.pth'
     arguments = [str(CONFIGS / 'linear_probe.py'), str(checkpoint), str(tmp_path)]
-    assert predict.main([*arguments, '--num-workers', '0']) == 0
+    assert sotglp_cli.main(['predict', *arguments, '--num-workers', '0']) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert row[1] in CLASS_NAMES
-    assert predict.main([*arguments, '--ood', 'mcm']) == 2
+    assert sotglp_cli.main(['predict', *arguments, '--ood', 'mcm']) == 2
     assert 'LinearClsHead has no OOD score' in capsys.readouterr().err
 
 
