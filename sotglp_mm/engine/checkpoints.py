@@ -73,6 +73,8 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Settle the folder, and remove what a killed process left in it."""
         super().before_train(runner)
+        # an earlier run of this process may have failed before it wrote the next file
+        CheckpointFilesBackend.outdated.clear()
         if is_main_process() and isinstance(self.file_backend, LocalBackend):
             for part in Path(self.out_dir).glob(f'*.pth*{TEMPORARY}'):
                 part.unlink()

@@ -78,6 +78,21 @@ def test_a_full_disk_leaves_the_only_checkpoint(tmp_path: Path):
     assert (tmp_path / 'epoch_1.pth').exists()
 
 
+def test_a_run_that_fails_before_it_writes_keeps_its_checkpoint_from_the_next_run(tmp_path: Path):
+    save_epochs(tmp_path, [1], max_keep_ckpts=1)
+    hook = HOOKS.build(dict(type='WholeCheckpointHook', interval=1, max_keep_ckpts=1))
+    runner = runner_in(tmp_path)
+    runner.message_hub.update_info('keep_ckpt_ids', [1])
+    runner.save_checkpoint = Mock(side_effect=ValueError('the weights are NaN'))
+    hook.before_train(runner)
+    runner.epoch = 1
+    with pytest.raises(ValueError, match='NaN'):
+        hook.after_train_epoch(runner)
+    (tmp_path / 'next').mkdir()
+    save_epochs(tmp_path / 'next', [1])
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
 def test_the_previous_best_goes_once_the_new_one_is_there(tmp_path: Path):
     hook = HOOKS.build(dict(type='WholeCheckpointHook', save_best='accuracy', rule='greater'))
     runner = runner_in(tmp_path)
