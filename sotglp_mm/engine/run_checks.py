@@ -48,12 +48,10 @@ class ClassNamesCheckHook(Hook):
     def _check(runner: Runner, dataset: Any) -> None:
         _check_one_clip(runner.model)
         head = naming_head(runner.model)
-        if head is None:
+        found = dataset.metainfo.get('classes')
+        if head is None or found is None:
             return
         head.class_names_checked = True
-        found = dataset.metainfo.get('classes')
-        if found is None:
-            return
         difference = class_difference(head.class_names, found, 'the head', 'the dataset')
         if difference is not None:
             raise ValueError(
@@ -66,7 +64,8 @@ class ClassNamesCheckHook(Hook):
 def _check_one_clip(model: Any) -> None:
     """Images of one CLIP beside texts of another give numbers, and the numbers mean nothing."""
     parts = [part for part in model.modules() if hasattr(part, 'towers')]
-    clips = {part.towers.identity['weights_sha256']: type(part).__name__ for part in parts}
+    keys = ('weights_sha256', 'quick_gelu')
+    clips = {tuple(part.towers.identity[k] for k in keys): type(part).__name__ for part in parts}
     if len(clips) > 1:
         raise ValueError(
             f'Parts of the model have different CLIPs, {" and ".join(clips.values())} among them. '

@@ -190,7 +190,8 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
             self.class_names_checked = True
             print_log(
                 'SOTGLPHead: nothing has compared its class names with those of the dataset; '
-                'where their order differs, every number is wrong. Add to the config: '
+                'where their order differs, every number is wrong. The dataset needs '
+                'metainfo=dict(classes=...), and the config '
                 "default_hooks = dict(class_names=dict(type='ClassNamesCheckHook'))",
                 logger='current',
                 level=logging.WARNING,
