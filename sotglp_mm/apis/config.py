@@ -22,7 +22,11 @@ FROM_DATASET = 'dataset'
 """As ``class_names`` of a head: those of the training set."""
 
 READ_BY_RUNNER = (
-    *(name for name in inspect.signature(Runner.__init__).parameters if name not in 'self cfg'),
+    *(
+        name
+        for name in inspect.signature(Runner.__init__).parameters
+        if name not in ('self', 'cfg')
+    ),
     *('model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'activation_checkpointing'),
     *('efficient_conv_bn_eval', 'compile', 'runner_type', 'tta_model', 'tta_pipeline'),
 )
