@@ -5,10 +5,12 @@ from pathlib import Path
 
 import mmengine
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 
 from ..engine import explaining_lost_process
 from ..io.checkpoint_file import check_weights, naming_checkpoint
+from ..io.files import check_writable, write_atomically
 from .config import LOADERS, build_runner, load_config
 
 METRIC_SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
@@ -63,6 +65,8 @@ def test(
             f'--out {out} with --out-item metrics: expected a file that ends in '
             f'{", ".join(METRIC_SUFFIXES)}'
         )
+    if out:
+        check_writable(out, '--out')
     cfg = load_config(config, cfg_options, work_dir, launcher=launcher, data=data)
     cfg.load_from = str(checkpoint) if checkpoint else None
     if amp:
@@ -91,7 +95,9 @@ def test(
     with naming_checkpoint(cfg.load_from), explaining_lost_process():
         metrics = runner.test()
     if out_item == 'metrics':
-        mmengine.dump(metrics, str(out))
+        text = mmengine.dump(metrics, file_format=Path(str(out)).suffix[1:])
+        if is_main_process():
+            write_atomically(str(out), text, 'Choose another --out')
     return metrics
 
 
