@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.device import get_device
 
-from ..features.derived_config import CONFIG, derived_configs
+from ..features.derived_config import CONFIG, UNCACHED, check_derived, derived_configs
 from ..features.format import create_arrays, open_arrays, total_bytes
 from ..features.manifest import AGAIN, build_model, make_manifest, settle_manifest, splits_of
 from ..features.writer import forget_damaged, write_features
@@ -95,10 +95,10 @@ def _check_stored(out: Path, splits: dict) -> None:
 
 
 def _write_configs(config: Path, options: dict | None, out: Path, splits: dict) -> None:
-    """Beside the manifest; what is there already is left alone."""
-    for name, text in derived_configs(config, options, out, splits).items():
-        file = out / name
-        if not file.exists():
-            write_atomically(file, text, AGAIN)
-        elif file.read_text(encoding='utf-8') != text:
-            print(f'{file} is left as it is, though it would be written otherwise now')
+    """Beside the manifest; one that is there already must be of this config."""
+    if (out / CONFIG).exists():
+        check_derived(out / CONFIG, config, options)
+        return
+    texts = derived_configs(config, options, out, splits)
+    for name in sorted(texts, key=(UNCACHED, CONFIG).index):  # the one that needs the other last
+        write_atomically(out / name, texts[name], AGAIN)

@@ -15,6 +15,7 @@ from ..apis import extract
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
+from ..features.derived_config import CONFIG, check_derived
 from ..features.format import is_complete
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
@@ -118,11 +119,13 @@ def _store_features(
             continue
         config = find_config(configs, dataset, shots, seed)
         out = Path(fill_pattern(stored, dataset, shots, seed)).parent
-        if is_complete(out):
-            continue
         drawn = {'num_shots': shots, 'seed': seed}
         options = {f'train_dataloader.dataset.{key}': value for key, value in drawn.items()}
-        extract(config, out, cfg_options=parse_options(cfg_options) | options)
+        options = parse_options(cfg_options) | options
+        if is_complete(out) and (out / CONFIG).exists():
+            check_derived(out / CONFIG, config, options)
+        else:
+            extract(config, out, cfg_options=options)
 
 
 def _command(job: Job, flags: dict[str, list[str]]) -> str:

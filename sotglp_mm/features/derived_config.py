@@ -6,6 +6,8 @@ from pprint import pformat
 
 from mmengine.config import Config
 
+from ..io.json_file import as_json, first_difference
+
 CONFIG = 'config.py'
 UNCACHED = 'uncached.py'
 
@@ -79,6 +81,37 @@ def derived_configs(config: Path, options: dict | None, out: Path, splits: dict)
         loaders=''.join(_LOADER.format(loader=key, split=name) for key, name in splits.items()),
     )
     return texts
+
+
+def check_derived(file: Path, config: Path, options: dict | None) -> None:
+    """See that a derived config that is there is of this config and these options.
+
+    Args:
+        file: The derived config.
+        config: The uncached config.
+        options: ``--cfg-options`` of the extraction.
+
+    Raises:
+        ValueError: It trains something else; the message names the first difference.
+    """
+    asked = Config.fromfile(config)
+    asked.merge_from_dict(options or {})
+    there = Config.fromfile(file)
+    # what features stand in for is compared with their manifest, by every run
+    for cfg in (asked, there):
+        cfg.pop('work_dir', None)
+        cfg.model.pop('backbone', None)
+        cfg.model.pop('data_preprocessor', None)
+        for name in [name for name in cfg if name.endswith('_dataloader') and cfg[name]]:
+            cfg[name].pop('dataset', None)
+    difference = first_difference(as_json(there.to_dict()), as_json(asked.to_dict()))
+    if difference is not None:
+        key, before, now = difference
+        raise ValueError(
+            f'{file} has {key} = {before}, and the config asked for has {now}: it was written for '
+            'another config, or edited. Train it as it is, or delete it and run the same command '
+            'again: it is then written for this config, and the features stay'
+        )
 
 
 def _path_from(folder: Path, file: Path) -> str:

@@ -347,8 +347,11 @@ def test_jobs_in_one_process_equal_those_of_separate_ones(minis, tmp_path, monke
         )
 
 
-def test_features_of_another_draw_are_refused(minis, tmp_path):
+def test_features_of_another_draw_or_config_are_refused(minis, tmp_path):
     campaign(minis, tmp_path / 'runs', shots=[1], features=tmp_path / 'features')
+    other = dict(features=tmp_path / 'features', options=['model.head.num_global_prompts=1'])
+    with pytest.raises(ValueError, match='num_global_prompts = 2, and the config asked for has 1'):
+        campaign(minis, tmp_path / 'other', shots=[1], **other)
     stored = f'{tmp_path}/features/{{dataset}}/1shot/seed1/config.py'
     with pytest.raises(ValueError, match=r'draw with .+1.+1.+, and this job is of .+2.+1'):
         campaign(minis, tmp_path / 'more', shots=[2], configs=stored)

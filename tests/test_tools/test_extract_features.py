@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from mini_runs import REPO, STRAIGHT, VIEWS, extract, run_tool
+from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm import apis
@@ -241,8 +242,17 @@ def test_a_complete_cache_is_left_alone(run, mini_cache, tmp_path: Path, capsys)
     run(mini_cache.config, copy, VIEWS)
     told = capsys.readouterr().out
     assert 'complete already, nothing was done' in told
-    assert 'config.py is left as it is' in told  # it names another folder in its docstring
     assert {file: file.stat().st_mtime_ns for file in copy.rglob('*.*')} == before
+
+
+def test_a_config_that_was_written_for_another_is_refused(run, mini_cache, tmp_path: Path):
+    copy = mini_cache.copy(tmp_path)
+    options = {'model.head.num_local_prompts': 1}
+    with pytest.raises(ValueError, match=r'num_local_prompts = 2, and the config asked for has 1'):
+        run(mini_cache.config, copy, VIEWS, cfg_options=options)
+    (copy / 'config.py').unlink()
+    run(mini_cache.config, copy, VIEWS, cfg_options=options)
+    assert Config.fromfile(copy / 'config.py').model.head.num_local_prompts == 1
 
 
 def test_what_is_damaged_is_made_again(run, mini_cache, tmp_path: Path, capsys):
