@@ -188,3 +188,11 @@ def test_as_released(monkeypatch, name: str, drawn: dict):
     assert cfg.val_cfg.fp16 and cfg.test_cfg.fp16
     recalls = [each.get('recall') for each in cfg.test_evaluator if each.type == 'OODMetric']
     assert recalls == (['nearest'] if name == '_ood' else [])
+
+
+def test_as_released_keeps_all_steps_of_a_set_that_draws_its_images(monkeypatch):
+    monkeypatch.setenv('CONFIG', 'sotglp_demo_16shot')
+    cfg = load_config(REPO / 'configs' / '_base_' / 'as_released.py')
+    ours = load_config(REPO / 'configs' / 'sotglp_demo_16shot.py')
+    pipelines = [each.train_dataloader.dataset.dataset.pipeline for each in (cfg, ours)]
+    assert pipelines[0] == pipelines[1]

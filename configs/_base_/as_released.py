@@ -15,12 +15,16 @@ name = '{{$CONFIG:sotglp_vitb16_16shot}}'
 work_dir = f'work_dirs/{name}_as_released'
 
 load = dict(type='LoadImageStrict', color_type='color_ignore_orientation')
-drawn = dict(sampling='stratified', dataset=dict(pipeline=[load, *_base_.train_pipeline[1:]]))
+train_pipeline, test_pipeline = (
+    [load if step.type == load['type'] else step for step in pipeline]
+    for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
+)
+drawn = dict(sampling='stratified', dataset=dict(pipeline=train_pipeline))
 if name.endswith(('stanford_cars', 'oxford_flowers')):
     drawn.update(label_codes='first_appearance')
 if name.endswith('fgvc_aircraft'):
     drawn['dataset'].update(split='trainval_file')
-tested = dict(pipeline=[load, *_base_.test_pipeline[1:]])
+tested = dict(pipeline=test_pipeline)
 
 train_dataloader = dict(dataset=drawn)
 val_dataloader = dict(dataset=tested)
