@@ -40,12 +40,12 @@ def run(code: str, folder: Path) -> str:
 
 def test_importing_changes_nothing(tmp_path: Path):
     code = 'after = state(); print([name for name in before if before[name] != after[name]])'
-    assert run(code, tmp_path) == '[]\n'
+    assert run(code, tmp_path).splitlines()[-1] == '[]'
 
 
 @pytest.mark.parametrize(
     ('strict', 'expected'),
-    [('', 'read\nread\nread\n'), ('sotglp_mm.apis.strict_loading()', 'read\nrefused\nrefused\n')],
+    [('', 'read read read'), ('sotglp_mm.apis.strict_loading()', 'read refused refused')],
 )
 def test_strict_loading_is_switched_on_by_name(tmp_path: Path, strict: str, expected: str):
     """Another library's ``torch.load`` and MMEngine's own loader behave as before without it."""
@@ -69,4 +69,4 @@ for load in (
     except (ValueError, pickle.UnpicklingError):
         print('refused')
 """
-    assert run(code, tmp_path) == expected
+    assert run(code, tmp_path).splitlines()[-3:] == expected.split()  # a fork prints before
