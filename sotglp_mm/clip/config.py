@@ -1,10 +1,9 @@
-"""Is a file an open_clip model config that can be built? Told before anything is."""
+"""Which open_clip model configs are supported; said before anything is fetched or built."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..io.json_file import read_json
 
@@ -12,12 +11,9 @@ SIZES = {
     'vision_cfg': ('layers', 'width', 'head_width', 'patch_size', 'image_size'),
     'text_cfg': ('layers', 'width', 'heads', 'context_length', 'vocab_size'),
 }
-"""Whole numbers of at least 1, where they are given."""
-
 PLAIN_ONLY = (
     'only plain open_clip ViTs (a VisionTransformer and a causal CLIP text tower) are supported'
 )
-
 LARGEST = 5e9
 """Weights of a CLIP; the largest that open_clip knows as a plain ViT has half of that."""
 
@@ -26,23 +22,31 @@ def read_clip_config(path: Path) -> dict:
     """An open_clip model config.
 
     Raises:
-        ValueError: It is none, or its sizes are no sizes.
+        ValueError: It is none, or asks for more memory than any CLIP.
     """
     config = read_json(path, 'model config')
-    parts = ('embed_dim', *SIZES)
-    missing = [p for p in parts if not isinstance(config, dict) or p not in config]
+    missing = [p for p in ('embed_dim', *SIZES) if not isinstance(config, dict) or p not in config]
     if missing:
         raise ValueError(f'{path} is no open_clip model config: it lacks {missing}')
-    for key, value in _wrong_values(config):
-        raise ValueError(f'{path} is no open_clip model config: {key} is {str(value)[:60]!r}')
-    count = _weights(config)
+    given = {name: config.get(name, 1) for name in ('embed_dim', 'quick_gelu')}
+    for part, names in SIZES.items():
+        if not isinstance(config[part], dict):
+            raise ValueError(f'{path} is no open_clip model config: {part} is {config[part]!r}')
+        given |= {f'{part}.{name}': config[part].get(name, 1) for name in names}
+    for key, value in given.items():
+        sizes = value if isinstance(value, list) else [value]  # of an image, two sides
+        known = (bool, int) if key == 'quick_gelu' else (int,)
+        if not all(type(size) in known and (size >= 1 or size is False) for size in sizes):
+            raise ValueError(f'{path} is no open_clip model config: {key} is {str(value)[:60]!r}')
+    with naming_config(str(path)):
+        count = _weights(config)
     if not count < LARGEST:
         raise ValueError(f'{path}: a CLIP of {count:.2g} weights; expected at most {LARGEST:.0e}')
     return config
 
 
 def check_kind(model_name: str, config: dict) -> None:
-    """Refuse towers of another kind, which the model config tells.
+    """Refuse towers of another kind.
 
     Raises:
         TypeError: It is not a plain ViT with a causal CLIP text tower.
@@ -67,7 +71,7 @@ def check_kind(model_name: str, config: dict) -> None:
 
 @contextmanager
 def naming_config(model_name: str) -> Iterator[None]:
-    """open_clip tells of a config that it cannot build as Python does of a wrong argument."""
+    """open_clip reports a config that it cannot build as Python does a wrong argument."""
     try:
         yield
     except Exception as error:
@@ -77,56 +81,17 @@ def naming_config(model_name: str) -> Iterator[None]:
         ) from error
 
 
-def _wrong_values(config: dict) -> list[tuple[str, Any]]:
-    wrong = [] if _is_size(config['embed_dim']) else [('embed_dim', config['embed_dim'])]
-    if type(config.get('quick_gelu', False)) is not bool:
-        wrong.append(('quick_gelu', config['quick_gelu']))
-    for part, names in SIZES.items():
-        given = config[part]
-        if not isinstance(given, dict):
-            wrong.append((part, given))
-            continue
-        sizes = {name: given[name] for name in names if name in given}
-        wrong += [(f'{part}.{name}', v) for name, v in sizes.items() if not _are_sizes(name, v)]
-        ratio = given.get('mlp_ratio', 4.0)
-        if type(ratio) not in (int, float) or not 0 < ratio < 100:
-            wrong.append((f'{part}.mlp_ratio', ratio))
-        if not isinstance(given.get('tokenizer_kwargs') or {}, dict):
-            wrong.append((f'{part}.tokenizer_kwargs', given['tokenizer_kwargs']))
-    return wrong
-
-
-def _are_sizes(name: str, value: Any) -> bool:
-    """An image has one or two sides; a ResNet has four stages, and is refused later by name."""
-    several = {'image_size': 2, 'layers': 4}.get(name)
-    if several and isinstance(value, list):
-        return len(value) == several and all(map(_is_size, value))
-    return _is_size(value)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
 def _weights(config: dict) -> float:
     """About how many; open_clip's defaults where a size is not given."""
-    vision, text = config['vision_cfg'], config['text_cfg']
-    width, patch = vision.get('width', 768), vision.get('patch_size', 16)
-    image = vision.get('image_size', 224)
-    sides = image if isinstance(image, list) else (image, image)
-    patches = math.prod(side // patch for side in sides)
-    words, length = text.get('vocab_size', 49408), text.get('context_length', 77)
-    text_width, both = text.get('width', 512), config['embed_dim']
-    return (
-        _of_blocks(vision, width)
-        + _of_blocks(text, text_width)
-        + width * (patches + 3 * patch**2 + both)
-        + text_width * (words + length + both)
-        + length**2
-    )
-
-
-def _of_blocks(part: dict, width: int) -> float:
-    layers = part.get('layers', 12)
-    count = sum(layers) if isinstance(layers, list) else layers
-    return count * width**2 * (4 + 2 * part.get('mlp_ratio', 4.0))
+    count = 0.0
+    for part, width in (config['vision_cfg'], 768), (config['text_cfg'], 512):
+        layers, width = part.get('layers', 12), part.get('width', width)
+        in_all = sum(layers) if isinstance(layers, list) else layers
+        count += in_all * width**2 * (4 + 2 * float(part.get('mlp_ratio', 4)))
+        image, patch = part.get('image_size', 224), part.get('patch_size', 16)
+        sides = image if isinstance(image, list) else (image, image)
+        inputs = math.prod(side // patch for side in sides) + 3 * patch**2
+        length = part.get('context_length', 77)
+        count += width * (inputs + part.get('vocab_size', 49408) + length + config['embed_dim'])
+        count += length**2
+    return count

@@ -1,5 +1,7 @@
 """CLIP's frozen image tower: its ordinary stream, its value-value stream, its projection."""
 
+import math
+
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
@@ -9,11 +11,7 @@ from ..structures import ImageFeatures
 
 
 class ImageTower:
-    """What the rest of the package needs of an open_clip ViT.
-
-    Args:
-        visual (VisionTransformer): Frozen, in eval mode.
-    """
+    """What the rest of the package needs of an open_clip ViT, frozen, in eval mode."""
 
     def __init__(self, visual: VisionTransformer) -> None:
         self._visual = visual
@@ -41,8 +39,7 @@ class ImageTower:
     @property
     def num_patches(self) -> int:
         """P."""
-        rows, columns = self.grid
-        return rows * columns
+        return math.prod(self.grid)
 
     @property
     def num_heads(self) -> list[int]:
@@ -51,23 +48,12 @@ class ImageTower:
 
     @torch.no_grad()
     def forward(self, images: Tensor, first_block_residual: bool = True) -> ImageFeatures:
-        """Both streams in one pass; see :class:`OpenCLIPViT`.
-
-        Args:
-            images: (B, 3, H, W), normalised.
-            first_block_residual: Add block 0's ordinary attention to the value-value stream.
-
-        Returns:
-            ImageFeatures: ``patches`` (B, P, W) and ``image`` (B, W), before the projection.
-
-        Raises:
-            ValueError: The images are not of the tower's size.
-        """
+        """Both streams in one pass, see :meth:`OpenCLIPViT.forward`."""
         if images.ndim != 4 or tuple(images.shape[-2:]) != self.image_size:
-            height, width = self.image_size
             raise ValueError(
                 f'OpenCLIPViT got images of shape {tuple(images.shape)}; this CLIP takes '
-                f'(B, 3, {height}, {width}). Set the crop size of the pipeline so.'
+                f'(B, 3, {self.image_size[0]}, {self.image_size[1]}). Set the crop size of the '
+                'pipeline so.'
             )
         visual = self._visual
         x = visual._embeds(images)

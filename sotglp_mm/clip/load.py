@@ -3,7 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -35,34 +35,29 @@ _loaded: ContextVar[dict[str, ClipTowers] | None] = ContextVar('loaded', default
 
 
 @contextmanager
-def lend(towers: ClipTowers) -> Iterator[None]:
-    """Parts of a model that are built inside share these towers."""
-    token = _lent.set(towers)
+def _inside(variable: ContextVar, value: Any) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _lent.reset(token)
+        variable.reset(token)
 
 
-@contextmanager
-def sharing_towers() -> Iterator[None]:
+def lend(towers: ClipTowers) -> AbstractContextManager[None]:
+    """Parts of a model that are built inside share these towers."""
+    return _inside(_lent, towers)
+
+
+def sharing_towers() -> AbstractContextManager[None]:
     """Models that are built inside, one after another, share the towers of equal settings.
 
-    Towers are frozen, so a model finds them as they were loaded; those that were moved to another
-    dtype are loaded anew.
+    Towers are frozen; those that were moved to another dtype are loaded anew.
     """
-    token = _loaded.set({})
-    try:
-        yield
-    finally:
-        _loaded.reset(token)
+    return _inside(_loaded, {})
 
 
 def towers_for_part(clip: dict | None) -> ClipTowers:
-    """The towers that :class:`CLIPClassifier` lends to a part, or the part's own.
-
-    Args:
-        clip: The part's setting, see :func:`build_towers`.
+    """The towers that :class:`CLIPClassifier` lends to a part, or those of the part's ``clip``.
 
     Raises:
         TypeError: There are both, or none.
@@ -125,7 +120,11 @@ def load_clip(
     config, folder = _model_config(model_name)
     check_kind(model_name, config)  # before anything is fetched
     weights = _weights(model_name, pretrained, config)
-    activation = _activation(quick_gelu, weights, config)
+    activation = config.get('quick_gelu', False)
+    if quick_gelu is not None:
+        activation = quick_gelu
+    elif weights is not None and weights.quick_gelu is not None:
+        activation = weights.quick_gelu
     clip = _build(model_name, {**config, 'quick_gelu': activation})
     if weights is not None:
         _fill(clip, weights.state_dict, model_name, pretrained)
@@ -137,9 +136,8 @@ def load_clip(
 
 def _model_config(model_name: str) -> tuple[dict, Path]:
     """An open_clip model config, and the folder that its relative paths start from."""
-    path = Path(model_name).expanduser()
-    if model_name == EMBEDDED:
-        path = EMBEDDED_FILES.with_suffix('.json')
+    embedded = model_name == EMBEDDED
+    path = EMBEDDED_FILES.with_suffix('.json') if embedded else Path(model_name).expanduser()
     if path.suffix != '.json':
         config = open_clip.get_model_config(model_name.replace('/', '-'))
         if config is None:
@@ -158,9 +156,8 @@ def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeigh
         return None
     if pretrained == EMBEDDED:
         weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
-        return weights._replace(
-            quick_gelu=config.get('quick_gelu', False), told_by='its model config says so'
-        )
+        told = config.get('quick_gelu', False)
+        return weights._replace(quick_gelu=told, told_by='its model config says so')
     tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
     if not tag:
         if not Path(pretrained).expanduser().is_file():
@@ -191,14 +188,6 @@ def _fetch(model_name: str, pretrained: str, tag: dict) -> str:
             f'files: {"; ".join(filter(None, offers))}; and set in the config: '
             f"clip = dict(model_name={model_name!r}, pretrained='/path/to/that/file'{activation})"
         ) from error
-
-
-def _activation(asked: bool | None, weights: CLIPWeights | None, config: dict) -> bool:
-    if asked is not None:
-        return asked
-    if weights is not None and weights.quick_gelu is not None:
-        return weights.quick_gelu
-    return config.get('quick_gelu', False)
 
 
 def _build(model_name: str, config: dict) -> open_clip.CLIP:
@@ -239,15 +228,16 @@ def _fill(
     expected = clip.state_dict()
     if 'logit_scale' in state:  # some checkpoints keep it as (1,)
         state['logit_scale'] = state['logit_scale'].reshape(expected['logit_scale'].shape)
-    wrong = [
-        f'{key}: expected {_shape(expected, key)}, found {_shape(state, key)}'
-        for key in sorted(set(expected) | set(state))
-        if _shape(expected, key) != _shape(state, key)
-    ]
+    sizes, found = (
+        {key: tuple(value.shape) for key, value in each.items()} for each in (expected, state)
+    )
+    wrong = [key for key in sorted({*sizes, *found}) if sizes.get(key) != found.get(key)]
     if wrong:
+        one, other = (each.get(wrong[0], 'nothing') for each in (sizes, found))
         raise ValueError(
             f'{file} does not fit model_name={model_name!r}: {len(wrong)} of {len(expected)} '
-            f'weights differ, the first is {wrong[0]}. {_advice(state)}'
+            f'weights differ, the first is {wrong[0]}: expected {one}, found {other}. '
+            f'{_advice(state)}'
         )
     state = {key: value.float() for key, value in state.items()}
     for key, value in state.items():
@@ -269,22 +259,15 @@ def _advice(state: dict[str, Tensor]) -> str:
     return 'Name the model that it belongs to.'
 
 
-def _shape(state: dict[str, Tensor], key: str) -> str:
-    return str(tuple(state[key].shape)) if key in state else 'nothing'
-
-
 def _tokenizer(text_config: dict, folder: Path) -> open_clip.SimpleTokenizer:
     options = dict(text_config.get('tokenizer_kwargs') or {})
     if 'bpe_path' in options:
         options['bpe_path'] = str(folder / options['bpe_path'])
-    tokenizer = open_clip.SimpleTokenizer(
-        context_length=text_config.get('context_length', 77), **options
-    )
-    words = text_config.get('vocab_size', 49408)
+    length, words = text_config.get('context_length', 77), text_config.get('vocab_size', 49408)
+    tokenizer = open_clip.SimpleTokenizer(context_length=length, **options)
     if tokenizer.vocab_size > words:
-        raise ValueError(
-            f'the tokenizer knows {tokenizer.vocab_size} words, vocab_size is {words}'
-        )
+        found = tokenizer.vocab_size
+        raise ValueError(f'the tokenizer knows {found} words, vocab_size is {words}')
     return tokenizer
 
 
@@ -305,8 +288,8 @@ def _log(
         'clip=dict(...) if these weights were trained otherwise'
     )
     name = 'QuickGELU' if activation else 'GELU'
-    message = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
-    print_log(message, logger='current', level=level)
+    text = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
+    print_log(text, logger='current', level=level)
 
 
 def _either_activation(model_name: str) -> bool:

@@ -18,12 +18,7 @@ KeysAndValues = tuple[Tensor, Tensor]
 
 
 class TextTower:
-    """What the rest of the package needs of open_clip's causal text tower.
-
-    Args:
-        clip (open_clip.CLIP): Frozen, in eval mode.
-        tokenizer (open_clip.SimpleTokenizer): Of this model.
-    """
+    """What the rest of the package needs of open_clip's causal text tower, frozen, in eval mode."""
 
     def __init__(self, clip: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
         self._clip = clip
@@ -48,11 +43,7 @@ class TextTower:
         return self._clip.token_embedding.weight[self.tokenizer.sot_token_id].view(1, 1, -1)
 
     def embed_words(self, text: str) -> Tensor:
-        """Token embeddings of a text without [SOS] and [EOT].
-
-        Returns:
-            Tensor: (M, d), a copy.
-        """
+        """Token embeddings (M, d) of a text without [SOS] and [EOT], a copy."""
         return self._clip.token_embedding.weight[self.tokenizer.encode(text)].detach().clone()
 
     def run_prefix(self, embedded: Tensor) -> list[KeysAndValues]:
@@ -60,9 +51,6 @@ class TextTower:
 
         Args:
             embedded: (r, L, d), token embeddings without positions.
-
-        Returns:
-            list[KeysAndValues]: One entry for each block.
         """
         x = embedded + self._clip.positional_embedding[: embedded.shape[1]]
         blocks = self._clip.transformer.resblocks
@@ -181,10 +169,8 @@ def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float = 0) -> Tensor:
-    """Attention of very many, very short sequences: a fused kernel takes twice as long here.
-
-    Queries (r, T, d), keys and values (r, h, L + T, d / h); returns (r, h, T, d / h).
-    """
+    """Queries (r, T, d), keys and values (r, h, L + T, d / h) -> (r, h, T, d / h)."""
+    # of very many, very short sequences: a fused kernel takes twice as long here
     query = _split_heads(query, key.shape[1]) * key.shape[-1] ** -0.5
     scores = query @ key.transpose(-1, -2) + bias
     return scores.softmax(dim=-1).to(value.dtype) @ value

@@ -35,9 +35,6 @@ CLASS = re.compile(
 def read_torchscript_weights(path: str | Path) -> dict[str, Tensor]:
     """What ``torch.jit.load(path).state_dict()`` holds; nothing in the file is run.
 
-    Args:
-        path: Of an archive of ``torch.jit.save``.
-
     Raises:
         pickle.UnpicklingError: It holds other objects than a module's.
         ValueError, KeyError: It is no such archive.

@@ -44,13 +44,12 @@ class ClipTowers:
         # now: a holder may be moved to another dtype later
         self._image_sha256 = _digest({k: v for k, v in state.items() if k.startswith(VISUAL)})
         text_sha256 = _digest({k: v for k, v in state.items() if not k.startswith(VISUAL)})
+        both = hashlib.sha256(f'{self._image_sha256}{text_sha256}'.encode()).hexdigest()
         self.identity = dict(
             model_name=model_name,
             pretrained=pretrained,
             quick_gelu=quick_gelu,
-            weights_sha256=hashlib.sha256(
-                f'{self._image_sha256}{text_sha256}'.encode()
-            ).hexdigest(),
+            weights_sha256=both,
         )
 
     @property
@@ -59,16 +58,9 @@ class ClipTowers:
         return self.clip.logit_scale.exp()
 
     def describe_image_tower(self, first_block_residual: bool) -> dict:
-        """Whatever the features of an image depend on, beside the image.
+        """Whatever the features of an image depend on, beside the image, as JSON can hold it.
 
         Names do not count: the same weights under a tag and in a file are the same tower.
-
-        Args:
-            first_block_residual: See :class:`OpenCLIPViT`.
-
-        Returns:
-            dict: Plain values; ``weights_sha256`` is over names, shapes and bytes of the image
-            tower's state dict, in float32 as loaded.
         """
         return dict(
             first_block_residual=first_block_residual,

@@ -23,10 +23,8 @@ class CLIPWeights(NamedTuple):
     """What a checkpoint file says."""
 
     state_dict: dict[str, Tensor]
-    quick_gelu: bool | None
-    """The activation that these weights were trained with; None if the file does not tell."""
-    told_by: str
-    """How ``quick_gelu`` is known."""
+    quick_gelu: bool | None  # that these weights were trained with; None: it does not tell
+    told_by: str  # how that is known
 
 
 def read_clip_weights(path: str | Path) -> CLIPWeights:
