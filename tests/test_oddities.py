@@ -80,6 +80,7 @@ IMAGES: dict[str, tuple[Callable[[Path], None], np.ndarray | str]] = {
     'mode_RGBA.png': (saved(RGB, 'RGBA'), RGB),
     'mode_CMYK.jpg': (saved(SMOOTH, 'CMYK', quality=95), CMYK),
     'mode_I16.png': (saved(DEEP), GREY),
+    'mode_I16_8_bits.png': (saved(GREY.astype(np.uint16)), GREY),
     'mode_I16.tif': (saved(DEEP), GREY),
     'mode_I16.jpg': (saved(DEEP, format='PNG'), GREY),
     'mode_I_8_bits.tif': (saved(GREY.astype(np.int32)), GREY),
@@ -212,6 +213,9 @@ LAYOUTS: dict[str, tuple[list[str], dict | str]] = {
     'twice': (['val/a/0', 'valid/b/1', 'train/a/2'], "'val', 'valid' all mean the split 'val'"),
     'splits in classes': (['a/train/0', 'b/Test/1'], "hold folders of splits, 'Test', 'train'"),
     'one folder too much': (['images/train/a/0', 'images/test/b/1'], 'hold folders of splits'),
+    'like splits': (['train_set/a/0', 'Test2/a/1'], "'Test2', 'train_set' look like splits, and"),
+    'like splits, behind': (['my_train/a/0', '2-VAL/a/1'], "'2-VAL', 'my_train' look like splits"),
+    'classes like splits': (['test tube/0', 'trainer/a/1'], dict(train='0test tube 1trainer')),
     'one class': (['a/0', 'a/1'], "there is one class, 'a', and at least two are needed"),
     'stray': (['a/0', 'b/1', '2'], "1 images lie in no class folder: '2'"),
     'stray in a split': (['train/a/0', 'test/1'], "1 images lie in no class folder: 'test/1'"),
@@ -233,6 +237,10 @@ LAYOUTS: dict[str, tuple[list[str], dict | str]] = {
         dict(train=f'0{NFC} 2b', test=f'1{NFC}'),
     ),
     'Unicode twins': ([f'{NFC}/0', f'{NFD}/1'], 'two folders are called'),
+    'a class that is no text': (
+        ['a/0', os.fsdecode(b'caf\xe9/1')],
+        r"the name of the class folder 'caf\udce9' is not UTF-8",
+    ),
     'a link to nowhere': (['a/0', 'b/1', 'b/gone.png ->'], 'b/gone.png'),
 }
 
@@ -266,7 +274,7 @@ def samples(dataset) -> str:
     return ' '.join(sorted(names))
 
 
-@pytest.mark.parametrize('case', LAYOUTS)
+@pytest.mark.parametrize('case', LAYOUTS, ids=ascii)
 def test_layouts(tmp_path: Path, case: str):
     files, expected = LAYOUTS[case]
     write_files(tmp_path / 'own', files)

@@ -110,14 +110,15 @@ def class_names_of_dataset(cfg: Config) -> tuple[str, ...]:
         try:
             classes = DATASETS.build(cfg[name].dataset).metainfo.get('classes')
         except (OSError, ValueError) as error:
-            problems.append(f'{name}: {error}')
+            problems.append(str(error))
             continue
         if classes:
             return tuple(classes)
-        problems.append(f'{name}: {cfg[name].dataset.type} has no class names')
+        problems.append(f'{cfg[name].dataset.type} has no class names')
     raise ValueError(
-        "class_names='dataset': no dataset gives the names. Give them as a list, or the path of "
-        f'a text file with one name a line. {"; ".join(problems) or "There is no dataset"}'
+        f'{"; ".join(dict.fromkeys(problems)) or "The config has no dataset"}. So there are no '
+        "class names for class_names='dataset': correct this, or give the names as a list, or as "
+        'the path of a text file with one name a line'
     )
 
 

@@ -18,8 +18,8 @@ class LoadImageStrict(LoadImageFromFile):
 
     Every kind of picture becomes RGB as in ``Image.convert('RGB')``, turned as its EXIF tag says;
     transparency is dropped, except that a grey image with alpha is laid on a grey ground (MMCV's
-    choice). Grey of 16 bits is scaled to 8, where Pillow would cut off all above 255. Grey of 32
-    bits and of floats may hold 0 to 1 (floats), 0 to 255 or 0 to 65535, and is scaled by which.
+    choice). Grey of 16 bits, 32 bits and floats may hold 0 to 1 (floats), 0 to 255 or 0 to 65535,
+    and is scaled by which; Pillow would cut off all above 255.
 
     An item that has its image already (a generated one, or from MMPretrain's inferencer, which
     loads images itself) is left as it is.
@@ -74,14 +74,11 @@ class LoadImageStrict(LoadImageFromFile):
                 return None
             if not self.color_type.endswith('ignore_orientation'):
                 ImageOps.exif_transpose(image, in_place=True)
-            levels = np.asarray(image)
-            return _eight_bits(levels, sixteen=image.mode.startswith('I;16'))
+            return _eight_bits(np.asarray(image))
 
 
-def _eight_bits(levels: np.ndarray, sixteen: bool) -> np.ndarray:
-    """Scaled by the mode, or else by the range; uint8 of the same shape."""
-    if sixteen:
-        return (levels >> 8).astype(np.uint8)
+def _eight_bits(levels: np.ndarray) -> np.ndarray:
+    """Scaled by the range; uint8 of the same shape."""
     low, high = levels.min(), levels.max()
     if not (low >= 0 and high <= 65535):  # also NaN
         raise ValueError(
@@ -89,4 +86,7 @@ def _eight_bits(levels: np.ndarray, sixteen: bool) -> np.ndarray:
         )
     if levels.dtype.kind == 'f' and high <= 1:
         return np.rint(levels * 255).astype(np.uint8)
-    return (levels if high <= 255 else levels / 256).astype(np.uint8)
+    if high <= 255:
+        return levels.astype(np.uint8)
+    # of whole numbers: an array of floats would need several times the memory
+    return (levels / 256 if levels.dtype.kind == 'f' else levels >> 8).astype(np.uint8)

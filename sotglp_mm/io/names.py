@@ -9,6 +9,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize('NFC', name)
 
 
+def is_text(name: str) -> bool:
+    """Whether the name of a file is UTF-8; Python has other bytes as lone surrogates."""
+    return not any('\ud800' <= character <= '\udfff' for character in name)
+
+
 def folded(name: str) -> str:
     """Without capitals, underscores, double blanks and Unicode's compatibility forms."""
     text = unicodedata.normalize('NFKC', name).casefold().replace('_', ' ')

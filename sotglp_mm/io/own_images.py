@@ -2,12 +2,13 @@
 
 import csv
 import posixpath
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from .image_files import can_be_opened, find_images
-from .names import composed, folded, shown
+from .names import composed, folded, is_text, shown
 
 SPLITS = ('train', 'val', 'test')
 SPLIT_OF = {
@@ -15,6 +16,9 @@ SPLIT_OF = {
     **{'val': 'val', 'valid': 'val', 'validation': 'val'},
 }
 """Accepted names of splits, in any capitals."""
+
+LIKE_A_SPLIT = re.compile(r'(^|[\W\d_])(train|test|val|dev|holdout)', re.IGNORECASE)
+"""In names that splits often have, and that are not accepted: test_set, val2017, my_train."""
 
 COLUMNS = ('path', 'label', 'split')
 LAYOUTS = (
@@ -105,6 +109,13 @@ def _read_folder(source: Path) -> OwnImages:
         raise ValueError(
             f'{source}: class folders hold folders of splits, {shown(nested)}; {LAYOUTS}'
         )
+    tops = {parts[0] for parts in parts_of.values()}
+    deeper = all(len(parts) > 2 for parts in parts_of.values())
+    if not splits and deeper and all(map(LIKE_A_SPLIT.search, tops)):
+        raise ValueError(
+            f'{source}: {shown(sorted(tops))} look like splits, and no split has such a name; '
+            f'{LAYOUTS}. Rename them; or, where they are classes, write a .csv file.'
+        )
     skipped = [path for path in found.skipped if '/' in path]  # at the top lie lists, notes, ...
     _check_class_folders(source, splits, depth, found.images, skipped)
     rows = [
@@ -149,6 +160,10 @@ def _check_class_folders(
         files.setdefault('/'.join(path.split('/')[:depth]), []).append(path)
     for folder in folders:
         name = folder.relative_to(source).as_posix()
+        if not is_text(name):
+            raise ValueError(
+                f'{source}: the name of the class folder {name!r} is not UTF-8; rename it'
+            )
         if not any(can_be_opened(source / path) for path in files[name]):
             what = (
                 f'only {shown(files[name])}, which Pillow cannot read'
