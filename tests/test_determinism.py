@@ -1,7 +1,7 @@
 """The same seed is the same run; a prediction depends on its image alone.
 
 Workers, validation and resuming: ``test_engine/test_exact_resume.py``. Processes:
-``test_models/test_class_shards.py``. Views of an image: ``test_datasets/test_item_seed.py``.
+``test_models/test_class_shards.py``. Views of an image: ``test_datasets/test_epoch_sampler.py``.
 """
 
 from pathlib import Path

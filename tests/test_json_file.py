@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sotglp_mm.io.json_file import first_difference, read_json
+from sotglp_mm.io.json_file import differences, read_json
 
 
 def test_numbers_may_stay_text(tmp_path: Path):
@@ -34,12 +34,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: s
     [
         (dict(a=1, b=[2, 3]), dict(a=1, b=[2, 3]), None),
         (dict(a=1, b=2), dict(a=1, b=3), ('k.b', '2', '3')),
-        (dict(a=[dict(c=1)]), dict(a=[dict(c=2)]), ('k.a[0].c', '1', '2')),
+        (dict(a=[dict(c=1)]), dict(a=[dict(c=2)]), ('k.a.0.c', '1', '2')),
         (dict(a=1), dict(a=1, b=2), ('k.b', 'absent', '2')),
         (dict(a=1, b=2), dict(a=1), ('k.b', '2', 'absent')),
-        ([1, 2], [1], ('k', 'of length 2', 'of length 1')),
+        ([1, 2], [1], ('k.1', '2', 'absent')),
         ([], {}, ('k', '[]', '{}')),
     ],
 )
-def test_the_first_difference_is_found(pinned, found, expected):
-    assert first_difference(pinned, found, 'k') == expected
+def test_differences_are_found(pinned, found, expected):
+    assert differences(pinned, found, 'k') == ([] if expected is None else [expected])

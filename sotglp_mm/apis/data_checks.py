@@ -11,8 +11,7 @@ from mmengine.logging import MMLogger
 from timm.data import ImageNetInfo
 
 from ..class_names.resolve import resolve_class_names
-from ..datasets.find_place import Place, find_place
-from ..datasets.known_sets import COOP, KnownSet
+from ..datasets.known_sets import COOP, KnownSet, Place, find_place
 from ..io.image_checks import duplicates, undecodable
 from ..io.own_images import read_own_images
 from .data_listing import UNLISTED, Listing, read_listing

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torchvision
 
+from ..datasets.coop_split_dataset import find_split_list
 from ..datasets.known_sets import COOP, KNOWN_SETS, KnownSet
-from ..datasets.split_lists import find_split_list
 from .data_checks import locate
 
 IMAGES = {

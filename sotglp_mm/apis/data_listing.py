@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from ..datasets.find_place import Place
-from ..datasets.known_sets import COOP, KnownSet
+from ..datasets.coop_split_dataset import find_split_list, read_split_list
+from ..datasets.known_sets import COOP, KnownSet, Place
 from ..datasets.listed_images import check_inside
-from ..datasets.split_lists import find_split_list, read_split_list
 from ..io.image_files import image_files
 from ..io.text_file import read_lines
 from .data_report import Fault, some_of

@@ -1,17 +1,20 @@
 """FGVC-Aircraft, which brings its own lists."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmpretrain.registry import DATASETS
 
 from ..io.text_file import read_lines
-from ..utils.settings import checked_settings
-from .find_place import find_place
+from ..utils.settings import check_choice, checked_settings
+from .known_sets import find_place
 from .listed_images import ListedImagesDataset
 
-SPLITS = ('train', 'val', 'test', 'trainval', 'trainval_file')
+LISTS = {
+    **{split: (split,) for split in ('train', 'val', 'test')},
+    'trainval': ('train', 'val'),
+    'trainval_file': ('trainval',),
+}
 
 
 @DATASETS.register_module()
@@ -27,7 +30,6 @@ class CoOpAircraftDataset(ListedImagesDataset):
             released SOT-GLP program trains on; 'trainval_file' is the same images in the order of
             ``images_variant_trainval.txt``, from which that program draws. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
-        pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
@@ -36,42 +38,26 @@ class CoOpAircraftDataset(ListedImagesDataset):
     """
 
     def __init__(
-        self,
-        data_root: str,
-        split: str = 'train',
-        data_prefix: str = 'images',
-        pipeline: Sequence = (),
-        **kwargs: Any,
+        self, data_root: str, split: str = 'train', data_prefix: str = 'images', **kwargs: Any
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(
-                f'CoOpAircraftDataset: split={split!r} is not known; choose one of {SPLITS}'
-            )
+        check_choice('CoOpAircraftDataset', 'split', split, LISTS)
         place = find_place(Path(data_root).expanduser(), data_prefix)
-        variants = _variants(place.folder / 'variants.txt')
-        files = [place.folder / f'images_variant_{part}.txt' for part in _parts(split)]
-        kwargs.setdefault('test_mode', 'train' not in split)
+        file = place.folder / 'variants.txt'
+        variants = _lines(file)
+        twice = next((name for name in variants if variants.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f'{file} names {twice!r} twice; a label is the rank of a variant in it'
+            )
+        files = [place.folder / f'images_variant_{part}.txt' for part in LISTS[split]]
         super().__init__(
             rows=[row for file in files for row in _rows(file, variants)],
             classes=variants,
             folder=place.images,
             source=' and '.join(map(str, files)),
             data_root=str(place.folder),
-            pipeline=pipeline,
-            **kwargs,
+            **{'test_mode': 'train' not in split, **kwargs},
         )
-
-
-def _parts(split: str) -> tuple[str, ...]:
-    return {'trainval': ('train', 'val'), 'trainval_file': ('trainval',)}.get(split, (split,))
-
-
-def _variants(file: Path) -> list[str]:
-    names = _lines(file)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f'{file} names {twice!r} twice; a label is the rank of a variant in it')
-    return names
 
 
 def _rows(file: Path, variants: list[str]) -> list[list]:

@@ -10,7 +10,7 @@ from timm.data import ImageNetInfo
 
 from ..class_names.resolve import resolve_class_names
 from ..utils.settings import checked_settings
-from .find_place import find_place
+from .known_sets import find_place
 
 
 @DATASETS.register_module()
@@ -26,7 +26,6 @@ class CoOpImageNetDataset(CustomDataset):
         split (str): 'train' or 'val'. Defaults to 'train'.
         class_names (str | Sequence[str]): See :func:`resolve_class_names`. Defaults to
             'imagenet', CLIP's names.
-        pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``CustomDataset``.
 
     Raises:
@@ -40,7 +39,6 @@ class CoOpImageNetDataset(CustomDataset):
         data_root: str,
         split: str = 'train',
         class_names: str | Sequence[str] = 'imagenet',
-        pipeline: Sequence = (),
         **kwargs: Any,
     ) -> None:
         place = find_place(Path(data_root).expanduser(), 'images', split)
@@ -62,13 +60,11 @@ class CoOpImageNetDataset(CustomDataset):
             _check_wnids(folder, wnids)
         self.images_root = str(place.images)
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
-        kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
             data_root=str(place.folder),
             data_prefix=str(folder.relative_to(place.folder)),
             metainfo=metainfo,
-            pipeline=pipeline,
-            **kwargs,
+            **{'test_mode': split != 'train', **kwargs},
         )
 
 

@@ -1,15 +1,20 @@
 """The field's standard few-shot data: images, and one list of the train, val and test images."""
 
-from collections.abc import Sequence
+import json
+import lzma
 from pathlib import Path
 from typing import Any
 
 from mmpretrain.registry import DATASETS
 
+from ..class_names.resolve import class_names_of_split
+from ..io.json_file import read_json
 from ..utils.settings import checked_settings
-from .find_place import find_place
-from .listed_images import ListedImagesDataset
-from .split_lists import find_split_list, read_split_list
+from .known_sets import COOP, find_place
+from .listed_images import ListedImagesDataset, check_inside
+
+PACKAGED = Path(__file__).parent / 'splits'
+"""Seven lists of CoOp, compressed; those of Food101 and SUN397 have to be fetched."""
 
 
 @DATASETS.register_module()
@@ -29,7 +34,6 @@ class CoOpSplitDataset(ListedImagesDataset):
         split_file (str): Below ``data_root``, e.g. ``split_zhou_DescribableTextures.json``.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
-        pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
@@ -43,7 +47,6 @@ class CoOpSplitDataset(ListedImagesDataset):
         split_file: str,
         split: str = 'train',
         data_prefix: str = 'images',
-        pipeline: Sequence = (),
         **kwargs: Any,
     ) -> None:
         self.split = split
@@ -58,13 +61,42 @@ class CoOpSplitDataset(ListedImagesDataset):
         splits, classes = read_split_list(path)
         if split not in splits:
             raise ValueError(f'{path} has no split {split!r}; it has {sorted(splits)}')
-        kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
             rows=splits[split],
             classes=classes,
             folder=place.images,
             source=f'split {split!r} of {path}',
             data_root=str(place.folder),
-            pipeline=pipeline,
-            **kwargs,
+            **{'test_mode': split != 'train', **kwargs},
         )
+
+
+def find_split_list(split_file: str, *folders: Path) -> Path:
+    """The first of the folders' files that exists, or the package's own of that name."""
+    candidates = [folder / split_file for folder in folders]
+    candidates.append(PACKAGED / f'{Path(split_file).name}.xz')
+    for path in candidates:
+        if path.is_file():
+            return path
+    packaged = ', '.join(sorted(path.stem for path in PACKAGED.glob('*.xz')))
+    raise FileNotFoundError(
+        f'split file {candidates[0]} does not exist, and is none of those that come '
+        f'with the package ({packaged}). {COOP} says where to get it. Put it there, or set '
+        'split_file.'
+    )
+
+
+def read_split_list(path: Path) -> tuple[dict[str, list], tuple[str, ...]]:
+    """``{split: [[relative path, label, class name], ...]}``, and the class names by label.
+
+    Raises:
+        ValueError: The file is not of this form, or names a path outside of the images' folder.
+    """
+    if path.suffix == '.xz':
+        splits = json.loads(lzma.decompress(path.read_bytes()))
+    else:
+        splits = read_json(path, 'split file')
+    classes = class_names_of_split(splits, path)
+    for rows in splits.values():
+        check_inside(rows, f'split file {path}')
+    return splits, classes

@@ -23,15 +23,11 @@ END_BYTES = 4096
 
 
 def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
-    """Describe a dataset, without loading an image.
-
-    Args:
-        dataset: Built, with ``metainfo['classes']`` and ``get_data_info``.
-        settings: The config that it was built from, pipelines included.
+    """Describe a built dataset, without loading an image.
 
     Returns:
-        tuple: Of the manifest, ``dataset`` (the settings but for places), ``classes``,
-        ``num_images`` and ``samples_sha256``; and the samples
+        tuple: Of the manifest, ``dataset`` (``settings``, its config, but for places),
+        ``classes``, ``num_images`` and ``samples_sha256``; and the samples
         ``[[identity, label, what tells of a changed file, or None], ...]``, see
         :func:`image_identity`.
 
@@ -55,11 +51,7 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
 
 
 def class_names_of(dataset: Any) -> tuple[str, ...]:
-    """Class names of a dataset.
-
-    Raises:
-        ValueError: It has none.
-    """
+    """Class names of a dataset, or ``ValueError``."""
     classes = dataset.metainfo.get('classes')
     if not classes:
         raise ValueError(
@@ -70,11 +62,7 @@ def class_names_of(dataset: Any) -> tuple[str, ...]:
 
 
 def label_of(info: dict, dataset: Any) -> int:
-    """The label in an image's annotation.
-
-    Raises:
-        ValueError: There is none, or there are several.
-    """
+    """The one label in an image's annotation, or ``ValueError``."""
     label = info.get('gt_label')
     if isinstance(label, int | np.integer):
         return int(label)
@@ -88,9 +76,7 @@ def label_of(info: dict, dataset: Any) -> int:
 def image_identity(info: dict, root: str) -> str | dict:
     """What names an image: its path below ``root``, or what is known beside its label.
 
-    Args:
-        info: The image's annotation, of ``get_data_info``.
-        root: What :func:`images_root_of` its dataset says. A file elsewhere keeps its whole path.
+    A file that is not below the root (of :func:`images_root_of`) keeps its whole path.
     """
     if 'img_path' not in info:
         skipped = ('gt_label', 'sample_idx')

@@ -1,12 +1,56 @@
-"""A sampler whose indices know their epoch."""
+"""Chance that belongs to an item: its augmentation depends on the run's seed, epoch and index."""
 
+import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
+import torch
 from mmengine.dataset import DefaultSampler
 from mmpretrain.registry import DATA_SAMPLERS
 
 from ..utils.settings import checked_settings
-from .item_seed import ItemIndex
+
+
+class ItemIndex(int):
+    """The index of an item, with the epoch that it is drawn in and the seed of the run.
+
+    Arithmetic gives a plain ``int``. It travels to workers.
+    """
+
+    epoch: int
+    seed: int
+
+    def __new__(cls, index: int, epoch: int = 0, seed: int = 0) -> 'ItemIndex':
+        """By default, of the run's first epoch."""
+        item = super().__new__(cls, index)
+        item.epoch, item.seed = epoch, seed
+        return item
+
+
+@contextmanager
+def item_randomness(index: int) -> Iterator[None]:
+    """Inside, Python's, NumPy's and torch's CPU generators are those of this item.
+
+    They depend on nothing but (seed, epoch, index) of an :class:`ItemIndex`: not on the number of
+    workers, on the items before, or on whether the run was resumed. Afterwards the generators are
+    as they were: without workers the model draws from them, too. A plain ``int`` changes nothing.
+    """
+    if not isinstance(index, ItemIndex):
+        yield
+        return
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = np.random.SeedSequence((index.seed, index.epoch, int(index))).generate_state(4)
+    random.seed(words.tobytes())
+    np.random.seed(words)
+    # torch.manual_seed would seed the GPU's generators as well, which belong to the model
+    torch.default_generator.manual_seed(int.from_bytes(words.tobytes()[:8], 'little'))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 @DATA_SAMPLERS.register_module()
@@ -17,13 +61,7 @@ class EpochSampler(DefaultSampler):
     ``FewShotDataset`` and ``CachedFeatureDataset`` then draw an item's augmentation from (seed,
     epoch, index). Other datasets, and those two inside a wrapper that computes with the index
     (``RepeatDataset``, ``ConcatDataset``), see an ``int`` and augment as they always did.
-
-    Args:
-        dataset (Sized): The dataset.
-        shuffle (bool): A new order in each epoch. Defaults to True.
-        seed (int, optional): Of order and augmentation; MMEngine gives the run's. Defaults to
-            None, a random one.
-        round_up (bool): Repeat items so that all processes have the same number. Defaults to True.
+    Arguments are those of ``DefaultSampler``.
     """
 
     def __iter__(self) -> Iterator[ItemIndex]:

@@ -1,8 +1,6 @@
 """Several sets in one evaluation pass."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
@@ -17,9 +15,6 @@ from ..utils.settings import checked_settings
 @checked_settings
 class EvaluationSets:
     """Sets one after the other in one dataloader; metrics tell them apart by ``set_name``.
-
-    So the prompts are encoded, and the run is started, once for ImageNet, its shifted siblings
-    and the out-of-distribution sets.
 
     Items are those of the sets. Their ``data_samples`` also have, as metainfo, ``set_name`` and,
     where the set's dataset has it in its metainfo, ``competing_labels``: only these classes
@@ -50,9 +45,9 @@ class EvaluationSets:
         self.full_init()
 
     @property
-    def set_names(self) -> tuple[str, ...]:
-        """In the order of the images."""
-        return tuple(self.sets)
+    def datasets(self) -> list:
+        """The sets, by MMEngine's name for what a dataset joins."""
+        return list(self.sets.values())
 
     @property
     def metainfo(self) -> dict:
@@ -60,7 +55,7 @@ class EvaluationSets:
         found = dict(next(iter(self.sets.values())).metainfo)
         if self.CLASSES is not None:
             found['classes'] = self.CLASSES
-        return dict(found, set_names=self.set_names)
+        return dict(found, set_names=tuple(self.sets))
 
     @property
     def CLASSES(self) -> tuple[str, ...] | None:  # MMPretrain's name
@@ -73,55 +68,48 @@ class EvaluationSets:
             each.full_init()
         self._check_classes()
         # once, not for every image: MMEngine copies all metainfo when it is asked for any
-        said = {name: each.metainfo.get(COMPETING_LABELS) for name, each in self.sets.items()}
-        self._competing = {n: tuple(map(int, x)) for n, x in said.items() if x is not None}
-        self._ends = list(accumulate(len(each) for each in self.sets.values()))
+        metainfo = {name: each.metainfo for name, each in self.sets.items()}
+        self._competing = {
+            name: tuple(map(int, each[COMPETING_LABELS]))
+            for name, each in metainfo.items()
+            if each.get(COMPETING_LABELS) is not None
+        }
+        self._places = [(n, i) for n, each in self.sets.items() for i in range(len(each))]
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return len(self._places)
 
     def __getitem__(self, index: int) -> dict:
-        name, number = self._locate(index)
+        name, number = self._places[index]
         item = self.sets[name][number]
         found = item.get('data_samples') if isinstance(item, dict) else None
-        samples = found if isinstance(found, list) else [found]  # a list: views of TestTimeAug
+        samples: list = (
+            found if isinstance(found, list) else [found]
+        )  # a list: views of TestTimeAug
         if not all(isinstance(sample, DataSample) for sample in samples):
             raise ValueError(
                 f"EvaluationSets: an item of set {name!r} has no 'data_samples' to write its name "
                 "in; let the set's pipeline end with dict(type='PackInputs')"
             )
         for sample in samples:
-            self._complete(sample, name)
+            sample.set_field(name, SET_NAME, field_type='metainfo')
+            if name in self._competing:
+                sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
+            if 'gt_label' not in sample:
+                sample.set_gt_label([])
         return item
-
-    def _complete(self, sample: DataSample, name: str) -> None:
-        """Write what a sample does not know of itself."""
-        sample.set_field(name, SET_NAME, field_type='metainfo')
-        if name in self._competing:
-            sample.set_field(self._competing[name], COMPETING_LABELS, field_type='metainfo')
-        if 'gt_label' not in sample:
-            sample.set_gt_label([])
 
     def get_data_info(self, index: int) -> dict:
         """Annotation of an image, as its set has it."""
-        name, number = self._locate(index)
+        name, number = self._places[index]
         return self.sets[name].get_data_info(number)
 
     def get_cat_ids(self, index: int) -> list[int]:
         """Label of an image, in a list; an empty list if it has none."""
-        name, number = self._locate(index)
+        name, number = self._places[index]
         if 'gt_label' not in self.sets[name].get_data_info(number):
             return []
         return self.sets[name].get_cat_ids(number)
-
-    def _locate(self, index: int) -> tuple[str, int]:
-        """The set of an image, and its number there; negative indices count from the end."""
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f'EvaluationSets: no image {index}; there are {len(self)}')
-        which = bisect_right(self._ends, position)
-        start = self._ends[which - 1] if which else 0
-        return self.set_names[which], int(position - start)
 
     def _labelled(self) -> list[tuple[str, tuple[str, ...]]]:
         found = ((name, each.metainfo.get('classes')) for name, each in self.sets.items())

@@ -9,10 +9,10 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 from .data_identity import class_names_of, innermost, label_of
+from .epoch_sampler import item_randomness
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
-from .item_seed import item_randomness
 
 SAMPLINGS = ('per_class', 'stratified')
 LABEL_CODES = ('label', 'first_appearance')
@@ -68,19 +68,11 @@ class FewShotDataset:
     ):
         if num_shots < 1:
             raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
-        for name, value, known in (
-            ('sampling', sampling, SAMPLINGS),
-            ('label_codes', label_codes, LABEL_CODES),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'FewShotDataset: {name}={value!r} is not known; choose one of {known}'
-                )
+        check_choice('FewShotDataset', 'sampling', sampling, SAMPLINGS)
+        check_choice('FewShotDataset', 'label_codes', label_codes, LABEL_CODES)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self.num_shots = num_shots
-        self.seed = seed
-        self.sampling = sampling
-        self.label_codes = label_codes
+        self.num_shots, self.seed = num_shots, seed
+        self.sampling, self.label_codes = sampling, label_codes
         self.dataset.full_init()
         if pipeline is not None and not self.pipeline.transforms:
             self.pipeline = Compose([TRANSFORMS.build(each) for each in pipeline])
@@ -177,15 +169,13 @@ class FewShotDataset:
     def _log(self, labels: np.ndarray, files: str | None) -> None:
         counts = np.bincount(labels[self.indices], minlength=len(self.CLASSES))
         fewer = {n: int(c) for n, c in zip(self.CLASSES, counts) if c < self.num_shots}
-        text = (
+        print_log(
             f'Few-shot set: {len(self)} images of {len(counts)} classes, {self.num_shots} shots, '
             f'sampling={self.sampling!r}, seed {self.seed}'
+            + (f'; read from {files}' if files is not None else '')
+            + (f'; fewer than {self.num_shots} images: {fewer}' if fewer else ''),
+            logger='current',
         )
-        if files is not None:
-            text += f'; read from {files}'
-        if fewer:
-            text += f'; fewer than {self.num_shots} images: {fewer}'
-        print_log(text, logger='current')
 
 
 def per_class_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndarray:

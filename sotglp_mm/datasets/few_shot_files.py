@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 
 from ..class_names.resolve import class_difference
-from ..io.json_file import read_json
+from ..io.json_file import read_record
 from .data_identity import image_identity, images_root_of, plain, samples_digest
 
-KEYS = ('num_shots', 'seed', 'sampling', 'classes', 'images', 'sha256')
+KEYS = {
+    **{'num_shots': int, 'seed': int, 'sampling': str},
+    **{'classes': list, 'images': list, 'sha256': str},
+}
 
 
 def few_shot_record(few_shot: Any) -> dict:
@@ -58,8 +61,17 @@ def read_few_shot_files(file: str | Path) -> dict:
             '<work_dir>/few_shot_files.json. Correct files of FewShotDataset, or leave it out to '
             'draw the images by seed.'
         )
-    record = read_json(path, 'few-shot file')
-    _check_form(record, path)
+    record = read_record(path, KEYS, 'take a file of FewShotRecordHook', 'few-shot file')
+    for name in record['classes']:
+        if not isinstance(name, str):
+            raise ValueError(f'few-shot file {path} has the class {name!r}; expected a name')
+    for row in record['images']:
+        if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):
+            raise ValueError(
+                f'few-shot file {path} has the image {row!r}; expected [identity, label]'
+            )
+    if not record['images']:
+        raise ValueError(f'few-shot file {path} has no images; at least one is needed')
     digest = samples_digest(record['images'])
     if digest != record['sha256']:
         raise ValueError(
@@ -90,61 +102,30 @@ def indices_of_files(
             f'few-shot file {file} is of other classes: {difference}. Take the dataset that it '
             'was written with.'
         )
-    places = _places(dataset, labels)
-    return np.array(
-        [_place(identity, label, places, file) for identity, label in record['images']]
-    )
-
-
-def _places(dataset: Any, labels: np.ndarray) -> dict[str, dict[int, int]]:
-    """Index by identity and label: a list of images may name one twice."""
     root = images_root_of(dataset)
+    # by label, too: a list of images may name one twice
     places: dict[str, dict[int, int]] = {}
     for index, label in enumerate(labels.tolist()):
         key = _key(image_identity(dataset.get_data_info(index), root))
         places.setdefault(key, {}).setdefault(label, index)
-    return places
-
-
-def _place(identity: Any, label: int, places: dict[str, dict[int, int]], file: str | Path) -> int:
-    found = places.get(_key(identity))
-    if found is None:
-        raise ValueError(
-            f'few-shot file {file} names the image {identity!r}, which the dataset does not have; '
-            'set data_root and split of the dataset as they were when the file was written, or '
-            'complete the data'
-        )
-    if label not in found:
-        raise ValueError(
-            f'few-shot file {file} gives the image {identity!r} label {label}, and the dataset '
-            f'label {next(iter(found))}; take the dataset (split file) that it was written with'
-        )
-    return found[label]
+    indices = []
+    for identity, label in record['images']:
+        found = places.get(_key(identity), {})
+        if not found:
+            raise ValueError(
+                f'few-shot file {file} names the image {identity!r}, which the dataset does not '
+                'have; set data_root and split of the dataset as they were when the file was '
+                'written, or complete the data'
+            )
+        if label not in found:
+            raise ValueError(
+                f'few-shot file {file} gives the image {identity!r} label {label}, and the '
+                f'dataset label {next(iter(found))}; take the dataset (split file) that it was '
+                'written with'
+            )
+        indices.append(found[label])
+    return np.array(indices)
 
 
 def _key(identity: Any) -> str:
     return json.dumps(plain(identity), sort_keys=True)
-
-
-def _check_form(record: Any, path: Path) -> None:
-    missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise ValueError(
-            f'few-shot file {path} has no {missing[0]!r}; expected what FewShotRecordHook writes, '
-            f'with {", ".join(KEYS)}'
-        )
-    for key, kind in (('images', list), ('classes', list), ('num_shots', int)):
-        if not isinstance(record[key], kind):
-            raise ValueError(
-                f'few-shot file {path}: {key!r} is {record[key]!r}; expected a {kind.__name__}'
-            )
-    for name in record['classes']:
-        if not isinstance(name, str):
-            raise ValueError(f'few-shot file {path} has the class {name!r}; expected a name')
-    for row in record['images']:
-        if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):
-            raise ValueError(
-                f'few-shot file {path} has the image {row!r}; expected [identity, label]'
-            )
-    if not record['images']:
-        raise ValueError(f'few-shot file {path} has no images; at least one is needed')

@@ -10,8 +10,7 @@ from timm.data import ImageNetInfo
 from ..class_names.resolve import resolve_class_names
 from ..io.image_files import image_files
 from ..utils.settings import checked_settings
-from .find_place import find_place
-from .known_sets import KNOWN_SETS, KnownSet
+from .known_sets import KNOWN_SETS, KnownSet, find_place
 from .listed_images import ListedImagesDataset
 
 
@@ -30,7 +29,6 @@ class ImageNetShiftDataset(ListedImagesDataset):
         data_prefix (str): Folder of the class folders below it. Defaults to 'images'.
         class_names (str | Sequence[str]): Of all of ImageNet's classes, see
             :func:`resolve_class_names`. Defaults to 'imagenet', CLIP's names.
-        pipeline (Sequence): Transforms. Defaults to none.
         num_classes (int, optional): How many classes must have an image; for a subset on purpose,
             as many as it has. Defaults to the number of the set whose place this is
             (``known_sets.json``), and in any other place to that of the class folders.
@@ -47,12 +45,10 @@ class ImageNetShiftDataset(ListedImagesDataset):
         data_root: str,
         data_prefix: str = 'images',
         class_names: str | Sequence[str] = 'imagenet',
-        pipeline: Sequence = (),
         num_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
-        root = Path(data_root).expanduser()
-        place = find_place(root, data_prefix)
+        place = find_place(Path(data_root).expanduser(), data_prefix)
         names = resolve_class_names(class_names)
         labels = _labels_of_folders(place.images, len(names))
         files = {folder: image_files(place.images / folder) for folder in labels}
@@ -64,7 +60,6 @@ class ImageNetShiftDataset(ListedImagesDataset):
             for path in files[folder]
         ]
         metainfo = {} if len(competing) == len(names) else {'competing_labels': competing}
-        kwargs.setdefault('test_mode', True)
         super().__init__(
             rows=rows,
             classes=names,
@@ -72,8 +67,7 @@ class ImageNetShiftDataset(ListedImagesDataset):
             source=str(place.images),
             metainfo={**metainfo, **kwargs.pop('metainfo', {})},
             data_root=str(place.folder),
-            pipeline=pipeline,
-            **kwargs,
+            **{'test_mode': True, **kwargs},
         )
 
 
@@ -100,15 +94,7 @@ def _labels_of_folders(images: Path, num_classes: int) -> dict[str, int]:
 def _check_whole(
     images: Path, labels: dict[str, int], found: tuple[int, ...], of: int, expected: int | None
 ) -> None:
-    """Refuse class folders without an image, and another number of classes than expected.
-
-    Args:
-        images: Folder of the class folders.
-        labels: Of all class folders, by name.
-        found: Labels that have an image.
-        of: Number of ImageNet's classes.
-        expected: How many must have one; None for what a known set has, or all class folders.
-    """
+    """Refuse class folders without an image, and another number of classes than expected."""
     known = _known_shift(images)
     if expected is None:
         expected = known.num_classes if known else len(set(labels.values()))
@@ -117,18 +103,16 @@ def _check_whole(
     lacking = [label for label in wanted if label not in found]
     if not lacking and len(found) == expected:
         return
-    first = f', the first without is {images / _folder_of(lacking[0], labels)}' if lacking else ''
+    first = ''
+    if lacking:  # the folder need not exist, and is named as those that do
+        numbered = next(iter(labels)).isdecimal()
+        folder = str(lacking[0]) if numbered else ImageNetInfo().label_names()[lacking[0]]
+        first = f', the first without is {images / folder}'
     raise ValueError(
         f'{images}: {len(found)} classes have an image, expected {expected}{first}. '
         f'Unpack the archive again{f" ({known.source})" if known else ""}; for a subset on '
         f'purpose, move empty folders away and set num_classes={len(found)} in the config'
     )
-
-
-def _folder_of(label: int, labels: dict[str, int]) -> str:
-    """Name of a class folder, which need not exist, in the style of those that do."""
-    numbered = next(iter(labels)).isdecimal()
-    return str(label) if numbered else ImageNetInfo().label_names()[label]
 
 
 def _known_shift(images: Path) -> KnownSet | None:

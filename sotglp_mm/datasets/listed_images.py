@@ -1,6 +1,5 @@
 """What the datasets share whose images and labels stand in a list."""
 
-import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,15 +43,13 @@ class ListedImagesDataset(BaseDataset):
         check_inside(self._rows, self._source)
         if not self._rows:
             raise ValueError(f'{self._source} names no image; at least one is needed')
-        found = [
-            dict(img_path=str(self._folder / path), gt_label=label)
-            for path, label, *_ in self._rows
-        ]
+        folder = self._folder
+        found = [dict(img_path=str(folder / row[0]), gt_label=row[1]) for row in self._rows]
         missing = [info['img_path'] for info in found if not os.path.isfile(info['img_path'])]
         if missing:
             raise FileNotFoundError(
                 f'{len(missing)} of {len(found)} images of {self._source} are missing, the first '
-                f'is {missing[0]}. Images are expected below {self._folder}; set data_root and '
+                f'is {missing[0]}. Images are expected below {folder}; set data_root and '
                 'data_prefix, or complete the download.'
             )
         return found
@@ -60,6 +57,6 @@ class ListedImagesDataset(BaseDataset):
 
 def check_inside(rows: Sequence[Sequence], source: str) -> None:
     """Refuse a list that names a path outside of its folder."""
-    for path in itertools.chain(row[0] for row in rows):
+    for path, *_ in rows:
         if Path(path).is_absolute() or '..' in Path(path).parts:
             raise ValueError(f'{source} names {path!r}; expected a path below the images')

@@ -25,10 +25,9 @@ class LoadImageStrict(LoadImageFromFile):
     loads images itself) is left as it is.
 
     Args:
-        imdecode_backend (str): Defaults to 'pillow'.
         color_type (str): As in ``LoadImageFromFile``; 'color_ignore_orientation' leaves the EXIF
             tag alone. Defaults to 'color'.
-        **kwargs: As in ``LoadImageFromFile``.
+        **kwargs: As in ``LoadImageFromFile``; ``imdecode_backend`` is 'pillow'.
 
     Raises:
         FileNotFoundError: The image does not exist.

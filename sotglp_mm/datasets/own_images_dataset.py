@@ -1,15 +1,26 @@
 """A user's own images: a folder for each class, or one file of paths and labels."""
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS
 
+from ..class_names.resolve import class_names_of_split
+from ..io.files import write_atomically
+from ..io.json_file import read_json
+from ..io.names import shown
 from ..io.own_images import SPLITS, read_own_images
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 from .listed_images import ListedImagesDataset
-from .own_split import FILE_NAME, kept_split
+
+SEED = 1
+FILE_NAME = f'split_sotglp_seed{SEED}.json'
+"""Never the name of one of the field's fixed split files."""
 
 
 @DATASETS.register_module()
@@ -23,7 +34,6 @@ class OwnImagesDataset(ListedImagesDataset):
     Args:
         data_root (str): The folder, or the file.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
-        pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
@@ -32,13 +42,8 @@ class OwnImagesDataset(ListedImagesDataset):
             split that does not fit the images any more.
     """
 
-    def __init__(
-        self, data_root: str, split: str = 'train', pipeline: Sequence = (), **kwargs: Any
-    ) -> None:
-        if split not in SPLITS:
-            raise ValueError(
-                f'OwnImagesDataset: split={split!r} is not known; choose one of {SPLITS}'
-            )
+    def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:
+        check_choice('OwnImagesDataset', 'split', split, SPLITS)
         own = read_own_images(data_root)
         for note in own.notes:
             print_log(f'{own.source}: {note}', logger='current')
@@ -46,19 +51,104 @@ class OwnImagesDataset(ListedImagesDataset):
         if splits is None:
             prefix = '' if own.source == own.folder else f'{own.source.stem}_'
             file = own.folder / f'{prefix}{FILE_NAME}'
-            splits = kept_split(file, own.labelled, own.classes)
+            splits = _kept_split(file, own.labelled, own.classes)
         if not splits.get(split):
             raise ValueError(
                 f'{own.source} has no images for split {split!r}; it has '
                 f'{sorted(name for name, rows in splits.items() if rows)}'
             )
-        kwargs.setdefault('test_mode', split != 'train')
         super().__init__(
             rows=splits[split],
             classes=own.classes,
             folder=own.folder,
             source=f'split {split!r} of {own.source}',
             data_root=str(own.folder),
-            pipeline=pipeline,
-            **kwargs,
+            **{'test_mode': split != 'train', **kwargs},
         )
+
+
+def _split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, list]:
+    """Half of every class for training, 20 % for validation, the rest for testing.
+
+    A class of one image has it in 'train', of two in 'train' and 'test'. Classes are drawn apart:
+    one more class, or image of it, changes no other.
+    """
+    splits: dict[str, list] = {'train': [], 'val': [], 'test': []}
+    by_class: dict[str, list[str]] = {name: [] for name in classes}
+    for path, name in labelled:
+        by_class[name].append(path)
+    for label, name in enumerate(classes):
+        paths = sorted(by_class[name])
+        rng = np.random.default_rng([SEED, *name.encode()])
+        paths = [paths[i] for i in rng.permutation(len(paths))]
+        train = max(round(0.5 * len(paths)), 1)
+        val = train + min(round(0.2 * len(paths)), max(len(paths) - train - 1, 0))
+        parts = paths[:train], paths[train:val], paths[val:]
+        for rows, part in zip(splits.values(), parts):
+            rows.extend([path, label, name] for path in part)
+    return splits
+
+
+def _kept_split(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict:
+    """The split that was written before, or else a new one, written to ``file``."""
+    if file.is_file():
+        return _read(file, labelled, classes)
+    splits = _split_images(labelled, classes)
+    try:
+        write_atomically(file, json.dumps(splits, indent=1))
+    except OSError as error:
+        _warn(
+            f'the split could not be written to {file} ({error}); it is drawn again in every run, '
+            'and is the same as long as the images are'
+        )
+    return splits
+
+
+def _read(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict:
+    try:
+        splits = read_json(file, 'split file')
+    except ValueError as error:
+        raise ValueError(f'{error}; delete it to split anew') from error
+    found = class_names_of_split(splits, file)
+    differences = _differences(splits, dict(labelled))
+    if found != tuple(classes):
+        changed = shown(sorted(set(found) ^ set(classes))) or 'in another order'
+        differences.insert(
+            0, f'it has {len(found)} classes and the images {len(classes)} ({changed})'
+        )
+    if differences:
+        raise ValueError(
+            f'{file} was drawn from other images than there are now: {"; ".join(differences)}. '
+            'Delete the file to split anew, and train anew; or undo the change.'
+        )
+    return splits
+
+
+def _differences(splits: dict, label_of: dict[str, str]) -> list[str]:
+    """What a kept split says otherwise than the images; new images are only warned of."""
+    rows = [(path, name) for part in splits.values() for path, _, name in part]
+    kept = dict(rows)
+    differences = []
+    gone = sorted(path for path in kept if path not in label_of)
+    if gone:
+        differences.append(f'{len(gone)} of its images are not there any more: {shown(gone)}')
+    changed = [(path, name) for path, name in rows if label_of.get(path, name) != name]
+    if changed:
+        path, name = changed[0]
+        differences.append(
+            f'{len(changed)} images have another label, the first is {path!r}: {name!r} in the '
+            f'split, {label_of[path]!r} now'
+        )
+    if len(kept) < len(rows):
+        differences.append(f'{len(rows) - len(kept)} of its images are listed twice')
+    new = sorted(path for path in label_of if path not in kept)
+    if new and not differences:
+        _warn(
+            f'{len(new)} images are not in the kept split and are not used: {shown(new)}. Delete '
+            'the split file to split anew.'
+        )
+    return differences
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)

@@ -1,6 +1,5 @@
 """Images of no known class, to be told from those of known ones."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from mmpretrain.registry import DATASETS
 
 from ..io.image_files import image_files
 from ..utils.settings import checked_settings
-from .find_place import find_place
+from .known_sets import find_place
 
 
 @DATASETS.register_module()
@@ -20,23 +19,18 @@ class UnlabelledImagesDataset(BaseDataset):
     Args:
         data_root (str): E.g. ``$DATA/iNaturalist``.
         data_prefix (str): Folder of the images below it. Defaults to 'images'.
-        pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: There is no image.
     """
 
-    def __init__(
-        self, data_root: str, data_prefix: str = 'images', pipeline: Sequence = (), **kwargs: Any
-    ) -> None:
+    def __init__(self, data_root: str, data_prefix: str = 'images', **kwargs: Any) -> None:
         place = find_place(Path(data_root).expanduser(), data_prefix)
         self._images = place.images
         self.images_root = str(place.images)
-        kwargs.setdefault('test_mode', True)
-        super().__init__(
-            ann_file='', data_root=str(place.folder), data_prefix='', pipeline=pipeline, **kwargs
-        )
+        kwargs = {'test_mode': True, **kwargs}
+        super().__init__(ann_file='', data_root=str(place.folder), data_prefix='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One ``dict(img_path)`` for each image, sorted by path."""

@@ -8,6 +8,7 @@ from .few_shot_record_hook import FewShotRecordHook
 from .run_checks import (
     ClassNamesCheckHook,
     EmptyEpochHook,
+    FeatureCacheCheckHook,
     FiniteLossHook,
     LearnedParametersHook,
     ProcessesCheckHook,
@@ -18,6 +19,7 @@ __all__ = [
     'AutocastOptimWrapper',
     'ClassNamesCheckHook',
     'EmptyEpochHook',
+    'FeatureCacheCheckHook',
     'FewShotRecordHook',
     'FiniteLossHook',
     'LearnedParametersHook',

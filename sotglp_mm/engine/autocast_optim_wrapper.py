@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 
 DTYPES = ('float16', 'bfloat16')
 
@@ -35,10 +35,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     def __init__(self, dtype: str = 'float16', **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if dtype not in DTYPES:
-            raise ValueError(
-                f'AutocastOptimWrapper: dtype={dtype!r} is not known; choose one of {DTYPES}'
-            )
+        check_choice('AutocastOptimWrapper', 'dtype', dtype, DTYPES)
         self.device = get_device()
         self.dtype = getattr(torch, dtype)
         self.enabled = not (self.device == 'cpu' and dtype == 'float16')

@@ -3,13 +3,13 @@
 What a resumed run takes from where is a table in docs/train.md.
 """
 
-import ast
 import random
 import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
 from ..io.checkpoint_file import refusing_checkpoint
+from ..io.json_file import as_json, differences, flat
 from ..utils.settings import checked_settings
 
 STATES = 'random_states'
@@ -29,7 +30,7 @@ RESULT_PARTS = (
 """Parts of a config that decide what a training gives."""
 
 SPEED = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
-"""Settings in them that do not."""
+"""Settings of data loaders: these follow the machine, and no item depends on them."""
 
 
 @HOOKS.register_module()
@@ -37,22 +38,26 @@ SPEED = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 class ResumedSettingsHook(Hook):
     """On resuming, settings are the config's; those that differ from before are logged.
 
-    MMEngine takes learning rate, momentum, weight decay and the schedule (``T_max``, its end) from
-    the checkpoint without a word, so that a run that is given more epochs climbs back to the
-    highest learning rate. Here optimiser and schedule have the config's settings, and the schedule
-    is replayed to the epoch of the checkpoint: with an unchanged config, the same numbers bit for
-    bit. The state of ``ReduceOnPlateau`` schedules cannot be replayed, and is the checkpoint's.
+    MMEngine takes learning rate, momentum, weight decay and the schedule from the checkpoint, so
+    that a run that is given more epochs climbs back to the highest learning rate. Here they are
+    the config's, and the schedule is replayed to the epoch of the checkpoint: with an unchanged
+    config, the same numbers bit for bit. The state of ``ReduceOnPlateau`` schedules cannot be
+    replayed, and is the checkpoint's.
     """
 
     priority = 'HIGH'
 
     def __init__(self) -> None:
         self._groups: list[dict] | None = None
-        self._config: str | None = None
+        self._before: dict | None = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the settings that decide the result."""
+        checkpoint['meta']['settings'] = result_settings(runner.cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the config's settings before MMEngine replaces them."""
-        self._config = checkpoint.get('meta', {}).get('cfg')
+        self._before = checkpoint.get('meta', {}).get('settings')
         if not _can_be_replayed(runner):
             return
         self._groups = [
@@ -72,7 +77,10 @@ class ResumedSettingsHook(Hook):
             for group, settings in zip(runner.optim_wrapper.param_groups, self._groups):
                 group.update(settings)
             _replay(runner)
-        lines = config_differences(self._config, runner.cfg.pretty_text)
+        lines = ['the checkpoint does not say with which settings it was written']
+        if self._before is not None:
+            found = differences(self._before, result_settings(runner.cfg))
+            lines = [f'{key}: {before} before, {now} now' for key, before, now in found]
         if lines:
             runner.logger.warning(
                 'The run resumes with other settings than it had; these count from now on '
@@ -108,56 +116,11 @@ def _replay(runner: Runner) -> None:
                         scheduler.step()
 
 
-def config_differences(before: str | None, now: str) -> list[str]:
-    """Settings that differ and decide the result, a line each.
-
-    Args:
-        before: A config as MMEngine keeps it in a checkpoint (``meta.cfg``). It is not executed.
-        now: The config of this run, in the same form.
-    """
-    if not before:
-        return ['the checkpoint does not say with which settings it was written']
-    try:
-        one, other = (_flat(_read_config(text)) for text in (before, now))
-    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
-        return ['the checkpoint keeps its settings in a form that cannot be read']
-    return [
-        f'{key}: {one.get(key, "not set")} before, {other.get(key, "not set")} now'
-        for key in dict.fromkeys((*one, *other))
-        if one.get(key) != other.get(key)
-    ]
-
-
-class _DictCalls(ast.NodeTransformer):
-    """``dict(a=1)``, as MMEngine prints a config, becomes ``{'a': 1}``."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if getattr(node.func, 'id', '') != 'dict' or node.args:
-            return ast.Constant(ast.unparse(node))
-        keys: list[ast.expr | None] = [ast.Constant(each.arg) for each in node.keywords]
-        return ast.Dict(keys, [each.value for each in node.keywords])
-
-
-def _read_config(text: str) -> dict:
-    tree = _DictCalls().visit(ast.parse(text))
-    parts = {each.targets[0].id: each.value for each in tree.body}
-    return {name: ast.literal_eval(parts[name]) for name in RESULT_PARTS if name in parts}
-
-
-def _flat(node: Any, key: str = '') -> dict[str, str]:
-    """Values by dotted key, in words."""
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    flat: dict[str, str] = {}
-    for name, value in items:
-        if name in SPEED:
-            continue
-        has_settings = isinstance(value, list) and any(isinstance(v, dict) for v in value)
-        if isinstance(value, dict) or has_settings:
-            flat |= _flat(value, f'{key}{name}.')
-        else:
-            flat[f'{key}{name}'] = repr(value)
-    return flat
+def result_settings(cfg: Config) -> dict[str, Any]:
+    """Settings that decide what a training gives, by dotted key."""
+    parts = {name: part for name, part in cfg.to_dict().items() if name in RESULT_PARTS}
+    settings = flat(as_json(parts))
+    return {key: v for key, v in settings.items() if key.rpartition('.')[2] not in SPEED}
 
 
 @HOOKS.register_module()
@@ -169,11 +132,8 @@ class RandomStateHook(Hook):
     any run, resumed or not: what happens between (validation, starting workers) draws random
     numbers, too, and must not count. With ``EpochSampler``, whose items do not depend on these
     generators, a resumed run is the undisturbed run, bit for bit, on the same machine, software
-    and number of processes and threads.
-
-    This holds for checkpoints at the end of an epoch. One from the middle of an epoch
-    (``CheckpointHook(by_epoch=False)``) holds the states of the epoch's beginning; MMEngine
-    itself begins the epoch anew there, so such a resumed run is another run.
+    and number of processes and threads. From a checkpoint in the middle of an epoch
+    (``CheckpointHook(by_epoch=False)``) MMEngine begins the epoch anew: that is another run.
     """
 
     def __init__(self) -> None:
@@ -191,7 +151,7 @@ class RandomStateHook(Hook):
         if runner.iter == 0:
             return  # weights alone were loaded, or nothing
         with refusing_checkpoint('The random states'):
-            why = self._take_over(get_world_size(), runner)
+            why = self._take_over(runner)
         if why is not None:
             runner.logger.warning(
                 f'The checkpoint {why}: the run continues, but with other random numbers than '
@@ -220,13 +180,13 @@ class RandomStateHook(Hook):
             seed = getattr(runner.train_dataloader.sampler, 'seed', None)
             checkpoint[STATES] = dict(processes=self._gathered, sampler_seed=seed)
 
-    def _take_over(self, processes: int, runner: Runner) -> str | None:
+    def _take_over(self, runner: Runner) -> str | None:
         """Take the loaded states, or say why not."""
         if self._loaded is None:
             return 'holds no states of the random generators'
         gathered = self._loaded['processes']
-        if len(gathered) != processes:
-            return f'was written by {len(gathered)} processes, this run has {processes}'
+        if len(gathered) != get_world_size():
+            return f'was written by {len(gathered)} processes, this run has {get_world_size()}'
         states = gathered[get_rank()]
         set_random_states(states)  # what does not fit shows now, before anything is trained
         # with randomness.seed=None each start draws one; order and crops need the first
@@ -241,11 +201,7 @@ class RandomStateHook(Hook):
 
 
 def random_states() -> dict:
-    """States of Python's, NumPy's and torch's generators, CPU and current GPU if there is one.
-
-    Returns:
-        Tensors and numbers only: ``torch.load(..., weights_only=True)`` reads them.
-    """
+    """States of Python's, NumPy's and torch's generators, as tensors and numbers only."""
     version, words, gauss = random.getstate()
     numpy: Any = np.random.get_state()
     name, key, position, has_gauss, cached = numpy
@@ -266,11 +222,7 @@ def random_states() -> dict:
 
 
 def set_random_states(states: dict) -> None:
-    """Put the generators back; a GPU's only if there is one.
-
-    Args:
-        states: Of :func:`random_states`; its tensors may have been loaded to any device.
-    """
+    """Put the generators back; the states' tensors may be on any device."""
     python, numpy = states['python'], states['numpy']
     random.setstate((python['version'], tuple(python['words'].tolist()), python['gauss']))
     key = numpy['key'].cpu().numpy().astype(np.uint32)

@@ -9,8 +9,14 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..class_names.resolve import class_difference
+from ..datasets.data_identity import innermost
+from ..features.format import read_manifest
+from ..io.json_file import differences
 from ..utils.settings import checked_settings
 from .few_shot_record_hook import few_shot_sets
+
+FEATURE_PARTS = ('backbone', 'data_preprocessor')
+"""What the model's feature cache and a loader's must share; splits may well differ."""
 
 SHOWN = 10
 ADVICE = (
@@ -19,9 +25,31 @@ ADVICE = (
 )
 
 
+class DatasetCheckHook(Hook):
+    """Calls ``check`` for each dataset before it is used; a base class."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the training set, and already the set of the validation."""
+        self.check(runner, runner.train_dataloader.dataset)
+        if runner.val_loop is not None:
+            self.check(runner, runner.val_loop.dataloader.dataset)
+
+    def before_val(self, runner: Runner) -> None:
+        """Check the validation set."""
+        self.check(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check the test set."""
+        self.check(runner, runner.test_dataloader.dataset)
+
+    def check(self, runner: Runner, dataset: Any) -> None:
+        """Raise ``ValueError`` if a dataset does not fit the model."""
+        raise NotImplementedError
+
+
 @HOOKS.register_module()
 @checked_settings
-class ClassNamesCheckHook(Hook):
+class ClassNamesCheckHook(DatasetCheckHook):
     """Compares the head's class names with the dataset's before the first step.
 
     A label is a position in a list of names: if the lists differ, every number that a run prints
@@ -30,22 +58,8 @@ class ClassNamesCheckHook(Hook):
     that has ``class_names`` is meant; where several have, there is nothing to compare.
     """
 
-    def before_train(self, runner: Runner) -> None:
-        """Check the training set, and already the set of the validation."""
-        self._check(runner, runner.train_dataloader.dataset)
-        if runner.val_loop is not None:
-            self._check(runner, runner.val_loop.dataloader.dataset)
-
-    def before_val(self, runner: Runner) -> None:
-        """Check the validation set."""
-        self._check(runner, runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        """Check the test set."""
-        self._check(runner, runner.test_dataloader.dataset)
-
-    @staticmethod
-    def _check(runner: Runner, dataset: Any) -> None:
+    def check(self, runner: Runner, dataset: Any) -> None:
+        """Raise ``ValueError`` if the names differ, or parts of the model have two CLIPs."""
         _check_one_clip(runner.model)
         head = naming_head(runner.model)
         found = dataset.metainfo.get('classes')
@@ -75,12 +89,46 @@ def _check_one_clip(model: Any) -> None:
 
 def naming_head(model: Any) -> Any:
     """The head that has ``class_names``; None if none has, or several have."""
-    while hasattr(model, 'module'):  # distributed training and test-time augmentation wrap it
-        model = model.module
-    head = getattr(model, 'head', None)
+    head = getattr(_unwrapped(model), 'head', None)
     heads = [head, *getattr(head, 'task_heads', {}).values()]
     naming = [each for each in heads if hasattr(each, 'class_names')]
     return naming[0] if len(naming) == 1 else None
+
+
+def _unwrapped(model: Any) -> Any:
+    while hasattr(model, 'module'):  # distributed training and test-time augmentation wrap it
+        model = model.module
+    return model
+
+
+@HOOKS.register_module()
+@checked_settings
+class FeatureCacheCheckHook(DatasetCheckHook):
+    """Compares the cache that a loader reads with the one that the backbone stands for.
+
+    The backbone checks the cache that it is given, a dataset its own; a run that names two would
+    otherwise put features of one tower under the settings of another. Two caches of the same
+    tower and preprocessing pass.
+    """
+
+    def check(self, runner: Runner, dataset: Any) -> None:
+        """Raise ``ValueError`` if they were made from something else."""
+        ours = getattr(getattr(_unwrapped(runner.model), 'backbone', None), 'feature_cache', None)
+        if ours is None:
+            return
+        caches = [getattr(each, 'feature_cache', None) for each in innermost(dataset)]
+        for other in filter(None, caches):
+            first, second = read_manifest(ours), read_manifest(other)
+            for part in FEATURE_PARTS:
+                if not (found := differences(first[part], second[part], part)):
+                    continue
+                where, model, loader = found[0]
+                raise ValueError(
+                    f'the model stands for the feature cache {ours}, but a dataset reads {other}, '
+                    f'which was made from something else: {where} is {model} in the first and '
+                    f"{loader} in the second. Give model.backbone.cache and the loaders' "
+                    'dataset.cache the same folder.'
+                )
 
 
 @HOOKS.register_module()

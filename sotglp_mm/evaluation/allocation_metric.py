@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,32 +31,24 @@ class AllocationMetric(BaseMetric):
     Behind a head with ``report_allocation=True``. Logged as
 
     - ``allocation/entropy``: of the plan, over that of the uniform plan (1: transport does
-      nothing), see :func:`plan_entropy`;
-    - ``allocation/overlap``: part of their patches that two prompts share, see
-      :func:`prompt_overlap`;
+      nothing);
+    - ``allocation/overlap``: part of their patches that two prompts share;
     - ``allocation/prompt_cosine``: of pairs of the class's local text features;
     - ``allocation/spread``: standard deviation of the K x N cosines that the plan is made from. An
       ``epsilon`` well above it makes any plan even;
     - ``allocation/part_information``: where samples have the metainfo ``parts`` (the demo's
-      scenes), how well prompts and true parts of the class go together, see
-      :func:`part_information`; over the images in which two parts or more were selected;
+      scenes), how well prompts and true parts of the class go together; over the images in
+      which two parts or more were selected;
     - ``allocation/balanced``: part of the images whose plan takes 1/K from every patch, to 1e-2 in
       sum. If it is not near 1 with ``OTAllocationLoss``, ``max_iters`` is too small for that
       ``epsilon``. (A capped plan is not balanced, and need not be.)
 
-    Args:
-        collect_device (str): As in MMEngine. Defaults to 'cpu'.
-        prefix (str): Defaults to 'allocation'.
-        collect_dir (str, optional): As in MMEngine. Defaults to None.
+    See :func:`plan_entropy`, :func:`prompt_overlap` and :func:`part_information`. Arguments are
+    those of MMEngine's ``BaseMetric``; ``prefix`` defaults to 'allocation'.
     """
 
-    def __init__(
-        self,
-        collect_device: str = 'cpu',
-        prefix: str = 'allocation',
-        collect_dir: str | None = None,
-    ):
-        super().__init__(collect_device, prefix, collect_dir)
+    def __init__(self, prefix: str = 'allocation', **kwargs: Any) -> None:
+        super().__init__(prefix=prefix, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect six numbers for each image; none where there is no plan or no label."""
@@ -63,8 +56,12 @@ class AllocationMetric(BaseMetric):
             if ALLOCATION_PLAN not in sample or not len(sample.get('gt_label', ())):
                 self.results.append(())  # every image needs its place, see BranchAccuracy
                 continue
-            plan = sample[ALLOCATION_PLAN].cpu()
-            on_patches = _on_patches(plan, sample[ALLOCATION_SUPPORT].cpu(), sample[NUM_PATCHES])
+            plan, support = sample[ALLOCATION_PLAN].cpu(), sample[ALLOCATION_SUPPORT].cpu()
+            if support.ndim == 1:  # (K,), or (K, N)
+                support = support[:, None].expand_as(plan)
+            empty = plan.new_zeros(sample[NUM_PATCHES], plan.shape[1])
+            on_patches = empty.scatter_add(0, support, plan)  # (P, N)
+            row_error = float((plan.float().sum(dim=-1) - 1 / len(plan)).abs().sum())
             information = math.nan
             if 'parts' in sample:
                 information = part_information(on_patches, part_of_patches(sample))
@@ -75,7 +72,7 @@ class AllocationMetric(BaseMetric):
                     float(sample[PROMPT_COSINE]),
                     float(sample[SIMILARITY_SPREAD]),
                     information,
-                    float(_row_error(plan) <= TOLERANCE),
+                    float(row_error <= TOLERANCE),
                 )
             )
 
@@ -91,14 +88,10 @@ class AllocationMetric(BaseMetric):
 
 
 def part_of_patches(sample: dict) -> Tensor:
-    """Which of the class's parts covers the centre of each patch, by the parts' boxes.
+    """Which of the class's parts covers the centre of each patch: int64 (P,), -1 for none.
 
-    Args:
-        sample: With ``parts`` (list of ``dict(box, of_class)``, pixels), ``img_shape`` and
-            ``num_patches``.
-
-    Returns:
-        Tensor: int64 (P,), the number of a part, or -1.
+    The sample has ``parts`` (list of ``dict(box, of_class)``, pixels), ``img_shape`` and
+    ``num_patches``.
     """
     side = math.isqrt(sample[NUM_PATCHES])
     height, width = sample['img_shape'][:2]
@@ -110,14 +103,3 @@ def part_of_patches(sample: dict) -> Tensor:
         x0, y0, x1, y1 = part['box']
         found[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)] = number
     return found
-
-
-def _row_error(plan: Tensor) -> float:
-    return float((plan.float().sum(dim=-1) - 1 / len(plan)).abs().sum())
-
-
-def _on_patches(plan: Tensor, support: Tensor, num_patches: int) -> Tensor:
-    """The plan (K, N) of a support (K,) or (K, N) as mass on all patches, (P, N)."""
-    if support.ndim == 1:
-        support = support[:, None].expand_as(plan)
-    return plan.new_zeros(num_patches, plan.shape[1]).scatter_add(0, support, plan)

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
 from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, SET_NAME
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 
 _FIELDS = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
 _MEAN_CLASS = 'mean_class'
@@ -33,10 +34,9 @@ class BranchAccuracy(BaseMetric):
             ``per_class/<class name>``. Defaults to ('top1',).
         topk (int | Sequence[int], optional): The top-k items, as MMPretrain's ``Accuracy`` takes
             them; replaces those of ``items``. Defaults to None.
-        collect_device (str): As in MMEngine. Defaults to 'cpu'.
         prefix (str, optional): Defaults to 'accuracy' for 'combined', else
             'accuracy_<branch>'.
-        collect_dir (str, optional): As in MMEngine. Defaults to None.
+        **kwargs: As in MMEngine's ``BaseMetric``.
 
     Raises:
         ValueError: ``branch`` or one of ``items`` is not known; later, more places are asked for
@@ -48,16 +48,12 @@ class BranchAccuracy(BaseMetric):
         branch: str,
         items: Sequence[str] = ('top1',),
         topk: int | Sequence[int] | None = None,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
-        collect_dir: str | None = None,
-    ):
-        if branch not in _FIELDS:
-            raise ValueError(
-                f'BranchAccuracy: branch={branch!r} is not known; choose one of {sorted(_FIELDS)}'
-            )
+        **kwargs: Any,
+    ) -> None:
+        check_choice('BranchAccuracy', 'branch', branch, _FIELDS)
         default = 'accuracy' if branch == 'combined' else f'accuracy_{branch}'
-        super().__init__(collect_device, prefix or default, collect_dir)
+        super().__init__(prefix=prefix or default, **kwargs)
         self.field = _FIELDS[branch]
         self.items = _checked_items(items, topk)
         self.num_places = max(map(_places, self.items))
@@ -128,10 +124,8 @@ def _checked_items(items: Sequence[str], topk: int | Sequence[int] | None) -> tu
     items = (items,) if isinstance(items, str) else tuple(items)
     if topk is not None:
         topk = (topk,) if isinstance(topk, int) else topk
-        items = (
-            *(f'top{k}' for k in topk),
-            *(item for item in items if item in (_MEAN_CLASS, _PER_CLASS)),
-        )
+        others = [item for item in items if item in (_MEAN_CLASS, _PER_CLASS)]
+        items = (*(f'top{k}' for k in topk), *others)
     known = re.compile(rf'top[1-9]\d*|{_MEAN_CLASS}|{_PER_CLASS}')
     unknown = [item for item in items if not known.fullmatch(str(item))]
     if unknown or not items:

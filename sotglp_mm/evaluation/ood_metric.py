@@ -1,6 +1,7 @@
 """How well scores tell known from unknown images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -8,7 +9,7 @@ from mmpretrain.registry import METRICS
 
 from ..functional import OOD_FIELDS
 from ..structures import OOD_TAU, SET_NAME
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 
 TPR = 0.95
 RECALLS = ('at_least', 'nearest')
@@ -30,9 +31,8 @@ class OODMetric(BaseMetric):
             the samples have.
         recall (str): FPR95 is that of a part of the in-distribution images which is ``'at_least'``
             95 %, or ``'nearest'`` to it, as in the released program. Defaults to 'at_least'.
-        collect_device (str): As in MMEngine. Defaults to 'cpu'.
         prefix (str): Defaults to 'ood'.
-        collect_dir (str, optional): As in MMEngine. Defaults to None.
+        **kwargs: As in MMEngine's ``BaseMetric``.
 
     Raises:
         ValueError: A method is not known; later, a sample has no score or set, a set is not there
@@ -45,11 +45,10 @@ class OODMetric(BaseMetric):
         ood_sets: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         recall: str = 'at_least',
-        collect_device: str = 'cpu',
         prefix: str = 'ood',
-        collect_dir: str | None = None,
-    ):
-        super().__init__(collect_device, prefix, collect_dir)
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prefix=prefix, **kwargs)
         known = tuple(OOD_FIELDS)
         unknown = [method for method in methods or () if method not in known]
         if isinstance(methods, str) or unknown:
@@ -57,21 +56,20 @@ class OODMetric(BaseMetric):
                 f'OODMetric: methods={methods!r} is not a list out of {known}; correct it, or '
                 'leave it out for all that the samples have'
             )
-        if recall not in RECALLS:
-            raise ValueError(f'OODMetric: recall={recall!r} is not known; choose one of {RECALLS}')
-        self.recall = recall
-        self.id_set = id_set
-        self.ood_sets = ood_sets
-        self.methods = methods
+        check_choice('OODMetric', 'recall', recall, RECALLS)
+        self.recall, self.methods = recall, methods
+        self.id_set, self.ood_sets = id_set, ood_sets
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect an entry for each image: its set, and its scores by method and temperature."""
         for sample in data_samples:
-            methods = self.methods or [method for method in OOD_FIELDS if _has(sample, method)]
-            lacking = [method for method in methods if not _has(sample, method)]
+            present = [method for method, field in OOD_FIELDS.items() if field in sample]
+            methods = self.methods or present
+            lacking = [method for method in methods if method not in present]
             if lacking or not methods:
+                of = f' of {lacking[0]!r}' if lacking else ''
                 raise ValueError(
-                    f'OODMetric: a sample has no OOD score{_of(lacking)}; set '
+                    f'OODMetric: a sample has no OOD score{of}; set '
                     f'model.head.ood_methods={list(methods or OOD_FIELDS)} in the config'
                 )
             if SET_NAME not in sample:
@@ -101,9 +99,10 @@ class OODMetric(BaseMetric):
             of_sets = {
                 n: detection_metrics(known, unknown, self.recall) for n, unknown in by_set.items()
             }
-            of_sets['mean'] = _mean(list(of_sets.values()))
-            for name, values in of_sets.items():
-                found |= {f'{method}/{name}/{metric}': v for metric, v in values.items()}
+            for metric in ('auroc', 'fpr95', 'aupr'):
+                values = {name: of_set[metric] for name, of_set in of_sets.items()}
+                values['mean'] = float(np.mean(list(values.values())))
+                found |= {f'{method}/{name}/{metric}': value for name, value in values.items()}
         return found
 
     def _sets(self) -> tuple[str, list[str]]:
@@ -169,14 +168,6 @@ def _threshold_at(tpr: np.ndarray, recall: str) -> int:
     return len(distance) - 1 - int(np.argmin(distance[::-1]))
 
 
-def _has(sample: dict, method: str) -> bool:
-    return OOD_FIELDS[method] in sample
-
-
-def _of(methods: list[str]) -> str:
-    return f' of {methods[0]!r}' if methods else ''
-
-
 def _methods(results: list[tuple[str, dict]]) -> list[str]:
     """Those of all images; the images must agree."""
     methods = list(results[0][1]) if results else ['scores']
@@ -203,7 +194,3 @@ def _check_scores(method: str, by_set: dict[str, list[float]]) -> None:
             f'OODMetric: {wrong} of {len(every)} scores of {method!r} are NaN or infinite; look '
             'at the weights (a diverged run?), and at the precision of the towers'
         )
-
-
-def _mean(of_sets: list[dict[str, float]]) -> dict[str, float]:
-    return {metric: float(np.mean([v[metric] for v in of_sets])) for metric in of_sets[0]}

@@ -11,7 +11,7 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
 from ..datasets.data_identity import describe_data
-from ..datasets.item_seed import item_randomness
+from ..datasets.epoch_sampler import item_randomness
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
 from .format import (

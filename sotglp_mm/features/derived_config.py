@@ -6,7 +6,7 @@ from pprint import pformat
 
 from mmengine.config import Config
 
-from ..io.json_file import as_json, first_difference
+from ..io.json_file import as_json, differences
 
 CONFIG = 'config.py'
 UNCACHED = 'uncached.py'
@@ -104,9 +104,7 @@ def check_derived(file: Path, config: Path, options: dict | None) -> None:
         cfg.model.pop('data_preprocessor', None)
         for name in [name for name in cfg if name.endswith('_dataloader') and cfg[name]]:
             cfg[name].pop('dataset', None)
-    difference = first_difference(as_json(there.to_dict()), as_json(asked.to_dict()))
-    if difference is not None:
-        key, before, now = difference
+    for key, before, now in differences(as_json(there.to_dict()), as_json(asked.to_dict())):
         raise ValueError(
             f'{file} has {key} = {before}, and the config asked for has {now}: it was written for '
             'another config, or edited. Train it as it is, or delete it and run the same command '

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..datasets.data_identity import plain, samples_digest
-from ..io.json_file import first_difference, read_json
+from ..io.json_file import differences, read_json
 
 FORMAT = 3
 """Version of this layout."""
@@ -242,27 +242,19 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
 
 
 def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
-    """Compare a part of the manifest with what this run has.
-
-    Args:
-        folder: Of the cache, for the message.
-        key: Where in the manifest ``pinned`` stands.
-        pinned: What the cache was made with.
-        found: The same of this run.
+    """Compare ``key`` of a cache's manifest with what this run has.
 
     Raises:
         ValueError: They differ; it names the first differing key, and what to do.
     """
-    difference = first_difference(pinned, plain(found), key)
-    if difference is None:
-        return
-    where, before, now = difference
-    made = read_manifest(folder)[MADE]
-    raise ValueError(
-        f'the feature cache {folder} was made from something else: {where} was {before}, and is '
-        f'{now} now. Use the settings, weights and data it was made with (clip={made["clip"]}, '
-        f'by `{made["command"]}`), or extract the features anew into another folder.'
-    )
+    for where, before, now in differences(pinned, plain(found), key):
+        made = read_manifest(folder)[MADE]
+        raise ValueError(
+            f'the feature cache {folder} was made from something else: {where} was {before}, and '
+            f'is {now} now. Use the settings, weights and data it was made with '
+            f'(clip={made["clip"]}, by `{made["command"]}`), or extract the features anew into '
+            'another folder.'
+        )
 
 
 def cache_number(folder: str | Path, split: str) -> int:

@@ -1,7 +1,7 @@
 """Reading a JSON file, or saying which file is none; and comparing what two hold."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ def read_json(
     Args:
         path: An existing file.
         what: What it is called in a message, e.g. 'split file'.
-        parse_float: What makes a value of a number with a point. None: ``float``.
+        parse_float: As in ``json.loads``.
 
     Raises:
         ValueError: It is not JSON in UTF-8.
@@ -28,30 +28,50 @@ def read_json(
         raise ValueError(f'{name} is not JSON: {error}') from error
 
 
-def first_difference(pinned: Any, found: Any, key: str = '') -> tuple[str, str, str] | None:
-    """Where two plain values differ first: key, value before, value now; None if nowhere."""
-    if isinstance(pinned, dict) and isinstance(found, dict):
-        for name in [*pinned, *(name for name in found if name not in pinned)]:
-            inner = f'{key}.{name}' if key else str(name)
-            if name not in pinned or name not in found:
-                return inner, _shown(pinned, name), _shown(found, name)
-            difference = first_difference(pinned[name], found[name], inner)
-            if difference:
-                return difference
-        return None
-    if isinstance(pinned, list) and isinstance(found, list):
-        for index, (before, now) in enumerate(zip(pinned, found)):
-            difference = first_difference(before, now, f'{key}[{index}]')
-            if difference:
-                return difference
-        if len(pinned) != len(found):
-            return key, f'of length {len(pinned)}', f'of length {len(found)}'
-        return None
-    return None if pinned == found else (key, repr(pinned), repr(found))
+def read_record(path: str | Path, keys: Mapping[str, type], advice: str, what: str = '') -> dict:
+    """The object in a file, with values of these types; there may be more.
+
+    Raises:
+        ValueError: It is something else. The message ends with ``advice``.
+    """
+    name = f'{what} {path}'.strip()
+    try:
+        content = read_json(path, what)
+        if not isinstance(content, dict):
+            raise ValueError(f'{name} holds a {type(content).__name__}, expected an object')
+        for key, kind in keys.items():
+            # True is an int to Python, and no number of shots
+            if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
+                found = repr(content[key])[:60] if key in content else 'missing'
+                raise ValueError(f'{name}: {key!r} is {found}, expected {kind.__name__}')
+    except ValueError as error:
+        raise ValueError(f'{error}; {advice}') from error
+    return content
 
 
-def _shown(mapping: dict, name: str) -> str:
-    return repr(mapping[name]) if name in mapping else 'absent'
+def flat(value: Any, key: str = '') -> dict[str, Any]:
+    """Values by dotted key; an empty dict or list is a value, too."""
+    if not isinstance(value, dict | list) or not value:
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+        found |= flat(item, f'{key}.{name}' if key else str(name))
+    return found
+
+
+def differences(before: Any, now: Any, key: str = '') -> list[tuple[str, str, str]]:
+    """Where two plain values differ: dotted key, value before, value now, or 'absent'."""
+    if before == now:
+        return []
+    one, other = flat(before, key), flat(now, key)
+    found = []
+    for name in dict.fromkeys([*one, *other]):
+        if name not in one or name not in other or one[name] != other[name]:
+            first, second = (
+                repr(each[name]) if name in each else 'absent' for each in (one, other)
+            )
+            found.append((name, first, second))
+    return found
 
 
 def as_json(value: Any, default: Callable[[Any], Any] = str) -> Any:

@@ -3,13 +3,13 @@
 import difflib
 import functools
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 
 def checked_settings(cls: Any) -> Any:
     """Class decorator: a keyword that ``cls.__init__`` does not take raises a helpful TypeError.
 
-    Python's own message names the key, but neither what is expected nor the likely intention.
     Settings that a class passes on to its parents with ``**kwargs`` count as known.
     """
     known = _known_settings(cls)
@@ -29,6 +29,12 @@ def checked_settings(cls: Any) -> Any:
 
     cls.__init__ = checked_init
     return cls
+
+
+def check_choice(owner: str, name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise ``ValueError`` if a setting has none of its known values."""
+    if value not in tuple(known):
+        raise ValueError(f'{owner}: {name}={value!r} is not known; choose one of {tuple(known)}')
 
 
 def _known_settings(cls: Any) -> list[str]:

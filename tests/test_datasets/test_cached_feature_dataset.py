@@ -13,7 +13,7 @@ from mmengine.dataset import default_collate, worker_init_fn
 from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
-from sotglp_mm.datasets.item_seed import ItemIndex
+from sotglp_mm.datasets.epoch_sampler import ItemIndex
 from sotglp_mm.features.format import open_arrays, signed
 from sotglp_mm.structures import ImageFeatures
 

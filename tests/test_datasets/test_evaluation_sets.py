@@ -106,7 +106,7 @@ def test_indices(sets):
     assert joined[-1]['data_samples'].img_path.endswith('rooms/1.png')
     assert joined[np.int64(5)]['data_samples'].set_name == 'drawings'
     for index in (14, -15):
-        with pytest.raises(IndexError, match=rf'no image {index}; there are 14'):
+        with pytest.raises(IndexError):
             joined[index]
 
 

@@ -164,10 +164,10 @@ def test_other_classes(root: Path, tmp_path: Path):
     ('content', 'message'),
     [
         ('{', r'is not JSON'),
-        ('[1, 2]', r"has no 'num_shots'"),
-        (dict(sha256=None), r"has no 'sha256'"),
+        ('[1, 2]', r'holds a list, expected an object'),
+        (dict(sha256=None), r"'sha256' is missing, expected str"),
         (dict(classes=['a', 1]), r'has the class 1; expected a name'),
-        (dict(images={}), r"'images' is {}; expected a list"),
+        (dict(images={}), r"'images' is {}, expected list"),
         (dict(images=[['a.jpg', '1']]), r"has the image \['a.jpg', '1'\]; expected \[identity"),
         (dict(images=[]), r'has no images'),
     ],

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm.class_names.resolve import resolve_class_names
+from sotglp_mm.datasets.coop_split_dataset import find_split_list, read_split_list
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
-from sotglp_mm.datasets.split_lists import find_split_list, read_split_list
 
 FEW_SHOT = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
 WITH_SPLIT = [name for name in FEW_SHOT if KNOWN_SETS[name].split_file]

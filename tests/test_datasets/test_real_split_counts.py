@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedShuffleSplit
 
+from sotglp_mm.datasets.coop_split_dataset import PACKAGED, read_split_list
 from sotglp_mm.datasets.few_shot_dataset import per_class_indices, stratified_indices
-from sotglp_mm.datasets.split_lists import PACKAGED, read_split_list
 
 SHOTS = (1, 2, 4, 8, 16)
 

@@ -80,8 +80,8 @@ def test_wrapped_datasets_are_seen(mini_cache, other: Path, wrap):
 def test_validation_is_checked_before_the_first_step(mini_cache, other: Path):
     runner = make_runner(mini_cache, mini_cache.cache, 'train')
     check(runner, 'train')
-    runner.val_loop = 'present'
-    runner.val_dataloader = make_runner(mini_cache, other, 'val').val_dataloader
+    later = make_runner(mini_cache, other, 'val')
+    runner.val_loop = SimpleNamespace(dataloader=later.val_dataloader)
     with pytest.raises(ValueError, match='but a dataset reads'):
         check(runner, 'train')
 

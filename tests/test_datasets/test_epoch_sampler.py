@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmpretrain.registry import DATA_SAMPLERS
 
-from sotglp_mm.datasets.item_seed import ItemIndex, item_randomness
+from sotglp_mm.datasets.epoch_sampler import ItemIndex, item_randomness
 
 
 def draw() -> tuple:
