@@ -209,7 +209,7 @@ def prepare_features(folder: Path) -> None:
     (folder / 'manifest.json').write_text(json.dumps(signed(manifest), indent=1))
     arrays = open_arrays(folder / 'train', about, 'r+')
     arrays.patches[:], arrays.image[:], arrays.done[:] = 1, np.arange(6)[None, :, None], True
-    number = cache_number(folder, 'train')
+    number = cache_number(folder / 'train')
     for where in np.ndindex(2, len(rows)):
         arrays.crc[where] = row_checksums(arrays.patches[where], arrays.image[where], number)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from ..datasets.coop_split_dataset import find_split_list, read_split_list
 from ..datasets.known_sets import COOP, KnownSet, Place
 from ..datasets.listed_images import check_inside
+from ..io.files import read_lines
 from ..io.image_files import image_files
-from ..io.text_file import read_lines
 from .data_report import Fault, some_of
 
 UNLISTED = 'unlisted'

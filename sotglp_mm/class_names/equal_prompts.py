@@ -15,10 +15,6 @@ def warn_of_equal_prompts(class_names: Sequence[str], tokens: Sequence[Sequence[
     """Name the classes that have equal tokens, but for ImageNet's two pairs.
 
     Capitals, HTML entities and blanks are lost in CLIP's tokenizer, and underscores before it.
-
-    Args:
-        class_names: Names in label order.
-        tokens: Of each name.
     """
     by_tokens: dict[tuple, list[str]] = {}
     for name, ids in zip(class_names, tokens, strict=True):

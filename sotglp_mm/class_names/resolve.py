@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..io.checkpoint_file import read_checkpoint
+from ..io.files import read_lines
 from ..io.json_file import read_json
 from ..io.names import composed, folded
 from ..io.own_images import read_own_images
-from ..io.text_file import read_lines
 
 CLASS_LISTS = Path(__file__).parent / 'lists'
 
@@ -64,12 +64,7 @@ def _read_class_names(source: str) -> tuple[str, ...]:
 
 
 def class_names_of_checkpoint(path: str | Path) -> tuple[str, ...] | None:
-    """Class names that a run of MMEngine kept in its checkpoint, in label order; None if none.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or what it keeps are no names.
-    """
+    """Class names that a run of MMEngine kept in its checkpoint, in label order; None if none."""
     kept: Any = read_checkpoint(path, map_location='meta')
     for key in ('meta', 'dataset_meta', 'classes'):
         kept = kept.get(key) if isinstance(kept, dict) else None
@@ -85,14 +80,8 @@ def class_difference(
 ) -> str | None:
     """Where two lists of class names differ first, in words; None if nowhere.
 
-    Underscores count as spaces, and Unicode's forms of one text as one: prompts are made of the
-    same words, so the two compute the same.
-
-    Args:
-        ours: Names in label order.
-        theirs: Names to compare with.
-        owner: Whose ``ours`` are, e.g. 'the head'.
-        other: Whose ``theirs`` are, e.g. 'the dataset'.
+    Underscores count as spaces, and Unicode's forms of one text as one: prompts have the same
+    words, so the two compute the same. ``owner`` and ``other`` say whose the names are.
     """
     for label, (one, another) in enumerate(zip(ours, theirs)):
         if composed(one).replace('_', ' ') != composed(another).replace('_', ' '):
@@ -119,8 +108,13 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: It is no such file, labels are not 0..C-1, or a label has two names.
     """
+    if not isinstance(splits, dict) or not all(isinstance(v, list) for v in splits.values()):
+        raise ValueError(
+            f'{path} is not a CoOp split file: expected '
+            '{"train"|"val"|"test": [[relative path, label, class name], ...]}'
+        )
     names: dict[int, str] = {}
-    for split, rows in _checked_splits(splits, path):
+    for split, rows in splits.items():
         for row_number, row in enumerate(rows):
             if not _is_split_row(row):
                 raise ValueError(
@@ -139,21 +133,7 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     return tuple(names[label] for label in range(len(names)))
 
 
-def _checked_splits(splits: dict, path: Path) -> list[tuple[str, list]]:
-    if not isinstance(splits, dict) or not all(isinstance(v, list) for v in splits.values()):
-        raise ValueError(
-            f'{path} is not a CoOp split file: expected '
-            '{"train"|"val"|"test": [[relative path, label, class name], ...]}'
-        )
-    return list(splits.items())
-
-
 def _is_split_row(row: Any) -> bool:
     return (
-        isinstance(row, list)
-        and len(row) == 3
-        and isinstance(row[0], str)
-        and type(row[1]) is int
-        and row[1] >= 0
-        and isinstance(row[2], str)
+        isinstance(row, list) and [type(value) for value in row] == [str, int, str] and row[1] >= 0
     )

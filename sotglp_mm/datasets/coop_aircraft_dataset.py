@@ -5,7 +5,7 @@ from typing import Any
 
 from mmpretrain.registry import DATASETS
 
-from ..io.text_file import read_lines
+from ..io.files import read_lines
 from ..utils.settings import check_choice, checked_settings
 from .known_sets import find_place
 from .listed_images import ListedImagesDataset

@@ -58,20 +58,32 @@ class CachedFeatureDataset:
         source: dict | None = None,
         view: str | int = 'random',
     ):
-        self.cache = Path(cache).expanduser()
-        self.split = split
-        self.about, self.samples = read_split(self.cache, split)
-        self.view = self._checked_view(view)
+        self.feature_cache = Path(cache).expanduser()  # FeatureCacheCheckHook compares it
+        self.folder = self.feature_cache / split
+        self.about, self.samples = read_split(self.feature_cache, split)
+        views = self.about['views']
+        if view != 'random' and not (type(view) is int and 0 <= view < views):
+            raise ValueError(
+                f'CachedFeatureDataset: view={view!r}, but split {split!r} of {cache} has '
+                f"{views} views; choose 'random' or a number from 0 to {views - 1}"
+            )
+        self.view = view
         self._arrays: SplitArrays | None = None
-        self._number = cache_number(self.cache, split)
-        self._check_complete()
+        self._number = cache_number(self.folder)
+        done = open_arrays(self.folder, self.about).done
+        if not done.all():
+            raise ValueError(
+                f'the feature cache {cache} is incomplete: split {split!r} has '
+                f'{int(done.sum())} of {done.size} images and views. Finish it, it goes on where '
+                f'it stopped: {self._command()}'
+            )
         self.source = None if source is None else self._checked_source(source)
-        self._log()
-
-    @property
-    def feature_cache(self) -> Path:
-        """The cache's folder, by the name under which ``FeatureCacheCheckHook`` looks."""
-        return self.cache
+        data = 'NOT compared with the data (source=None)' if source is None else 'checked'
+        print_log(
+            f'Cached features: split {split!r} of {cache}, {len(self)} images, {views} views; '
+            f'{data}',
+            logger='current',
+        )
 
     @property
     def metainfo(self) -> dict:
@@ -90,9 +102,18 @@ class CachedFeatureDataset:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        arrays = self._open()
-        view = self._view_of(index, len(arrays.done))
-        self._check_row(arrays, view, int(index))
+        if self._arrays is None:
+            self._arrays = open_arrays(self.folder, self.about)
+        arrays = self._arrays
+        view = self.view if isinstance(self.view, int) else self._random_view(index)
+        # of what is read, and of nothing else: opening a cache of any size stays cheap
+        damaged = damaged_array(arrays, view, int(index), self._number)
+        if damaged is not None:
+            raise ValueError(
+                f'feature cache: {self.folder / damaged}.npy is not what was written '
+                f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
+                f'another cache. This finds and repairs what is wrong: {self._command()}'
+            )
         features = ImageFeatures(
             # copies: a tensor must not write to the map, nor keep it open
             patches=to_tensor(np.array(arrays.patches[view, index])),
@@ -123,61 +144,19 @@ class CachedFeatureDataset:
         # pickled to a spawned worker, a memory map would become a copy of the whole file
         return {**self.__dict__, '_arrays': None}
 
-    def _view_of(self, index: int, views: int) -> int:
-        if isinstance(self.view, int):
-            return self.view
+    def _random_view(self, index: int) -> int:
+        views = self.about['views']
         with item_randomness(index):
             return int(np.random.randint(views)) if views > 1 else 0
 
-    def _open(self) -> SplitArrays:
-        if self._arrays is None:
-            self._arrays = open_arrays(self.cache / self.split, self.about)
-        return self._arrays
-
-    def _check_row(self, arrays: SplitArrays, view: int, index: int) -> None:
-        """Of what is read, and of nothing else: opening a cache of any size stays cheap."""
-        damaged = damaged_array(arrays, view, index, self._number)
-        if damaged is not None:
-            raise ValueError(
-                f'feature cache: {self.cache / self.split / damaged}.npy is not what was written '
-                f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
-                f'another cache. This finds and repairs what is wrong: {self._command()}'
-            )
-
     def _command(self) -> str:
-        return read_manifest(self.cache)[MADE]['command']
-
-    def _checked_view(self, view: str | int) -> str | int:
-        views = self.about['views']
-        if view == 'random' or (type(view) is int and 0 <= view < views):
-            return view
-        raise ValueError(
-            f'CachedFeatureDataset: view={view!r}, but split {self.split!r} of {self.cache} has '
-            f"{views} views; choose 'random' or a number from 0 to {views - 1}"
-        )
-
-    def _check_complete(self) -> None:
-        done = open_arrays(self.cache / self.split, self.about).done
-        if not done.all():
-            raise ValueError(
-                f'the feature cache {self.cache} is incomplete: split {self.split!r} has '
-                f'{int(done.sum())} of {done.size} images and views. Finish it, it goes on where '
-                f'it stopped: {self._command()}'
-            )
+        return read_manifest(self.feature_cache)[MADE]['command']
 
     def _checked_source(self, settings: dict) -> Any:
         source = DATASETS.build(deepcopy(settings))
         found, samples = describe_data(source, settings)
-        key = f'splits.{self.split}'
+        cache, split = self.feature_cache, self.folder.name
         for name in ('dataset', 'classes'):
-            check_pinned(self.cache, f'{key}.{name}', self.about[name], found[name])
-        check_pinned(self.cache, f'{self.split}/samples.json', self.samples, samples)
+            check_pinned(cache, f'splits.{split}.{name}', self.about[name], found[name])
+        check_pinned(cache, f'{split}/samples.json', self.samples, samples)
         return source
-
-    def _log(self) -> None:
-        data = 'NOT compared with the data (source=None)' if self.source is None else 'checked'
-        text = (
-            f'Cached features: split {self.split!r} of {self.cache}, {len(self)} images, '
-            f'{self.about["views"]} views; {data}'
-        )
-        print_log(text, logger='current')

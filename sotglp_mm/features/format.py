@@ -43,25 +43,14 @@ PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')
 class SplitArrays(NamedTuple):
     """The memory maps of one split."""
 
-    patches: np.memmap
-    """(V, N, P, W) float16."""
-
-    image: np.memmap
-    """(V, N, W) float16."""
-
-    crc: np.memmap
-    """(V, N, 2) uint32, see :func:`row_checksums`."""
-
-    done: np.memmap
-    """(V, N) bool."""
+    patches: np.memmap  # (V, N, P, W) float16
+    image: np.memmap  # (V, N, W) float16
+    crc: np.memmap  # (V, N, 2) uint32, see row_checksums
+    done: np.memmap  # (V, N) bool
 
 
 def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of each array of a split, by field of :class:`SplitArrays`.
-
-    Args:
-        about: The split's entry of the manifest.
-    """
+    """Shape and dtype of each field of :class:`SplitArrays`, from a split's manifest entry."""
     views, images = about['views'], about['num_images']
     half = np.dtype(np.float16)
     return {
@@ -147,17 +136,10 @@ def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
         FileNotFoundError: An array is missing.
         ValueError: It is damaged, or not of the shape and dtype that the manifest tells.
     """
+    specs = array_specs(about).items()
     return SplitArrays(
-        *(
-            _open_array(folder / f'{name}.npy', shape, dtype, mode)
-            for name, (shape, dtype) in _specs(about)
-        )
+        **{name: _open_array(folder / f'{name}.npy', *spec, mode) for name, spec in specs}
     )
-
-
-def _specs(about: dict) -> list:
-    specs = array_specs(about)
-    return [(name, specs[name]) for name in SplitArrays._fields]
 
 
 def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memmap:
@@ -257,33 +239,25 @@ def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
         )
 
 
-def cache_number(folder: str | Path, split: str) -> int:
-    """What tells the features of this split from those of other towers, data and settings."""
-    manifest = read_manifest(folder)
-    pinned = [manifest['backbone'], manifest['data_preprocessor'], manifest['splits'][split]]
+def cache_number(folder: Path) -> int:
+    """What tells the features of a split's folder from those of other towers and data."""
+    manifest = read_manifest(folder.parent)
+    pinned = [manifest['backbone'], manifest['data_preprocessor'], manifest['splits'][folder.name]]
     return zlib.crc32(json.dumps(pinned, sort_keys=True).encode())
 
 
 def row_checksums(patches: np.ndarray, image: np.ndarray, number: int) -> tuple[int, int]:
-    """crc32 of one view of one image.
+    """crc32 of one view of one image: float16 (P, W) and (W,).
 
-    It goes on from the number of the features, so the arrays of other features of the same shape
-    do not fit, even where their checksums came along.
-
-    Args:
-        patches: float16 (P, W).
-        image: float16 (W,).
-        number: Of :func:`cache_number`.
+    It goes on from the number of :func:`cache_number`, so the arrays of other features of the same
+    shape do not fit, even where their checksums came along.
     """
-    first, second = (zlib.crc32(part.tobytes(), number) for part in (patches, image))
-    return first, second
+    return zlib.crc32(patches.tobytes(), number), zlib.crc32(image.tobytes(), number)
 
 
 def damaged_array(arrays: SplitArrays, view: int, index: int, number: int) -> str | None:
     """Which array of a row is not as it was written; None if all is well. Reads this row alone."""
     found = row_checksums(arrays.patches[view, index], arrays.image[view, index], number)
     expected = arrays.crc[view, index].tolist()
-    wrong = [
-        name for name, a, b in zip(('patches', 'image'), found, expected, strict=True) if a != b
-    ]
-    return wrong[0] if wrong else None
+    names = zip(('patches', 'image'), found, expected)
+    return next((name for name, now, written in names if now != written), None)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..clip.load import towers_for_part
 from ..clip.towers import HoldsClipTowers
+from ..io.json_file import as_json
 from ..structures import ImageFeatures
 from ..utils.settings import checked_settings
 from .format import check_pinned, read_manifest
@@ -78,13 +79,7 @@ def describe_preprocessing(
     pad_value: float = 0,
 ) -> dict:
     """What ``ClsDataPreprocessor`` does to pixels, with its defaults; plain values."""
-    return dict(
-        mean=None if mean is None else list(mean),
-        std=None if std is None else list(std),
-        to_rgb=to_rgb,
-        pad_size_divisor=pad_size_divisor,
-        pad_value=pad_value,
-    )
+    return as_json(locals())
 
 
 @MODELS.register_module()

@@ -51,7 +51,7 @@ def forget_damaged(folder: Path, about: dict) -> int:
     Reads the whole split.
     """
     arrays = open_arrays(folder, about)
-    number = cache_number(folder.parent, folder.name)
+    number = cache_number(folder)
     pairs = np.argwhere(arrays.done)
     checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not len(pairs))
     damaged = [
@@ -79,15 +79,10 @@ def write_features(
     """
     arrays = open_arrays(folder, about, mode='r+')
     views = PendingViews(dataset, np.array(arrays.done), about['seed'])
-    number = cache_number(folder.parent, folder.name)
+    number = cache_number(folder)
     loader = DataLoader(views, batch_size, num_workers=workers, collate_fn=default_collate)
-    with tqdm(
-        total=arrays.done.size,
-        initial=arrays.done.size - len(views),
-        desc=folder.name,
-        unit='view',
-        smoothing=0.05,
-    ) as bar:
+    total = arrays.done.size
+    with tqdm(total=total, initial=total - len(views), desc=folder.name, unit='view') as bar:
         for batch in loader:
             _write(arrays, model, batch, number)
             bar.update(len(batch['index']))
@@ -101,10 +96,8 @@ def _write(arrays: SplitArrays, model: dict, batch: dict, number: int) -> None:
     patches, image = _half(features.patches, batch), _half(features.image, batch)
     arrays.patches[where], arrays.image[where] = patches, image
     arrays.crc[where] = [row_checksums(*row, number) for row in zip(patches, image)]
-    # what is marked as done is on the disk before the mark is
-    arrays.patches.flush()
-    arrays.image.flush()
-    arrays.crc.flush()
+    for array in arrays[:3]:  # what is marked as done is on the disk before the mark is
+        array.flush()
     arrays.done[where] = True
     arrays.done.flush()
 

@@ -71,8 +71,10 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     try:
         if is_torchscript(path):
             raise BrokenCheckpoint('it is a TorchScript archive')
-        if compressed := compressed_member(path):
-            raise BrokenCheckpoint(f'{compressed}, and torch.save does not compress')
+        for member in _members(path):
+            if member.compress_type != zipfile.ZIP_STORED:  # it could fill the memory
+                size = f'{member.file_size / 1e6:.4g} MB, and torch.save does not compress'
+                raise BrokenCheckpoint(f'{member.filename!r} in it unpacks to {size}')
         if damaged := damaged_member(path):
             raise BrokenCheckpoint(f'the checksum of {damaged!r} in it is wrong')
         with torch.serialization.safe_globals(LOG_HISTORY):
@@ -101,23 +103,16 @@ def damaged_member(path: str | Path) -> str | None:
         return archive.testzip()
 
 
-def compressed_member(path: str | Path) -> str | None:
-    """The compressed member of a zip archive and its size, or None: it could fill the memory."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.compress_type != zipfile.ZIP_STORED:
-                return f'{member.filename!r} in it unpacks to {member.file_size / 1e6:.4g} MB'
-    return None
-
-
 def is_torchscript(path: str | Path) -> bool:
     """Is it an archive of ``torch.jit.save``?"""
+    return any(member.filename.endswith('/constants.pkl') for member in _members(path))
+
+
+def _members(path: str | Path) -> list[zipfile.ZipInfo]:
     if not zipfile.is_zipfile(path):
-        return False
+        return []
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('/constants.pkl') for name in archive.namelist())
+        return archive.infolist()
 
 
 def _reason(error: Exception, longest: int = 300) -> str:
@@ -135,8 +130,7 @@ def check_weights(path: str | Path) -> None:
     """Check that a file holds a model's weights. An address (``https://...``) is left to MMEngine.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is not a checkpoint, or has no weights.
+        FileNotFoundError, ValueError: It does not exist, is no checkpoint, or has no weights.
     """
     if '://' in str(path):
         return
@@ -154,29 +148,26 @@ def check_resumable(path: str | Path) -> None:
     """Check that a file holds all that a run needs to continue.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is not a checkpoint, or a part is absent.
+        FileNotFoundError, ValueError: It does not exist, is no checkpoint, or lacks a part.
     """
     if '://' in str(path):
         return
     content = read_checkpoint(path, map_location='meta')
-    problem = next(filter(None, (_problem(content, part) for part in RESUMES_WITH)), None)
-    if problem:
+    lacking = []
+    for name, entries in RESUMES_WITH.items():
+        part = content.get(name)
+        if not isinstance(part, dict):
+            lacking.append(repr(name))
+            continue
+        for entry, kind in entries.items():
+            if not isinstance(part.get(entry), kind):
+                lacking.append(f'{name}.{entry} of type {kind.__name__}')
+    if lacking:
         raise ValueError(
-            f'{path} cannot be resumed from: it has {problem}; found {_names(content)}, expected '
-            f'{", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. (best_*.pth '
-            'keeps weights alone: test it, or train from it with load_from.)'
+            f'{path} cannot be resumed from: it has no {lacking[0]}; found {_names(content)}, '
+            f'expected {", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. '
+            '(best_*.pth keeps weights alone: test it, or train from it with load_from.)'
         )
-
-
-def _problem(content: dict, name: str) -> str | None:
-    part = content.get(name)
-    if not isinstance(part, dict):
-        return f'no {name!r}'
-    for entry, kind in RESUMES_WITH[name].items():
-        if not isinstance(part.get(entry), kind):
-            return f'no {name}.{entry} of type {kind.__name__}'
-    return None
 
 
 def _names(content: dict, shown: int = 6) -> str:

@@ -1,4 +1,4 @@
-"""Writing a file so that its name never stands for half of it."""
+"""Writing a file so that its name never stands for half of it, and reading its lines."""
 
 import os
 import secrets
@@ -11,19 +11,13 @@ ADVICE = 'Make room, or choose another --work-dir, and continue with --resume'
 
 
 def write_atomically(path: str | Path, data: bytes | str, advice: str = ADVICE) -> None:
-    """Write a file completely or not at all.
+    """Write a file, and its folder, completely or not at all; text is written as UTF-8.
 
     The data goes to a temporary file in the same folder, whose name no other process uses, and
     takes the final name once it is on the disk. Until then an older file stays as it was.
 
-    Args:
-        path: The file. Its folder is created.
-        data: The content; text is written as UTF-8.
-        advice: What to do if writing fails.
-
     Raises:
-        OSError: The data could not be written (disk full, quota, rights). The temporary file is
-            removed.
+        OSError: The data could not be written (disk full, quota, rights); ends with ``advice``.
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
@@ -57,3 +51,19 @@ def check_writable(path: str | Path, flag: str) -> None:
         raise OSError(f'{flag} {path} cannot be written: {error}') from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise OSError(f'{flag} {path} cannot be written; choose another file')
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines that are not blank, without blanks at their ends.
+
+    A line ends where an editor ends it: ``str.splitlines`` breaks at form feeds and U+2028, too.
+    A byte order mark, which some editors write, is no part of the first line.
+
+    Raises:
+        ValueError: It is not text in UTF-8.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not a text file: {error}') from error
+    return [line.strip() for line in text.split('\n') if line.strip()]

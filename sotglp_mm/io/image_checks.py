@@ -47,8 +47,8 @@ def _alike(group: Sequence[Path], keys: dict[Path, Hashable]) -> list[list[Path]
 
 
 def _sha256(file: Path) -> Hashable:
+    digest = hashlib.sha256()
     with file.open('rb') as opened:
-        digest = hashlib.sha256()
         while block := opened.read(1 << 20):
             digest.update(block)
     return digest.digest()

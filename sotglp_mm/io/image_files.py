@@ -20,9 +20,7 @@ class FoundImages(NamedTuple):
     """Paths relative to the folder, sorted."""
 
     images: list[str]
-
-    skipped: list[str]
-    """Files that are no images, or none that Pillow reads here; hidden files are left out."""
+    skipped: list[str]  # no images, or none that Pillow reads here; hidden files are left out
 
 
 def find_images(folder: Path) -> FoundImages:

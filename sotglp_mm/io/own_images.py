@@ -30,36 +30,20 @@ LAYOUTS = (
 class Row(NamedTuple):
     """One image."""
 
-    path: str
-    """Relative to the folder."""
-
-    label: str
-    """Class name, in Unicode's composed form (NFC)."""
-
-    split: str
-    """One of ``SPLITS``, or '' where nothing says."""
+    path: str  # relative to the folder
+    label: str  # class name, in Unicode's composed form (NFC)
+    split: str  # one of ``SPLITS``, or '' where nothing says
 
 
 class OwnImages(NamedTuple):
     """What a folder or a file says."""
 
-    source: Path
-    """The folder or file that was read."""
-
-    folder: Path
-    """What the paths are relative to."""
-
-    classes: tuple[str, ...]
-    """Class names, sorted: a label is a position in them."""
-
-    labelled: list[tuple[str, str]]
-    """(relative path, class name) of every image."""
-
-    splits: dict[str, list] | None
-    """``{split: [[relative path, label, class name], ...]}``, or None where nothing says."""
-
-    notes: list[str]
-    """What a user should know, for the log: skipped files, repeated lines, val used as test."""
+    source: Path  # the folder or file that was read
+    folder: Path  # what the paths are relative to
+    classes: tuple[str, ...]  # sorted: a label is a position in them
+    labelled: list[tuple[str, str]]  # (relative path, class name) of every image
+    splits: dict[str, list] | None  # {split: [[relative path, label, class name], ...]}
+    notes: list[str]  # for the log: skipped files, repeated lines, val used as test
 
 
 def read_own_images(source: str | Path) -> OwnImages:
@@ -73,9 +57,6 @@ def read_own_images(source: str | Path) -> OwnImages:
       ``split``; paths are relative to the file's folder. Exact repeats are dropped.
 
     A file is an image if Pillow can open it, whatever its name; others are skipped and counted.
-
-    Args:
-        source: The folder, or the file.
 
     Raises:
         FileNotFoundError: It does not exist.
@@ -100,9 +81,9 @@ def _read_folder(source: Path) -> OwnImages:
     parts_of = {path: path.split('/') for path in found.images}
     stray = [path for path, parts in parts_of.items() if len(parts) <= depth]
     if stray or not found.images:
-        what = f'{len(stray)} images lie in no class folder: {shown(stray)}' if stray else ''
+        what = f'{len(stray)} images lie in no class folder: {shown(stray)}'
         others = f'; skipped as no images: {shown(found.skipped)}' if found.skipped else ''
-        raise ValueError(f'{source}: {what or "there is no image"}{others}; {LAYOUTS}')
+        raise ValueError(f'{source}: {what if stray else "there is no image"}{others}; {LAYOUTS}')
     inner = {part for parts in parts_of.values() for part in parts[depth:-1]}
     nested = sorted(name for name in inner if name.casefold() in SPLIT_OF)
     if nested and not splits:
@@ -165,11 +146,8 @@ def _check_class_folders(
                 f'{source}: the name of the class folder {name!r} is not UTF-8; rename it'
             )
         if not any(can_be_opened(source / path) for path in files[name]):
-            what = (
-                f'only {shown(files[name])}, which Pillow cannot read'
-                if files[name]
-                else 'no image'
-            )
+            only = f'only {shown(files[name])}, which Pillow cannot read'
+            what = only if files[name] else 'no image'
             raise ValueError(
                 f'{source}: the class folder {name!r} has {what}; add images in a format that '
                 'Pillow reads (JPEG, PNG, WebP, TIFF, ...), or remove the folder'
