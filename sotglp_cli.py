@@ -386,7 +386,6 @@ def _add_summary(parser: Parser) -> None:
         default='accuracy/top1',
         help='of the first table, the figure and the comparison; default: %(default)s',
     )
-    add('--published', type=Path, metavar='FILE.json', help='published results to compare with')
 
 
 def _add_demo(parser: Parser) -> None:

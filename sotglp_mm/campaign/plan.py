@@ -14,7 +14,9 @@ from mmengine.config import Config, DictAction
 
 from ..apis.config import LOADERS, load_config
 from ..class_names.resolve import resolve_class_names
+from ..engine.exact_resume import SPEED
 from ..features.format import MADE, read_manifest
+from ..io.json_file import as_json, flat
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -30,9 +32,6 @@ KEYS_WITHOUT_EFFECT = (
 )
 """Parts of a config that decide what is logged or kept, not what comes out."""
 
-MACHINE_KEYS = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
-"""Of a data loader: these follow the machine, and no item depends on them."""
-
 STORED = 'CachedFeatureDataset'
 
 
@@ -44,21 +43,15 @@ class Job:
     shots: int
     seed: int
     config: Path
-    user_options: tuple[str, ...]
-    """``--cfg-options`` of the campaign."""
-    options: tuple[str, ...]
-    """All options that training and test are given."""
+    user_options: tuple[str, ...]  # --cfg-options of the campaign
+    options: tuple[str, ...]  # all that training and test are given
     folder: Path
     epochs: int
-    batch_size: int
-    """Of all processes together."""
-    batch_note: str
-    """Why it is not the config's; '' where it is."""
+    batch_size: int  # of all processes together
+    batch_note: str  # why it is not the config's; '' where it is
     sampling: str
-    settings: dict[str, Any]
-    """The merged config, flat."""
-    stored: bool
-    """Whether it trains from stored features."""
+    settings: dict[str, Any]  # the merged config, flat
+    stored: bool  # whether it trains from stored features
 
     @property
     def name(self) -> str:
@@ -239,21 +232,15 @@ def flat_settings(cfg: Config) -> dict[str, Any]:
     kept = {key: value for key, value in cfg.to_dict().items() if key not in KEYS_WITHOUT_EFFECT}
     for name in LOADERS:
         if kept.get(name):
-            kept[name] = {k: v for k, v in kept[name].items() if k not in MACHINE_KEYS}
-    flat: dict[str, Any] = {}
-    _flatten(json.loads(json.dumps(kept, default=str)), '', os.environ.get('DATA', 'data'), flat)
-    return flat
+            kept[name] = {k: v for k, v in kept[name].items() if k not in SPEED}
+    return {key: _placeless(key, value) for key, value in flat(as_json(kept)).items()}
 
 
-def _flatten(value: Any, key: str, root: str, flat: dict[str, Any]) -> None:
-    if isinstance(value, (dict, list)) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, item in items:
-            _flatten(item, f'{key}.{name}' if key else str(name), root, flat)
-    elif key.endswith('.cache'):  # its content decides, not its place
+def _placeless(key: str, value: Any) -> Any:
+    root = os.environ.get('DATA', 'data')
+    if key.endswith('.cache'):  # its content decides, not its place
         content = {k: v for k, v in read_manifest(value).items() if k != MADE}
-        flat[key] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    elif isinstance(value, str) and (value == root or value.startswith(f'{root}/')):
-        flat[key] = f'$DATA{value[len(root) :]}'
-    else:
-        flat[key] = value
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    if isinstance(value, str) and (value == root or value.startswith(f'{root}/')):
+        return f'$DATA{value[len(root) :]}'
+    return value

@@ -6,12 +6,11 @@ its start on, ``log.txt``, and at its end ``result.json``.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from ..io.files import write_atomically
-from ..io.json_file import read_json
+from ..io.json_file import differences, read_record
 from .plan import Job, Key
 
 RESULT, SETTINGS, LOG, PLAN = 'result.json', 'settings.json', 'log.txt', 'campaign.json'
@@ -37,7 +36,7 @@ def read_result(file: Path) -> dict:
         ValueError: The file is broken.
     """
     advice = 'remove it, and run the campaign again to repeat the job'
-    result = _read(file, RESULT_KEYS, advice)
+    result = read_record(file, RESULT_KEYS, advice)
     for key, value in result['metrics'].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ValueError(f'{file}: metric {key!r} is {value!r}, expected a number; {advice}')
@@ -54,7 +53,7 @@ def read_plan(work_dir: Path) -> list[Key]:
     if not file.is_file():
         return []
     advice = 'remove it, and the next campaign in this folder writes it anew'
-    jobs = _read(file, {'jobs': list}, advice)['jobs']
+    jobs = read_record(file, {'jobs': list}, advice)['jobs']
     for job in jobs:
         # the types themselves: True is an int to Python
         if not isinstance(job, list) or [type(value) for value in job] != [str, int, int]:
@@ -81,9 +80,8 @@ def is_done(job: Job) -> bool:
         ValueError: What is in the folder was made with other settings.
     """
     try:
-        started = _read(
-            job.folder / SETTINGS, SETTINGS_KEYS, 'remove its folder, and the job is done anew'
-        )
+        advice = 'remove its folder, and the job is done anew'
+        started = read_record(job.folder / SETTINGS, SETTINGS_KEYS, advice)
     except FileNotFoundError:
         started = {}
     # a job that failed before its first checkpoint may be tried with other settings
@@ -102,21 +100,6 @@ def is_done(job: Job) -> bool:
     return True
 
 
-def _read(file: Path, keys: dict[str, type], advice: str) -> dict[str, Any]:
-    try:
-        content = read_json(file)
-    except ValueError as error:
-        raise ValueError(f'{error}; {advice}') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{file} holds a {type(content).__name__}, expected an object; {advice}')
-    for key, kind in keys.items():
-        # True is an int to Python, and no number of shots
-        if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
-            found = repr(content[key])[:60] if key in content else 'missing'
-            raise ValueError(f'{file}: {key!r} is {found}, expected {kind.__name__}; {advice}')
-    return content
-
-
 def _describe_difference(job: Job, before: dict) -> str:
     lines = [f'{job.folder} was made with other settings.']
     for title, each in (('there', before), ('now', job.describe())):
@@ -125,11 +108,8 @@ def _describe_difference(job: Job, before: dict) -> str:
             f'  {title + ":":6} config {each["config"]}, --cfg-options {options}, '
             f'settings sha256 {str(each.get("settings_sha256"))[:12]}'
         )
-    there = before.get('settings', {})
-    for key in sorted({*there, *job.settings}) if there else ():
-        old, new = (settings.get(key, 'absent') for settings in (there, job.settings))
-        if old != new:
-            lines.append(f'  first difference: {key} is {old!r} there and {new!r} now')
-            break
+    there = before.get('settings')
+    for key, old, new in sorted(differences(there, job.settings))[:1] if there else ():
+        lines.append(f'  first difference: {key} is {old} there and {new} now')
     lines.append('Take another --work-dir, or remove that folder to run the job anew.')
     return '\n'.join(lines)

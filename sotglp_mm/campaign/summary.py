@@ -12,7 +12,7 @@ import pandas as pd
 from ..io.files import write_atomically
 from ..utils.tables import markdown_table
 from .plan import Key
-from .published import PUBLISHED, Published, read_published
+from .published import Published, read_published
 from .records import RESULT, read_plan, read_result
 
 COMBINED = 'accuracy/top1'
@@ -48,12 +48,7 @@ ViT-B/16. A blank was not found in print.
 
 
 def read_results(work_dir: Path) -> dict[Key, dict]:
-    """All results below a folder.
-
-    Raises:
-        FileNotFoundError: There is none.
-        ValueError: One is broken, or two are of the same job.
-    """
+    """All results below a folder; an error if one is broken, or two are of the same job."""
     results: dict[Key, dict] = {}
     files: dict[Key, Path] = {}
     for file in sorted(work_dir.rglob(RESULT)):
@@ -95,20 +90,17 @@ def mean_over(values: pd.Series, level: str, names: Sequence[str]) -> pd.Series:
 class Numbers:
     """What the tables and the figure say.
 
+    ``values`` is a series by dataset, shots, metric and seed; ``stats`` has ``mean``, ``std`` and
+    ``n`` by dataset, shots and metric, where 'average' is a dataset, too, over seeds that all of
+    ``datasets`` have. ``everything`` has all datasets, ``datasets`` those of tables by shots,
+    average and figure: a run that was tested for OOD detection or domain shift alone has no
+    accuracy to stand there.
+
     Args:
         results: By (dataset, shots, seed).
-        planned: What was asked for; what has no result is reported as missing.
+        planned: What was asked for; what has no result is in ``missing``.
         order: Datasets in the order to show them; others follow by name.
         metric: Of the first table and the figure.
-
-    Attributes:
-        values (pd.Series): By dataset, shots, metric and seed.
-        stats (pd.DataFrame): ``mean``, ``std``, ``n`` by dataset, shots and metric; 'average' is
-            a dataset, too, over seeds that all of ``datasets`` have.
-        everything (list[str]): All datasets.
-        datasets (list[str]): Those of tables by shots, average and figure: a run that was tested
-            for OOD detection or domain shift alone has no accuracy to stand there.
-        missing (list): Keys of jobs without a result.
     """
 
     def __init__(
@@ -173,7 +165,6 @@ def summarize(
     work_dir: str | Path,
     out: str | Path | None = None,
     metric: str = COMBINED,
-    published: str | Path | None = None,
 ) -> list[Path]:
     """Write summary.md, summary.csv, summary.json and accuracy_vs_shots.png.
 
@@ -184,7 +175,6 @@ def summarize(
         work_dir: Of a campaign.
         out: Folder of the files. None: ``work_dir``.
         metric: Of the first table, the figure and the comparison.
-        published: File of published results. None: that of the package.
 
     Returns:
         The files.
@@ -194,7 +184,7 @@ def summarize(
         ValueError: A file is broken, or no result has the metric.
     """
     work_dir = Path(work_dir)
-    beside = read_published(published or PUBLISHED)
+    beside = read_published()
     results = read_results(work_dir)
     names = {name for result in results.values() for name in result['metrics']}
     only_others = metric == COMBINED and any(map(is_evaluation, names))
@@ -203,13 +193,21 @@ def summarize(
             f'no result in {work_dir} has --metric {metric}; there are {sorted(names)}'
         )
     numbers = Numbers(results, read_plan(work_dir), list(beside.few_shot)[:-1], metric)
-    rows = numbers.rows(_metrics_of(numbers, metric))
+    others = [n for pattern in (SHIFT, OOD) for n in numbers.metrics if pattern.fullmatch(n)]
+    rows = numbers.rows(list(dict.fromkeys([metric, *BRANCHES, MEAN_CLASS, *others])))
+    content = {
+        'datasets': numbers.everything,
+        'shots': numbers.shots,
+        'sampling': numbers.samplings,
+        'missing': [list(key) for key in numbers.missing],
+        'rows': json.loads(rows.to_json(orient='records', double_precision=15)),
+    }
     out = Path(out or work_dir)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
         'summary.md': as_markdown(numbers, metric, beside),
         'summary.csv': rows.to_csv(index=False, lineterminator='\n'),
-        'summary.json': json.dumps(_as_json(numbers, rows), indent=2) + '\n',
+        'summary.json': json.dumps(content, indent=2) + '\n',
     }
     for name, text in texts.items():
         write_atomically(out / name, text)
@@ -221,26 +219,13 @@ def summarize(
     return files
 
 
-def _metrics_of(numbers: Numbers, metric: str) -> list[str]:
-    others = [
-        name for pattern in (SHIFT, OOD) for name in numbers.metrics if pattern.fullmatch(name)
-    ]
-    return list(dict.fromkeys([metric, *BRANCHES, MEAN_CLASS, *others]))
-
-
-def _as_json(numbers: Numbers, rows: pd.DataFrame) -> dict:
-    return {
-        'datasets': numbers.everything,
-        'shots': numbers.shots,
-        'sampling': numbers.samplings,
-        'missing': [list(key) for key in numbers.missing],
-        'rows': json.loads(rows.to_json(orient='records', double_precision=15)),
-    }
-
-
 def as_markdown(numbers: Numbers, metric: str, published: Published) -> str:
     """All tables."""
-    parts = [HEAD.format(count=numbers.count, sampling=_samplings(numbers))]
+    sampling, *more = numbers.samplings
+    sampling = f'{sampling}, {SAMPLING[sampling]}' if sampling in SAMPLING else sampling
+    if more:
+        sampling = f'MIXED, do not compare rows: {", ".join(numbers.samplings)}'
+    parts = [HEAD.format(count=numbers.count, sampling=sampling)]
     if numbers.missing:
         lines = ''.join(f'- {d}, {_shots(n)}, seed {seed}\n' for d, n, seed in numbers.missing)
         parts.append(f'Asked for, and without a result ({len(numbers.missing)}):\n\n{lines}')
@@ -272,13 +257,6 @@ def text_of(stats: pd.DataFrame) -> pd.Series:
 
 def _shots(shots: int) -> str:
     return f'{shots} shot{"s" * (shots > 1)}'
-
-
-def _samplings(numbers: Numbers) -> str:
-    if len(numbers.samplings) > 1:
-        return f'MIXED, do not compare rows: {", ".join(numbers.samplings)}'
-    only = numbers.samplings[0]
-    return f'{only}, {SAMPLING[only]}' if only in SAMPLING else only
 
 
 def _by_shots(numbers: Numbers, metric: str) -> str:

@@ -274,45 +274,6 @@ def test_a_broken_result_is_named(runs, change, message):
     assert str(file) in str(stop.value) and message in str(stop.value)
 
 
-def without(*keys: str):
-    """A change of published results: this key of that object is gone."""
-
-    def change(content: dict) -> None:
-        for key in keys[:-1]:
-            content = content[key]
-        del content[keys[-1]]
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (dict.clear, "'datasets' cannot be shown (KeyError"),
-        (lambda p: p.update(datasets=[1]), "'datasets' cannot be shown (ValueError: 1 is no text"),
-        (lambda p: p.update(few_shot_top1={'a': 1}), "'few_shot_top1' cannot be shown (TypeError"),
-        (lambda p: p['few_shot_top1'][0].pop('mean'), "(KeyError: 'mean')"),
-        (lambda p: p['few_shot_top1'][0]['values'].pop(), 'has 11 values, expected 12'),
-        (lambda p: p['few_shot_top1'][0].update(mean=True), 'True is no number'),
-        (lambda p: p['domain_shift_top1'].pop('source'), "'domain_shift_top1' cannot be shown"),
-        (lambda p: p['domain_shift_top1'].update(sets=['a']), "columns ['a'], expected several"),
-        (lambda p: p['ood_imagenet_fpr95_auroc'].pop('rows'), "(KeyError: 'rows')"),
-        (lambda p: p['ood_imagenet_fpr95_auroc']['rows'].update(x=[1] * 5), 'cannot be shown'),
-        (lambda p: p['ood_imagenet_fpr95_auroc']['rows'].update(x=[[1]] * 5), 'cannot be shown'),
-        (lambda p: '{', 'is not JSON'),
-        (lambda p: '[]', "'datasets' cannot be shown (TypeError"),
-    ],
-)
-def test_other_published_results_are_named(runs, change, message):
-    content = json.loads(PUBLISHED.read_text())
-    text = change(content)
-    file = runs / 'published.json'
-    file.write_text(text if isinstance(text, str) and len(text) < 3 else json.dumps(content))
-    with pytest.raises(ValueError) as stop:
-        summary(runs, published=file)
-    assert str(file) in str(stop.value) and message in str(stop.value)
-
-
 def test_a_metric_that_is_no_number_has_no_deviation(tmp_path):
     for seed, top1 in enumerate([float('nan'), 50.0], start=1):
         write_result(tmp_path, 'dtd', 16, seed, top1)
