@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import MessageHub, MMLogger
@@ -20,35 +21,22 @@ from .records import LOG
 
 
 class InProcess:
-    """Runs jobs as :class:`Processes` does, with the same results, their output in their logs.
+    """Runs jobs as :class:`Processes` does, with the same results and errors.
 
     Within :func:`sharing_towers`, jobs share CLIP's frozen towers. What a job changes in the
     process is undone after it.
     """
 
     def train(self, job: Job) -> None:
-        """Train, or go on training.
-
-        Raises:
-            JobFailed: It failed.
-        """
+        """Train, or go on training."""
         with _running(job, 'train') as options:
             train(job.config, work_dir=job.folder, resume='auto', cfg_options=options)
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
-        """Write a checkpoint's metrics.
-
-        Raises:
-            JobFailed: It failed.
-        """
+        """Write a checkpoint's metrics."""
         with _running(job, 'test') as options:
-            test(
-                *(job.config, checkpoint),
-                work_dir=out.parent,
-                out=out,
-                out_item='metrics',
-                cfg_options=options,
-            )
+            settings: dict[str, Any] = dict(work_dir=out.parent, out=out, cfg_options=options)
+            test(job.config, checkpoint, out_item='metrics', **settings)
 
 
 @contextmanager
@@ -58,7 +46,8 @@ def _running(job: Job, what: str) -> Iterator[dict]:
     name = f'{"_".join(map(str, job.key))}_{what}_{time.time_ns()}'
     words = [f'experiment_name={name}']
     if job.stored:  # reading features is quick, starting processes is not
-        words += [f'{loader}.num_workers=0' for loader in LOADERS if _has(job, loader)]
+        parts = {key.partition('.')[0] for key in job.settings}
+        words += [f'{loader}.num_workers=0' for loader in LOADERS if loader in parts]
     before = dict(os.environ), torch.are_deterministic_algorithms_enabled()
     with (job.folder / LOG).open('a', encoding='utf-8') as log:
         try:
@@ -75,10 +64,6 @@ def _running(job: Job, what: str) -> Iterator[dict]:
             os.environ.clear()
             os.environ.update(before[0])
             torch.use_deterministic_algorithms(before[1])
-
-
-def _has(job: Job, loader: str) -> bool:
-    return any(key.startswith(f'{loader}.') for key in job.settings)
 
 
 def _forget(name: str) -> None:

@@ -70,33 +70,24 @@ class Job:
 
     def describe(self) -> dict:
         """What both files of the job begin with."""
-        return {
-            'dataset': self.dataset,
-            'shots': self.shots,
-            'seed': self.seed,
-            'config': self.config.as_posix(),
-            'cfg_options': list(self.user_options),
-            'epochs': self.epochs,
-            'batch_size': self.batch_size,
-            'batch_size_note': self.batch_note,
-            'sampling': self.sampling,
-            'settings_sha256': self.digest,
-        }
+        return dict(
+            dataset=self.dataset,
+            shots=self.shots,
+            seed=self.seed,
+            config=self.config.as_posix(),
+            cfg_options=list(self.user_options),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            batch_size_note=self.batch_note,
+            sampling=self.sampling,
+            settings_sha256=self.digest,
+        )
 
 
 def plan_jobs(
-    keys: Sequence[Key],
-    configs: str,
-    work_dir: Path,
-    cfg_options: Sequence[str],
-    nproc: int,
+    keys: Sequence[Key], configs: str, work_dir: Path, cfg_options: Sequence[str], nproc: int
 ) -> list[Job]:
-    """All jobs of a campaign; the other arguments are those of :func:`run_campaign`.
-
-    Raises:
-        FileNotFoundError: A dataset has no config.
-        ValueError: A setting cannot be used.
-    """
+    """All jobs of a campaign; the other arguments are those of :func:`run_campaign`."""
     for option in parse_options(cfg_options):
         if option in SET_BY_FLAG:
             raise ValueError(
@@ -150,7 +141,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 def _make_job(
     cfg: Config, path: Path, key: Key, work_dir: Path, user_options: Sequence[str], nproc: int
 ) -> Job:
-    dataset, shots, seed = key
+    _, shots, seed = key
     drawn = _few_shot_settings(cfg, path, shots, seed)
     stored = cfg.train_dataloader.dataset.type == STORED
     options = [f'randomness.seed={seed}']
@@ -165,9 +156,7 @@ def _make_job(
     if each != wanted:
         options.append(f'train_dataloader.batch_size={each}')
     return Job(
-        dataset=dataset,
-        shots=shots,
-        seed=seed,
+        *key,
         config=path,
         user_options=tuple(user_options),
         options=(*user_options, *options),
@@ -206,9 +195,9 @@ def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[s
 def number_of_classes(cfg: Config) -> int:
     """C."""
     head = cfg.model.head
-    if head.get('class_names') is None:
-        return head.num_classes  # MMPretrain's own heads
-    return len(resolve_class_names(head.class_names))
+    names = head.get('class_names')
+    # MMPretrain's own heads have no names
+    return head.num_classes if names is None else len(resolve_class_names(names))
 
 
 def batch_for(wanted: int, images: int, processes: int) -> tuple[int, str]:

@@ -25,9 +25,7 @@ class JobFailed(RuntimeError):
 class Processes:
     """Runs ``tools/train.py`` and ``tools/test.py``, their output in the job's log.
 
-    Args:
-        launcher: 'none' or 'pytorch'.
-        nproc: Processes of a job.
+    Its methods raise :class:`JobFailed`, with the end of the log.
     """
 
     def __init__(self, launcher: str = 'none', nproc: int = 1):
@@ -39,19 +37,11 @@ class Processes:
             self.flags = ['--launcher', 'pytorch']
 
     def train(self, job: Job) -> None:
-        """Train, or go on training.
-
-        Raises:
-            JobFailed: It failed; with the end of the log.
-        """
+        """Train, or go on training."""
         self._run(job, 'train.py', str(job.config), '--work-dir', str(job.folder), '--resume')
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
-        """Write a checkpoint's metrics.
-
-        Raises:
-            JobFailed: It failed; with the end of the log.
-        """
+        """Write a checkpoint's metrics."""
         words = [str(job.config), str(checkpoint), '--work-dir', str(out.parent)]
         self._run(job, 'test.py', *words, '--out', str(out), '--out-item', 'metrics')
 
@@ -64,13 +54,9 @@ class Processes:
         status = run_command(command, log)
         if status:
             ended = f'was killed by signal {-status}' if status < 0 else f'exit status {status}'
-            raise JobFailed(f'{tool}: {ended}; {end_of(log)}')
-
-
-def end_of(log: Path) -> str:
-    """The last lines of a log, for a message."""
-    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()[-SHOWN_LINES:]
-    return f'the end of {log}:\n' + '\n'.join(f'    {line}' for line in lines)
+            lines = log.read_text(encoding='utf-8', errors='replace').splitlines()[-SHOWN_LINES:]
+            end = '\n'.join(f'    {line}' for line in lines)
+            raise JobFailed(f'{tool}: {ended}; the end of {log}:\n{end}')
 
 
 def run_command(command: list[str], log: Path) -> int:
@@ -85,18 +71,14 @@ def run_command(command: list[str], log: Path) -> int:
         )
     try:
         return process.wait()
-    finally:  # Ctrl-C, above all
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen) -> None:
-    if process.poll() is None:
+    except BaseException:  # Ctrl-C, above all
         process.terminate()
         try:
             process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        raise
 
 
 def _die_with_parent() -> Callable[[], None] | None:

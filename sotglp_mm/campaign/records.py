@@ -29,12 +29,7 @@ def write_record(file: Path, content: dict) -> None:
 
 
 def read_result(file: Path) -> dict:
-    """A job's result.
-
-    Raises:
-        FileNotFoundError: There is none.
-        ValueError: The file is broken.
-    """
+    """A job's result, or ``FileNotFoundError``, or ``ValueError`` if the file is broken."""
     advice = 'remove it, and run the campaign again to repeat the job'
     result = read_record(file, RESULT_KEYS, advice)
     for key, value in result['metrics'].items():
@@ -44,11 +39,7 @@ def read_result(file: Path) -> dict:
 
 
 def read_plan(work_dir: Path) -> list[Key]:
-    """(dataset, shots, seed) of all that was asked for in this folder, sorted.
-
-    Raises:
-        ValueError: The file is broken.
-    """
+    """(dataset, shots, seed) of all that was asked for in this folder, sorted."""
     file = work_dir / PLAN
     if not file.is_file():
         return []
@@ -74,11 +65,7 @@ def add_to_plan(work_dir: Path, jobs: list[Key]) -> None:
 
 
 def is_done(job: Job) -> bool:
-    """Whether the job has a result, made with these settings.
-
-    Raises:
-        ValueError: What is in the folder was made with other settings.
-    """
+    """Whether the job has a result; ``ValueError`` if its folder has one of other settings."""
     try:
         advice = 'remove its folder, and the job is done anew'
         started = read_record(job.folder / SETTINGS, SETTINGS_KEYS, advice)

@@ -89,15 +89,16 @@ def run_campaign(
         todo = [job for job in jobs if not is_done(job)]
         add_to_plan(work_dir, [job.key for job in jobs])
     if print_jobs:
-        flags = {'--configs': [configs], '--work-dir': [str(work_dir)]}
+        flags = ['--configs', configs, '--work-dir', str(work_dir)]
         if launcher != 'none':
-            flags |= {'--launcher': [launcher], '--nproc': [str(nproc)]}
+            flags += ['--launcher', launcher, '--nproc', str(nproc)]
         if in_process is not None:
-            flags['--in-process' if in_process else '--no-in-process'] = []
+            flags.append('--in-process' if in_process else '--no-in-process')
         if cfg_options:
-            flags['--cfg-options'] = list(cfg_options)
+            flags += ['--cfg-options', *cfg_options]
         for job in todo:
-            print(_command(job, flags))
+            own = ['--datasets', job.dataset, '--shots', str(job.shots), '--seeds', str(job.seed)]
+            print(shlex.join(['sotglp', 'campaign', *own, *flags]))
         return []
     print(f'{len(jobs)} jobs in {work_dir}, {len(jobs) - len(todo)} done already')
     here, apart = InProcess(), Processes(launcher, nproc)
@@ -126,14 +127,6 @@ def _store_features(
             check_derived(out / CONFIG, config, options)
         else:
             extract(config, out, cfg_options=options)
-
-
-def _command(job: Job, flags: dict[str, list[str]]) -> str:
-    own = {'--datasets': job.dataset, '--shots': str(job.shots), '--seeds': str(job.seed)}
-    words = ['sotglp', 'campaign', *(word for pair in own.items() for word in pair)]
-    return shlex.join(
-        [*words, *(word for flag, values in flags.items() for word in (flag, *values))]
-    )
 
 
 def _run_jobs(
@@ -173,11 +166,7 @@ def _run_one(job: Job, runner: InProcess | Processes) -> str:
 
 
 def run_job(job: Job, runner: InProcess | Processes) -> dict[str, Any]:
-    """Train, or go on training; test the last epoch; write and return the result.
-
-    Raises:
-        JobFailed: Training or test failed, or left nothing behind.
-    """
+    """Train, or go on training; test the last epoch; write and return the result."""
     write_record(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
     note = f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''
     with (job.folder / LOG).open('a', encoding='utf-8') as log:

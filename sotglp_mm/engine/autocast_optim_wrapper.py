@@ -21,16 +21,12 @@ DTYPES = ('float16', 'bfloat16')
 class AutocastOptimWrapper(OptimWrapper):
     """Autocast, with a scaled loss where float16 needs it.
 
-    MMEngine's ``AmpOptimWrapper`` refuses to be built without a GPU, so a recipe that names it
-    does not run on a CPU at all. Here float16 means: float16 on an accelerator, float32 on a CPU
-    (which cannot train in float16), and the log says so. bfloat16 runs on both.
+    MMEngine's ``AmpOptimWrapper`` refuses to be built without a GPU. Here float16 means float16 on
+    an accelerator and float32 on a CPU (the log says so); bfloat16 runs on both.
 
     Args:
         dtype (str): 'float16' or 'bfloat16'. Defaults to 'float16'.
         **kwargs: As in MMEngine's ``OptimWrapper``.
-
-    Raises:
-        ValueError: ``dtype`` is not known.
     """
 
     def __init__(self, dtype: str = 'float16', **kwargs: Any) -> None:

@@ -56,12 +56,8 @@ class WholeCheckpointHook(CheckpointHook):
 
     MMEngine writes into the file itself, and deletes the outdated checkpoint before: a process
     that is killed, or a disk that is full, leaves half a file, and with ``max_keep_ckpts=1``
-    nothing else. The same holds for the best one of ``save_best``.
-
-    Args:
-        *args: As in ``CheckpointHook``.
-        **kwargs: As in ``CheckpointHook``. With other ``backend_args`` (a storage elsewhere), that
-            storage decides how files are written.
+    nothing else. Arguments are those of ``CheckpointHook``; with other ``backend_args`` (a storage
+    elsewhere), that storage decides how files are written.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,8 +83,8 @@ class PlainCheckpointHook(Hook):
     """Writes MMEngine's log history and numpy scalars as tensors and plain numbers.
 
     So ``torch.load(..., weights_only=True)`` reads a checkpoint anywhere. On resuming, the log
-    history becomes again what MMEngine needs. MMCV's ``meta.config``, Python text that MMEngine
-    would run, is left out.
+    history becomes again what MMEngine needs, and MMCV's ``meta.config``, Python text that
+    MMEngine would run, is left out.
     """
 
     priority = 'VERY_LOW'
@@ -134,11 +130,8 @@ def _to_buffer(plain: dict | HistoryBuffer) -> HistoryBuffer:
 class LatestCheckpoint(NamedTuple):
     """Result of :func:`latest_checkpoint`."""
 
-    path: Path | None
-    """The checkpoint; None if no complete one is there."""
-
-    skipped: list[str]
-    """What is wrong with newer ones, a sentence each."""
+    path: Path | None  # None if no complete one is there
+    skipped: list[str]  # what is wrong with newer ones, a sentence each
 
 
 def latest_checkpoint(work_dir: str | Path) -> LatestCheckpoint:

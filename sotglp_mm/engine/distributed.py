@@ -25,15 +25,9 @@ def prepare_processes(cfg: Config) -> None:
     """Start MMEngine's processes, on CPUs too, and compare their class names.
 
     MMEngine's start asks CUDA for a device, unless the process group is there already, and its
-    default wrapper passes device ids, which modules on a CPU refuse. Class names are compared now:
-    once the models differ in shape, torch's message does not say why.
-
-    Args:
-        cfg: The run's config; on CPUs ``model_wrapper_cfg`` is completed. How many seconds a
-            process waits for another is ``env_cfg.dist_cfg.timeout``; torch's default is 1800.
-
-    Raises:
-        ValueError: Class names of two processes differ.
+    default wrapper passes device ids, which modules on a CPU refuse: there, the config's
+    ``model_wrapper_cfg`` is completed. Class names are compared now: once the models differ in
+    shape, torch's message does not say why.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or is_distributed():
@@ -71,11 +65,7 @@ def compare_class_names(cfg: Config) -> None:
 
 @contextmanager
 def explaining_lost_process() -> Iterator[None]:
-    """Where communication fails inside, say that the cause is in another process.
-
-    Raises:
-        RuntimeError: Instead of torch's, which only names addresses.
-    """
+    """Where communication fails inside, say that the cause is in another process."""
     try:
         yield
     except RuntimeError as error:

@@ -143,7 +143,7 @@ class RandomStateHook(Hook):
         self._pending = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember what the checkpoint holds; whether this run resumes shows later."""
+        """Keep them; whether this run resumes shows later."""
         self._loaded = checkpoint.get(STATES)
 
     def before_train(self, runner: Runner) -> None:
@@ -240,13 +240,11 @@ class ResumedValidationHook(Hook):
     """On resuming from the end of an epoch that is to be validated, validate it first.
 
     MMEngine writes an epoch's checkpoint before it validates the epoch. A run killed between the
-    two would end without that validation, the last one's included, and ``save_best`` would keep
-    another epoch for the best. Nothing in a checkpoint says whether its validation was made:
-    where it was, it is made again, and its line is in the log twice with equal numbers.
+    two would end without that validation, and ``save_best`` would keep another epoch for the best.
+    Where it was made already, its line is in the log twice, with equal numbers.
     """
 
-    priority = 'LOWEST'
-    """``save_best`` needs what ``CheckpointHook.before_train`` settles."""
+    priority = 'LOWEST'  # save_best needs what CheckpointHook.before_train settles
 
     def before_train(self, runner: Runner) -> None:
         """Validate, if this epoch is to be validated and nothing was trained since."""

@@ -20,11 +20,9 @@ FILE_NAME = 'few_shot_files.json'
 class FewShotRecordHook(Hook):
     """Writes the images of the few-shot training set to ``<work_dir>/few_shot_files.json``.
 
-    ``FewShotDataset(files=...)`` takes the file, so that another run, or another program, can
-    learn from the same images. Of several sets in a ``ConcatDataset``, the second has
-    ``few_shot_files_2.json``, and so on. Training sets that are not few-shot are left alone. Where
-    a run resumes with other images, the earlier file is kept as
-    ``few_shot_files.epoch_<number>.json``.
+    ``FewShotDataset(files=...)`` takes the file. Of several sets in a ``ConcatDataset``, the
+    second has ``few_shot_files_2.json``, and so on. Where a run resumes with other images, the
+    earlier file is kept as ``few_shot_files.epoch_<number>.json``.
     """
 
     @master_only
@@ -40,14 +38,11 @@ class FewShotRecordHook(Hook):
 
 def few_shot_sets(dataset: Any) -> list[Any]:
     """The few-shot sets in a dataset: itself, wrapped, or what stored features were made from."""
-    if dataset is None or hasattr(dataset, 'few_shot_record'):
-        return [] if dataset is None else [dataset]
+    if hasattr(dataset, 'few_shot_record'):
+        return [dataset]
     inner = getattr(dataset, 'dataset', getattr(dataset, 'source', None))
-    return [
-        few_shot
-        for each in getattr(dataset, 'datasets', [inner])
-        for few_shot in few_shot_sets(each)
-    ]
+    inside = getattr(dataset, 'datasets', [] if inner is None else [inner])
+    return [few_shot for each in inside for few_shot in few_shot_sets(each)]
 
 
 def _write_record(runner: Runner, record: dict, path: Path) -> None:

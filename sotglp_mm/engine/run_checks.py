@@ -29,17 +29,17 @@ class DatasetCheckHook(Hook):
     """Calls ``check`` for each dataset before it is used; a base class."""
 
     def before_train(self, runner: Runner) -> None:
-        """Check the training set, and already the set of the validation."""
+        """Training set, and already that of the validation."""
         self.check(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None:
             self.check(runner, runner.val_loop.dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
-        """Check the validation set."""
+        """Validation set."""
         self.check(runner, runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
-        """Check the test set."""
+        """Test set."""
         self.check(runner, runner.test_dataloader.dataset)
 
     def check(self, runner: Runner, dataset: Any) -> None:
@@ -52,14 +52,13 @@ class DatasetCheckHook(Hook):
 class ClassNamesCheckHook(DatasetCheckHook):
     """Compares the head's class names with the dataset's before the first step.
 
-    A label is a position in a list of names: if the lists differ, every number that a run prints
-    is wrong, and nothing else shows it. Underscores count as spaces, as in prompts. Heads
-    without ``class_names`` are left alone. Under MMPretrain's ``MultiTaskHead`` the one task head
-    that has ``class_names`` is meant; where several have, there is nothing to compare.
+    A label is a position in a list of names: if the lists differ, every number of a run is wrong,
+    and nothing else shows it. Underscores count as spaces, as in prompts. Heads without
+    ``class_names`` are left alone; of a ``MultiTaskHead``, the one task head that has them counts.
     """
 
     def check(self, runner: Runner, dataset: Any) -> None:
-        """Raise ``ValueError`` if the names differ, or parts of the model have two CLIPs."""
+        """Compare them, and the CLIPs of the model's parts."""
         _check_one_clip(runner.model)
         head = naming_head(runner.model)
         found = dataset.metainfo.get('classes')
@@ -106,13 +105,12 @@ def _unwrapped(model: Any) -> Any:
 class FeatureCacheCheckHook(DatasetCheckHook):
     """Compares the cache that a loader reads with the one that the backbone stands for.
 
-    The backbone checks the cache that it is given, a dataset its own; a run that names two would
-    otherwise put features of one tower under the settings of another. Two caches of the same
-    tower and preprocessing pass.
+    Each checks its own; a run that names two would put features of one tower under the settings
+    of another. Two caches of the same tower and preprocessing pass.
     """
 
     def check(self, runner: Runner, dataset: Any) -> None:
-        """Raise ``ValueError`` if they were made from something else."""
+        """Compare their manifests."""
         ours = getattr(getattr(_unwrapped(runner.model), 'backbone', None), 'feature_cache', None)
         if ours is None:
             return
@@ -136,8 +134,7 @@ class FeatureCacheCheckHook(DatasetCheckHook):
 class EmptyEpochHook(Hook):
     """Stops a run whose epochs are empty.
 
-    Few shots, a large batch and ``drop_last`` leave none, and MMEngine then counts empty epochs
-    to the end: the checkpoint holds the prompts as they were initialised.
+    Few shots, a large batch and ``drop_last`` leave no batch; MMEngine would count on to the end.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -158,8 +155,7 @@ class EmptyEpochHook(Hook):
 class ProcessesCheckHook(Hook):
     """Stops a distributed run whose processes do not do the same.
 
-    Files differ from machine to machine: class lists, few-shot draws, CLIP weights, checkpoints.
-    Gradients of different problems would be averaged, or one process would wait for another.
+    Class lists, few-shot draws, CLIP weights and checkpoints may differ from machine to machine.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -180,7 +176,7 @@ def _situation(runner: Runner) -> dict[str, Any]:
     """All that must be equal, by what it is called in a message."""
     few_shot = few_shot_sets(runner.train_dataloader.dataset)
     states = {
-        name.removeprefix('module.'): bytes(value.flatten().tolist()).decode()
+        name: bytes(value.flatten().tolist()).decode()
         for name, value in runner.model.state_dict().items()
         if name.endswith('_extra_state') and isinstance(value, torch.Tensor)
     }
@@ -230,9 +226,8 @@ class LearnedParametersHook(Hook):
 class FiniteLossHook(Hook):
     """Stops a run at the first loss that is NaN or infinite, before it is saved anywhere.
 
-    MMEngine trains on, and the last checkpoint is NaN. The check costs one synchronisation with
-    the device in an iteration. Weights are checked when a checkpoint is written: a gradient can be
-    NaN although the loss is not.
+    The check costs one synchronisation with the device in an iteration. Weights are checked when
+    a checkpoint is written: a gradient can be NaN although the loss is not.
     """
 
     priority = 'HIGH'  # before anything is logged or saved
@@ -240,11 +235,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Look at all losses of the iteration.
-
-        Raises:
-            ValueError: One is not finite; the message has the iteration, values and images.
-        """
+        """Raise ``ValueError``, with the iteration, values and images."""
         losses = {
             name: value.detach().float().reshape(())
             for name, value in (outputs or {}).items()
@@ -262,11 +253,7 @@ class FiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Look at the weights.
-
-        Raises:
-            ValueError: One is not finite; nothing is written.
-        """
+        """Raise ``ValueError`` before anything is written."""
         bad = [
             name
             for name, value in checkpoint['state_dict'].items()

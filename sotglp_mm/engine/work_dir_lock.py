@@ -50,7 +50,7 @@ def _explanation(folder: Path) -> str:
     try:
         owner = json.loads((folder / OWNER).read_text(encoding='utf-8'))
         who = f'process {owner["pid"]} on {owner["host"]}'
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):  # it has not written it yet
         who = 'another process'
     return (
         f'{folder} is in use: {who} is training there. Two runs would overwrite each '
