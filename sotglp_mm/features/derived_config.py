@@ -84,16 +84,7 @@ def derived_configs(config: Path, options: dict | None, out: Path, splits: dict)
 
 
 def check_derived(file: Path, config: Path, options: dict | None) -> None:
-    """See that a derived config that is there is of this config and these options.
-
-    Args:
-        file: The derived config.
-        config: The uncached config.
-        options: ``--cfg-options`` of the extraction.
-
-    Raises:
-        ValueError: It trains something else; the message names the first difference.
-    """
+    """Raise ``ValueError`` if a derived config is not of this config and these options."""
     asked = Config.fromfile(config)
     asked.merge_from_dict(options or {})
     there = Config.fromfile(file)

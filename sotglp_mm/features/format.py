@@ -28,16 +28,10 @@ import numpy as np
 from ..datasets.data_identity import plain, samples_digest
 from ..io.json_file import differences, read_json
 
-FORMAT = 3
-"""Version of this layout."""
-
+FORMAT = 3  # version of this layout
 MANIFEST = 'manifest.json'
-
-MADE = 'made'
-"""Entry of the manifest that is for people (command, versions) and is never compared."""
-
-PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')
-"""Entries of the manifest that must be the same on every use."""
+MADE = 'made'  # entry of the manifest that is for people (command, versions), never compared
+PINNED = ('format', 'backbone', 'data_preprocessor', 'splits')  # the same on every use
 
 
 class SplitArrays(NamedTuple):
@@ -125,16 +119,11 @@ def _reserve(file: Path) -> None:
 
 
 def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
-    """Open the memory maps of a split.
-
-    Args:
-        folder: Of the split.
-        about: The split's entry of the manifest.
-        mode: 'r' or 'r+'.
+    """Open the memory maps of a split, whose entry of the manifest is ``about``.
 
     Raises:
         FileNotFoundError: An array is missing.
-        ValueError: It is damaged, or not of the shape and dtype that the manifest tells.
+        ValueError: It is damaged, or not of the shape and dtype of the manifest.
     """
     specs = array_specs(about).items()
     return SplitArrays(
@@ -163,12 +152,7 @@ def _open_array(file: Path, shape: tuple, dtype: np.dtype, mode: str) -> np.memm
 
 
 def read_manifest(folder: str | Path) -> dict:
-    """The manifest of a cache.
-
-    Raises:
-        FileNotFoundError: There is no cache.
-        ValueError: The file is something else, of another version of this layout, or damaged.
-    """
+    """The manifest of a cache, or an error if it is missing, damaged or of another layout."""
     file = Path(folder).expanduser() / MANIFEST
     if not file.is_file():
         raise FileNotFoundError(
@@ -199,12 +183,7 @@ def signed(manifest: dict) -> dict:
 
 
 def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
-    """A split's entry of the manifest, and its samples.
-
-    Raises:
-        ValueError: There is no such split, or ``samples.json`` is not what was pinned.
-        FileNotFoundError: There is no cache, or no ``samples.json``.
-    """
+    """A split's entry of the manifest, and its samples, which must be those that were pinned."""
     folder = Path(folder).expanduser()
     splits = read_manifest(folder)['splits']
     if split not in splits:

@@ -44,11 +44,7 @@ def splits_of(cfg: Config) -> dict[str, str]:
 
 
 def build_model(cfg: Config, device: str) -> dict:
-    """Backbone and data preprocessor on their device, in eval mode.
-
-    Raises:
-        ValueError: The config has others than a cache can stand in for.
-    """
+    """Backbone and data preprocessor on their device, in eval mode."""
     pixels = dict(cfg.model.get('data_preprocessor') or {})
     pixels.setdefault('type', 'ClsDataPreprocessor')
     _check_parts(cfg, pixels)
@@ -90,12 +86,8 @@ def make_manifest(
 ) -> tuple[dict, dict, dict]:
     """What is to be stored: the manifest, and the dataset and samples of each split.
 
-    Args:
-        cfg: The config.
-        backbone: Of :func:`build_model`.
-        views: Augmented views of a training image; other splits have one.
-        seed: Of the augmentation.
-        command: What a user types to make the same again, for messages.
+    ``views`` are those of a training image; other splits have one. ``command`` is what a user
+    types to make the same again, for messages.
     """
     tower = backbone.towers.image
     sizes = dict(num_patches=tower.num_patches, width=tower.width)
@@ -120,11 +112,7 @@ def make_manifest(
 
 
 def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:
-    """Write it, or see that it is the one that is there.
-
-    Raises:
-        ValueError: The folder holds a cache of something else; nothing is overwritten.
-    """
+    """Write it, or see that it is the one that is there; nothing is overwritten."""
     if (out / MANIFEST).exists():
         present = read_manifest(out)
         for key in PINNED:

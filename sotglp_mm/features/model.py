@@ -53,14 +53,7 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
         check_pinned(cache, 'backbone', pinned, found)
 
     def forward(self, features: ImageFeatures | Tensor) -> ImageFeatures:
-        """Float32, as the tower gives them.
-
-        Args:
-            features: ``patches`` (B, P, W) and ``image`` (B, W), of any float dtype.
-
-        Raises:
-            TypeError: These are images, not features.
-        """
+        """``patches`` (B, P, W) and ``image`` (B, W) in float32; ``TypeError`` if given images."""
         if not isinstance(features, ImageFeatures):
             shape = tuple(getattr(features, 'shape', ()))
             raise TypeError(

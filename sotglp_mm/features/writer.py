@@ -67,14 +67,14 @@ def forget_damaged(folder: Path, about: dict) -> int:
 def write_features(
     model: dict, dataset: Any, folder: Path, about: dict, batch_size: int, workers: int
 ) -> None:
-    """Fill the arrays of a split; what is done already is left as it is.
+    """Fill the arrays of a split, which exist; what is done already is left as it is.
 
     Args:
-        model: ``backbone`` and ``data_preprocessor``, built, on the device.
+        model: ``backbone`` and ``data_preprocessor``, of :func:`build_model`.
         dataset: Of the split.
-        folder: Of the split; its arrays exist.
+        folder: Of the split.
         about: The split's entry of the manifest.
-        batch_size: Images for each run of the tower.
+        batch_size: Of the image tower.
         workers: Processes that load images.
     """
     arrays = open_arrays(folder, about, mode='r+')

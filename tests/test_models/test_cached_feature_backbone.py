@@ -92,7 +92,7 @@ def test_images_are_refused(cfg):
 
 def test_other_weights_are_refused(cfg, tmp_path: Path):
     other = dict(**write_clip(tmp_path), quick_gelu=True)
-    with pytest.raises(ValueError, match=r'backbone\.image_size\[0\] was 48, and is 12 now'):
+    with pytest.raises(ValueError, match=r'backbone\.image_size\.0 was 48, and is 12 now'):
         MODELS.build({**cfg.model.backbone, 'clip': other})
 
 
@@ -154,7 +154,7 @@ class TestPreprocessor:
         [
             (
                 dict(mean=[0.0, 0.0, 0.0]),
-                r'data_preprocessor\.mean\[0\] was 122\.\d+, and is 0\.0',
+                r'data_preprocessor\.mean\.0 was 122\.\d+, and is 0\.0',
             ),
             (dict(to_rgb=False), r'data_preprocessor\.to_rgb was True, and is False'),
             (dict(batch_augments=dict(augments=dict(type='Mixup'))), 'mix pixels'),
