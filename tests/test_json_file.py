@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sotglp_mm.io.json_file import differences, read_json
+from sotglp_mm.io.json_file import differences, read_json, read_record
 
 
 def test_numbers_may_stay_text(tmp_path: Path):
@@ -27,6 +27,25 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: s
     file.write_bytes(content)
     with pytest.raises(ValueError, match=rf'^split file {file} {message}'):
         read_json(file, 'split file')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{', ' is not JSON: .*'),
+        ('[1]', ' holds a list, expected an object'),
+        ('{"name": "a"}', ": 'shots' is missing, expected int"),
+        ('{"name": 3, "shots": 1}', ": 'name' is 3, expected str"),
+        ('{"name": "a", "shots": true}', ": 'shots' is True, expected int"),
+    ],
+)
+def test_a_record_has_what_it_should(tmp_path: Path, content: str, message: str):
+    file = tmp_path / 'a.json'
+    file.write_text('{"name": "a", "shots": 1, "more": []}')
+    assert read_record(file, dict(name=str, shots=int), '') == dict(name='a', shots=1, more=[])
+    file.write_text(content)
+    with pytest.raises(ValueError, match=rf'^record {file}{message}; remove it$'):
+        read_record(file, dict(name=str, shots=int), 'remove it', 'record')
 
 
 @pytest.mark.parametrize(

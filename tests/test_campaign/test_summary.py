@@ -258,9 +258,6 @@ def test_out_names_the_folder(runs, tmp_path_factory):
     ('change', 'message'),
     [
         (lambda text: text[:60], 'is not JSON'),
-        (lambda text: '[' * 100_000, 'its lists are nested too deeply'),
-        (lambda text: '[]', 'holds a list, expected an object'),
-        (lambda text: text.replace('"seed": 1', '"seed": "1"'), "'seed' is '1', expected int"),
         (lambda text: text.replace('"shots"', '"shot"'), "'shots' is missing, expected int"),
         (lambda text: text.replace('40.0', 'null'), "'accuracy/top1' is None, expected a number"),
         (lambda text: text.replace('"seed": 1', '"seed": 2'), 'are both of dtd, 2 shots, seed 2'),
