@@ -3,49 +3,41 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from ..io.json_file import read_json
 
 PUBLISHED = Path(__file__).with_name('published.json')
 
 
 class Published(NamedTuple):
-    """Tables with a row for each method; numbers are text, as they were printed."""
+    """A table with a row for each method; cells are text, as they were printed."""
 
-    few_shot: pd.DataFrame  # columns: datasets, mean
-    sources: dict[str, list[str]]  # methods of ``few_shot`` by source
-    shift: pd.DataFrame  # columns: the source dataset, the shifts, their mean
-    shift_source: str
-    ood: pd.DataFrame  # 'FPR95 / AUROC'; columns: sets, their mean
-    ood_source: str
+    columns: list[str]  # sets, and their mean
+    rows: list[list[str]]  # method, a cell for each column; '' for what was not found in print
+    source: str
 
 
-def read_published() -> Published:
-    """The package's file."""
+def read_published() -> dict[str, Published]:
+    """The tables of the package's file, ``few_shot``, ``shift`` and ``ood``, by name."""
     content = read_json(PUBLISHED, parse_float=str)  # 72.60 is shown as it was printed
-    rows, names = content['few_shot_top1'], content['datasets']
+    names, few_shot = content['datasets'], content['few_shot_top1']
     blank = [None] * len(names)
-    few_shot = {row['method']: [*(row['values'] or blank), row['mean']] for row in rows}
-    sources: dict[str, list[str]] = {}
-    for row in rows:
-        sources.setdefault(row['source'], []).append(row['method'])
-    shift, ood = content['domain_shift_top1'], content['ood_imagenet_fpr95_auroc']
-    return Published(
-        _table(few_shot, [*names, 'mean']),
-        sources,
-        *(_table(shift['rows'], shift['sets']), shift['source']),
-        *(_table(ood['rows'], ood['sets']), ood['source']),
-    )
+    cells = {row['method']: [*(row['values'] or blank), row['mean']] for row in few_shot}
+    methods: dict[str, list[str]] = {}
+    for row in few_shot:
+        methods.setdefault(row['source'], []).append(row['method'])
+    source = '; '.join(f'{", ".join(of_it)}: {where}' for where, of_it in methods.items())
+    tables = {'few_shot': Published([*names, 'mean'], _rows(cells), source)}
+    for name, key in (('shift', 'domain_shift_top1'), ('ood', 'ood_imagenet_fpr95_auroc')):
+        table = content[key]
+        tables[name] = Published(table['sets'], _rows(table['rows']), table['source'])
+    return tables
 
 
-def _table(rows: dict[str, list], columns: list[str]) -> pd.DataFrame:
-    cells = {name: list(map(_cell, row)) for name, row in rows.items()}
-    return pd.DataFrame.from_dict(cells, orient='index', columns=columns)
+def _rows(cells: dict[str, list]) -> list[list[str]]:
+    return [[method, *map(_text, row)] for method, row in cells.items()]
 
 
-def _cell(value: Any) -> str:
-    """'' for what was not found in print."""
-    if isinstance(value, list):
-        return ' / '.join('-' if each is None else str(each) for each in value)
-    return '' if value is None else str(value)
+def _text(cell: Any) -> str:
+    if isinstance(cell, list):  # FPR95 and AUROC
+        return ' / '.join('-' if value is None else str(value) for value in cell)
+    return '' if cell is None else str(cell)

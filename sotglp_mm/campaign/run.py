@@ -70,7 +70,6 @@ def run_campaign(
         Names of the jobs that failed.
 
     Raises:
-        FileNotFoundError: A dataset has no config.
         ValueError: A setting cannot be used, or a job's folder was made with other settings.
     """
     work_dir, configs, cfg_options = Path(work_dir), configs or CONFIGS, cfg_options or ()

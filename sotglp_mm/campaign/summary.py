@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..io.files import write_atomically
@@ -21,7 +22,6 @@ MEAN_CLASS = 'accuracy/mean_class'
 AVERAGE = 'average'
 SHIFT = re.compile(r'accuracy/([^/]+)/top1')
 OOD = re.compile(r'ood/([^/]+)/([^/]+)/(auroc|fpr95|aupr)')
-LEVELS = ['dataset', 'shots', 'metric', 'seed']
 COLUMNS = 4
 
 EVALUATIONS = ('ood', 'domains')
@@ -68,32 +68,15 @@ def read_results(work_dir: Path) -> dict[Key, dict]:
     return results
 
 
-def spread(values: pd.Series) -> pd.DataFrame:
-    """``mean``, sample standard deviation ``std`` (NaN for one value) and number ``n`` of seeds.
-
-    A NaN among the values is not left out: its mean is NaN.
-    """
-    rest = [name for name in values.index.names if name != 'seed']
-    return values.groupby(level=rest, sort=False).agg(
-        mean=lambda v: v.mean(skipna=False), std=lambda v: v.std(skipna=False), n='size'
-    )
-
-
-def mean_over(values: pd.Series, level: str, names: Sequence[str]) -> pd.Series:
-    """Mean over ``names`` of a level, seed by seed, where there is a value for each of them."""
-    chosen = values[values.index.isin(names, level=level)]
-    rest = [name for name in values.index.names if name != level]
-    groups = chosen.groupby(level=rest, sort=False)
-    return groups.agg(lambda v: v.mean(skipna=False))[groups.size() == len(names)]
+Seeds = dict[int, float]
+"""Value by seed."""
 
 
 class Numbers:
-    """What the tables and the figure say.
+    """What the tables and the figure say, by dataset, shots, metric and seed.
 
-    ``values`` is a series by dataset, shots, metric and seed; ``stats`` has ``mean``, ``std`` and
-    ``n`` by dataset, shots and metric, where 'average' is a dataset, too, over seeds that all of
-    ``datasets`` have. ``everything`` has all datasets, ``datasets`` those of tables by shots,
-    average and figure: a run that was tested for OOD detection or domain shift alone has no
+    'average' is a dataset, too, over seeds that all of ``datasets`` have: those of tables by
+    shots, average and figure. A run that was tested for OOD detection or domain shift alone has no
     accuracy to stand there.
 
     Args:
@@ -106,6 +89,10 @@ class Numbers:
     def __init__(
         self, results: dict[Key, dict], planned: Iterable[Key], order: Sequence[str], metric: str
     ):
+        self.values: dict[tuple[str, int, str], Seeds] = {}
+        for (dataset, shots, seed), result in sorted(results.items()):
+            for name, value in result['metrics'].items():
+                self.values.setdefault((dataset, shots, name), {})[seed] = float(value)
         asked = {*results, *planned}
         rank = {name: number for number, name in enumerate(order)}
         names = {key[0] for key in asked}
@@ -116,44 +103,58 @@ class Numbers:
             asked - set(results), key=lambda key: (self.everything.index(key[0]), *key[1:])
         )
         self.samplings = sorted({r.get('sampling', 'not recorded') for r in results.values()})
-        rows = {
-            (dataset, shots, name, seed): float(value)
-            for (dataset, shots, seed), result in results.items()
-            for name, value in result['metrics'].items()
-        }
-        index = pd.MultiIndex.from_tuples(list(rows), names=LEVELS)
-        self.values = pd.Series(list(rows.values()), index, dtype=float).sort_index()
-        self.metrics = sorted(set(index.get_level_values('metric')))
+        self.metrics = sorted({name for _, _, name in self.values})
         self.datasets = [n for n in self.everything if not self._stands_apart(n, metric)]
-        average = spread(mean_over(self.values, 'dataset', self.datasets))
-        average = pd.concat({AVERAGE: average}, names=['dataset'])
-        self.stats = pd.concat([spread(self.values), average])
+        for name in self.metrics:
+            for shots in self.shots:
+                of_it = [self.of(dataset, shots, name) for dataset in self.datasets]
+                self.values[AVERAGE, shots, name] = mean_over(of_it)
 
     def _stands_apart(self, dataset: str, metric: str) -> bool:
-        names = {key[2] for key in self.values.index if key[0] == dataset}
+        names = {key[2] for key in self.values if key[0] == dataset}
         if metric in names:
             return False
         return any(map(is_evaluation, names)) if names else dataset in EVALUATIONS
 
-    def seeds(self, dataset: str, shots: int, metric: str) -> set[int]:
-        """Those that have a value."""
-        return {key[3] for key in self.values.index if key[:3] == (dataset, shots, metric)}
+    def of(self, dataset: str, shots: int, metric: str) -> Seeds:
+        """By seed; empty where there is none."""
+        return self.values.get((dataset, shots, metric), {})
 
     def runs_with(self, metrics: Sequence[str]) -> list[tuple[str, int]]:
         """(dataset, shots) of results that have one of these metrics, in order."""
-        keys = {key[:2] for key in self.values.index if key[2] in metrics}
-        return sorted(keys, key=lambda key: (self.everything.index(key[0]), key[1]))
+        runs = {key[:2] for key in self.values if key[2] in metrics and key[0] != AVERAGE}
+        return sorted(runs, key=lambda run: (self.everything.index(run[0]), run[1]))
 
     def rows(self, metrics: Sequence[str]) -> pd.DataFrame:
         """``dataset, shots, metric, mean, std, n`` of each number that is there; average last."""
-        order = pd.MultiIndex.from_product(
-            [metrics, [*self.everything, AVERAGE], self.shots],
-            names=['metric', 'dataset', 'shots'],
-        )
-        stats = self.stats.reorder_levels(order.names)
-        return stats.loc[order[order.isin(stats.index)]].reset_index()[
-            ['dataset', 'shots', 'metric', 'mean', 'std', 'n']
+        rows = [
+            (dataset, shots, metric, *mean_and_deviation(values), len(values))
+            for metric in metrics
+            for dataset in [*self.everything, AVERAGE]
+            for shots in self.shots
+            if (values := self.of(dataset, shots, metric))
         ]
+        return pd.DataFrame(rows, columns=['dataset', 'shots', 'metric', 'mean', 'std', 'n'])
+
+
+def mean_over(columns: Sequence[Seeds]) -> Seeds:
+    """Mean of several, seed by seed, where each of them has a value."""
+    common = set.intersection(*map(set, columns)) if columns else set()
+    return {seed: float(np.mean([each[seed] for each in columns])) for seed in sorted(common)}
+
+
+def mean_and_deviation(values: Seeds) -> tuple[float, float]:
+    """Over seeds; the sample standard deviation of a single value is NaN."""
+    numbers = list(values.values())
+    return float(np.mean(numbers)), float(np.std(numbers, ddof=1)) if numbers[1:] else math.nan
+
+
+def text_of(values: Seeds) -> str:
+    """E.g. '71.2 ± 0.4 (n=3)'; '' of nothing."""
+    if not values:
+        return ''
+    mean, deviation = mean_and_deviation(values)
+    return f'{mean:.1f}{"" if math.isnan(deviation) else f" ± {deviation:.1f}"} (n={len(values)})'
 
 
 def is_evaluation(metric: str) -> bool:
@@ -162,9 +163,7 @@ def is_evaluation(metric: str) -> bool:
 
 
 def summarize(
-    work_dir: str | Path,
-    out: str | Path | None = None,
-    metric: str = COMBINED,
+    work_dir: str | Path, out: str | Path | None = None, metric: str = COMBINED
 ) -> list[Path]:
     """Write summary.md, summary.csv, summary.json and accuracy_vs_shots.png.
 
@@ -184,7 +183,7 @@ def summarize(
         ValueError: A file is broken, or no result has the metric.
     """
     work_dir = Path(work_dir)
-    beside = read_published()
+    published = read_published()
     results = read_results(work_dir)
     names = {name for result in results.values() for name in result['metrics']}
     only_others = metric == COMBINED and any(map(is_evaluation, names))
@@ -192,7 +191,8 @@ def summarize(
         raise ValueError(
             f'no result in {work_dir} has --metric {metric}; there are {sorted(names)}'
         )
-    numbers = Numbers(results, read_plan(work_dir), list(beside.few_shot)[:-1], metric)
+    order = published['few_shot'].columns[:-1]
+    numbers = Numbers(results, read_plan(work_dir), order, metric)
     others = [n for pattern in (SHIFT, OOD) for n in numbers.metrics if pattern.fullmatch(n)]
     rows = numbers.rows(list(dict.fromkeys([metric, *BRANCHES, MEAN_CLASS, *others])))
     content = {
@@ -203,9 +203,8 @@ def summarize(
         'rows': json.loads(rows.to_json(orient='records', double_precision=15)),
     }
     out = Path(out or work_dir)
-    out.mkdir(parents=True, exist_ok=True)
     texts = {
-        'summary.md': as_markdown(numbers, metric, beside),
+        'summary.md': as_markdown(numbers, metric, published),
         'summary.csv': rows.to_csv(index=False, lineterminator='\n'),
         'summary.json': json.dumps(content, indent=2) + '\n',
     }
@@ -219,7 +218,7 @@ def summarize(
     return files
 
 
-def as_markdown(numbers: Numbers, metric: str, published: Published) -> str:
+def as_markdown(numbers: Numbers, metric: str, published: dict[str, Published]) -> str:
     """All tables."""
     sampling, *more = numbers.samplings
     sampling = f'{sampling}, {SAMPLING[sampling]}' if sampling in SAMPLING else sampling
@@ -233,26 +232,10 @@ def as_markdown(numbers: Numbers, metric: str, published: Published) -> str:
         if name in numbers.metrics:
             parts.append(_by_shots(numbers, name))
     if numbers.datasets and metric.endswith('/top1'):  # as all published numbers are
-        parts.append(_beside_published(numbers, metric, published))
-    parts += _domain_shift(numbers, published)
-    parts += _out_of_distribution(numbers, published)
+        parts.append(_beside_published(numbers, metric, published['few_shot']))
+    parts += _domain_shift(numbers, published['shift'])
+    parts += _out_of_distribution(numbers, published['ood'])
     return '\n'.join(parts)
-
-
-def table(cells: pd.DataFrame, corner: str) -> str:
-    """Markdown; cells are text, and NaN where there is none."""
-    rows = cells.fillna('').reset_index().astype(str).itertuples(index=False)
-    return markdown_table([corner, *map(str, cells.columns)], list(rows))
-
-
-def text_of(stats: pd.DataFrame) -> pd.Series:
-    """E.g. '71.2 ± 0.4 (n=3)'."""
-
-    def one(row: pd.Series) -> str:
-        deviation = '' if pd.isna(row['std']) else f' ± {row["std"]:.1f}'
-        return f'{row["mean"]:.1f}{deviation} (n={row["n"]:.0f})'
-
-    return stats.apply(one, axis=1) if len(stats) else pd.Series(index=stats.index, dtype=object)
 
 
 def _shots(shots: int) -> str:
@@ -263,16 +246,18 @@ def _by_shots(numbers: Numbers, metric: str) -> str:
     known = {COMBINED: 'Top-1, combined', MEAN_CLASS: 'Mean per-class accuracy, combined'}
     known |= {name: f'Top-1, {branch}' for name, branch in BRANCHES.items()}
     title = known.get(metric, f'Top-1, {metric}' if metric.endswith('/top1') else metric)
-    cells = text_of(numbers.stats.xs(metric, level='metric')).unstack('shots')
-    cells = cells.reindex(index=[*numbers.datasets, AVERAGE], columns=numbers.shots)
-    cells.columns = [_shots(shots) for shots in numbers.shots]
+    rows = [
+        [name, *(text_of(numbers.of(name, shots, metric)) for shots in numbers.shots)]
+        for name in [*numbers.datasets, AVERAGE]
+    ]
+    table = markdown_table(['dataset', *map(_shots, numbers.shots)], rows)
     notes = [_average_note(numbers, shots, metric) for shots in numbers.shots]
-    text = f'## {title} (`{metric}`)\n\n{table(cells, "dataset")}'
+    text = f'## {title} (`{metric}`)\n\n{table}'
     return text + ''.join(f'\n{note}\n' for note in notes if note)
 
 
 def _average_note(numbers: Numbers, shots: int, metric: str) -> str:
-    seeds = {name: numbers.seeds(name, shots, metric) for name in numbers.datasets}
+    seeds = {name: set(numbers.of(name, shots, metric)) for name in numbers.datasets}
     lacking = [name for name, of_it in seeds.items() if not of_it]
     if lacking:
         return f'No average for {_shots(shots)}: nothing of {", ".join(lacking)}.'
@@ -288,40 +273,33 @@ def _average_note(numbers: Numbers, shots: int, metric: str) -> str:
 
 
 def _beside_published(numbers: Numbers, metric: str, published: Published) -> str:
-    rows = published.few_shot
-    *names, mean = rows.columns
-    of_16 = numbers.stats[numbers.stats.index.isin([16], level='shots')]
-    ours = text_of(of_16[of_16.index.isin([metric], level='metric')])
-    ours = ours.droplevel(['shots', 'metric']).reindex([*names, AVERAGE])
+    *names, _ = published.columns
+    cells = [text_of(numbers.of(name, 16, metric)) for name in names]
     # the published means are over exactly these datasets
-    if sorted(numbers.datasets) != sorted(names):
-        ours[AVERAGE] = None
-    note = ''
-    if ours.notna().any():
-        rows = pd.concat([rows, ours.rename({AVERAGE: mean}).to_frame('this package').T])
-    else:
-        note = 'No result here is of 16 shots on one of these datasets.\n\n'
-    sources = '; '.join(f'{", ".join(m)}: {s}' for s, m in published.sources.items())
+    whole = sorted(numbers.datasets) == sorted(names)
+    cells.append(text_of(numbers.of(AVERAGE, 16, metric)) if whole else '')
+    ours = [['this package', *cells]] if any(cells) else []
+    note = '' if ours else 'No result here is of 16 shots on one of these datasets.\n\n'
+    table = markdown_table(['method', *published.columns], [*published.rows, *ours])
     return (
-        f'## 16 shots, beside published results\n\n{table(rows, "method")}\n{note}{PROTOCOLS}\n'
-        f'Sources: {sources}.\n'
+        f'## 16 shots, beside published results\n\n{table}\n{note}{PROTOCOLS}\n'
+        f'Sources: {published.source}.\n'
     )
 
 
 def _domain_shift(numbers: Numbers, published: Published) -> list[str]:
-    source, *shifts, _ = published.shift.columns
+    source, *shifts, _ = published.columns
     metrics = [f'accuracy/{name}/top1' for name in shifts]
-    ours = {}
+    ours = []
     for run in numbers.runs_with(metrics):
-        cells = _cells(numbers, run, [f'accuracy/{source}/top1', COMBINED, *metrics], metrics)
-        first = cells[0] or cells[1]
-        ours[_label(run)] = [first, *cells[2:]]
+        first = numbers.of(*run, f'accuracy/{source}/top1') or numbers.of(*run, COMBINED)
+        ours.append([_label(run), text_of(first), *_cells(numbers, run, metrics)])
     if not ours:
         return []
-    rows = pd.concat([published.shift, _rows(ours, published.shift)])
+    table = markdown_table(['method', *published.columns], [*published.rows, *ours])
     return [
-        f'## Domain shift, top-1\n\n{table(rows, "method")}\nPublished: 16 shots of {source}; '
-        f'{published.shift_source}.\n\n{PROTOCOLS}'
+        f'## Domain shift, top-1\n\n{table}\nPublished: 16 shots of {source}; '
+        f'{published.source}.\n\n{PROTOCOLS}'
     ]
 
 
@@ -329,45 +307,35 @@ def _out_of_distribution(numbers: Numbers, published: Published) -> list[str]:
     names = [match for match in map(OOD.fullmatch, numbers.metrics) if match]
     if not names:
         return []
-    *sets, _ = published.ood.columns
-    pairs, aupr = {}, {}
+    *sets, _ = published.columns
+    head = ['method', *published.columns]
+    pairs, aupr = [], []
     for score in sorted({match[1] for match in names}):
         for run in numbers.runs_with([match[0] for match in names if match[1] == score]):
-            columns = {
-                figure: [f'ood/{score}/{name}/{figure}' for name in sets]
+            cells = {
+                figure: _cells(numbers, run, [f'ood/{score}/{name}/{figure}' for name in sets])
                 for figure in ('fpr95', 'auroc', 'aupr')
             }
-            cells = {f: _cells(numbers, run, c, c) for f, c in columns.items()}
-            pairs[_label(run, f', {score}')] = [
-                f'{fpr95 or "-"} / {auroc or "-"}' if fpr95 or auroc else ''
-                for fpr95, auroc in zip(cells['fpr95'], cells['auroc'])
-            ]
+            both = zip(cells['fpr95'], cells['auroc'])
+            texts = [f'{a or "-"} / {b or "-"}' if a or b else '' for a, b in both]
+            pairs.append([_label(run, f', {score}'), *texts])
             if any(cells['aupr']):
-                aupr[_label(run, f', {score}')] = cells['aupr']
-    rows = pd.concat([published.ood, _rows(pairs, published.ood)])
+                aupr.append([_label(run, f', {score}'), *cells['aupr']])
     parts = [
-        f'## Out-of-distribution detection, FPR95 (lower is better) / AUROC\n\n'
-        f'{table(rows, "method")}\nPublished: ImageNet, 16 shots; {published.ood_source}.\n\n'
-        f'{PROTOCOLS}'
+        '## Out-of-distribution detection, FPR95 (lower is better) / AUROC\n\n'
+        f'{markdown_table(head, [*published.rows, *pairs])}\nPublished: ImageNet, 16 shots; '
+        f'{published.source}.\n\n{PROTOCOLS}'
     ]
     if aupr:
-        text = table(_rows(aupr, published.ood), 'method')
-        parts.append(f'## Out-of-distribution detection, AUPR\n\n{text}')
+        table = markdown_table(head, aupr)
+        parts.append(f'## Out-of-distribution detection, AUPR\n\n{table}')
     return parts
 
 
-def _cells(
-    numbers: Numbers, run: tuple[str, int], metrics: list[str], averaged: list[str]
-) -> list[str]:
-    """Text for each metric of a run, and for the mean over ``averaged``; '' for none."""
-    of_run = numbers.values.xs(run, level=('dataset', 'shots'))
-    mean = pd.concat({AVERAGE: mean_over(of_run, 'metric', averaged)}, names=['metric'])
-    texts = text_of(spread(pd.concat([of_run, mean])))
-    return [texts.get(name, '') for name in [*metrics, AVERAGE]]
-
-
-def _rows(cells: dict[str, list[str]], like: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame.from_dict(cells, orient='index', columns=list(like.columns))
+def _cells(numbers: Numbers, run: tuple[str, int], metrics: list[str]) -> list[str]:
+    """Text for each metric of a run, and for their mean."""
+    columns = [numbers.of(*run, metric) for metric in metrics]
+    return [text_of(values) for values in [*columns, mean_over(columns)]]
 
 
 def _label(run: tuple[str, int], more: str = '') -> str:
@@ -384,9 +352,9 @@ def plot(numbers: Numbers, metric: str, file: Path) -> None:
     figure = Figure(figsize=(2.6 * columns + 0.5, 2.2 * rows + 0.6), layout='constrained')
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax, name in zip(axes, panels):
-        of_it = numbers.stats[numbers.stats.index.isin([name], level='dataset')]
-        of_it = of_it[of_it.index.isin([metric], level='metric')].droplevel(['dataset', 'metric'])
-        _draw_panel(ax, of_it.sort_index(), name, numbers.shots)
+        points = {shots: numbers.of(name, shots, metric) for shots in numbers.shots}
+        points = {shots: values for shots, values in points.items() if values}
+        _draw_panel(ax, points, name, numbers.shots)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     figure.supxlabel('images per class (shots)', fontsize='medium')
@@ -394,7 +362,7 @@ def plot(numbers: Numbers, metric: str, file: Path) -> None:
     figure.savefig(file, dpi=150, metadata={'Software': None})
 
 
-def _draw_panel(ax: Any, stats: pd.DataFrame, name: str, shots: list[int]) -> None:
+def _draw_panel(ax: Any, points: dict[int, Seeds], name: str, shots: list[int]) -> None:
     bold = name == AVERAGE
     ax.set_title(name.replace('_', ' '), fontsize='medium', weight='bold' if bold else 'normal')
     ax.set_xscale('log', base=2)
@@ -403,13 +371,15 @@ def _draw_panel(ax: Any, stats: pd.DataFrame, name: str, shots: list[int]) -> No
     ax.minorticks_off()
     ax.tick_params(labelsize='small')
     ax.grid(alpha=0.3)
-    if stats.empty:
+    if not points:
         ax.set_yticks([])
         ax.text(0.5, 0.5, 'not complete', transform=ax.transAxes, ha='center', va='center')
         return
     color = 'tab:red' if bold else 'tab:blue'
-    mean, std = stats['mean'], stats['std'].fillna(0)
-    ax.plot(mean.index, mean, 'o-', color=color, markersize=3.5, linewidth=1.4)
-    ax.fill_between(mean.index, mean - std, mean + std, color=color, alpha=0.2, linewidth=0)
+    mean, deviation = np.array([mean_and_deviation(values) for values in points.values()]).T
+    deviation, where = np.nan_to_num(deviation), list(points)
+    ax.plot(where, mean, 'o-', color=color, markersize=3.5, linewidth=1.4)
+    band = dict(color=color, alpha=0.2, linewidth=0)
+    ax.fill_between(where, mean - deviation, mean + deviation, **band)
     if len(mean) == 1:  # a band of one point has no width to be seen
-        ax.errorbar(mean.index, mean, std, color=color, capsize=3)
+        ax.errorbar(where, mean, deviation, color=color, capsize=3)

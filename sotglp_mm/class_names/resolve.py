@@ -99,11 +99,7 @@ def class_difference(
 
 
 def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
-    """Class names of a CoOp split file, in label order.
-
-    Args:
-        splits: ``{'train' | 'val' | 'test': [[path, label, class name], ...]}``.
-        path: Where it was read, for messages.
+    """Class names of a CoOp split file, which was read from ``path``, in label order.
 
     Raises:
         ValueError: It is no such file, labels are not 0..C-1, or a label has two names.

@@ -25,16 +25,12 @@ class CoOpAircraftDataset(ListedImagesDataset):
     A label is the rank of the variant in ``variants.txt``.
 
     Args:
-        data_root (str): E.g. ``$DATA/fgvc_aircraft``.
+        data_root (str): Folder of the lists, e.g. ``$DATA/fgvc_aircraft``.
         split (str): 'train', 'val', 'test', or 'trainval' for the first two together, which the
             released SOT-GLP program trains on; 'trainval_file' is the same images in the order of
             ``images_variant_trainval.txt``, from which that program draws. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        FileNotFoundError: A list or an image does not exist.
-        ValueError: Unknown split, a line that is not ``<image> <variant>``, or a variant twice.
     """
 
     def __init__(

@@ -29,7 +29,6 @@ class CoOpImageNetDataset(CustomDataset):
         **kwargs: As in MMPretrain's ``CustomDataset``.
 
     Raises:
-        FileNotFoundError: The folder of the split does not exist.
         ValueError: There are not as many folders as class names, or, with 'imagenet', other
             folders than ImageNet-1k's.
     """

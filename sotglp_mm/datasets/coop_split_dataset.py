@@ -24,10 +24,8 @@ class CoOpSplitDataset(ListedImagesDataset):
 
     Labels and class names are those of the list:
     ``{"train" | "val" | "test": [[relative path, label, class name], ...]}``. A list beside the
-    images goes first; seven of CoOp's come with the package (see ``datasets/splits/``).
-
-    Where a set of the benchmark lies in another place that is in circulation
-    (``eurosat/2750`` in ``EuroSAT_RGB``, say), it is found there.
+    images goes first; seven of CoOp's come with the package (see ``datasets/splits/``). Where a
+    set of the benchmark lies in another place that is in circulation, it is found there.
 
     Args:
         data_root (str): Folder of the dataset, e.g. ``$DATA/dtd``.
@@ -35,10 +33,6 @@ class CoOpSplitDataset(ListedImagesDataset):
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        FileNotFoundError: Data root, split list or an image does not exist.
-        ValueError: The list is not of this form, or lacks the split.
     """
 
     def __init__(

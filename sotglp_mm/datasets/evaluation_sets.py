@@ -29,8 +29,7 @@ class EvaluationSets:
             for a config's test pipeline. Defaults to None.
 
     Raises:
-        ValueError: There is no set, a name cannot be part of a metric's key, or two sets differ
-            in their classes.
+        ValueError: A name cannot be part of a metric's key, or two sets differ in their classes.
     """
 
     def __init__(

@@ -50,10 +50,8 @@ class FewShotDataset:
             to None.
 
     Raises:
-        FileNotFoundError: ``files`` does not exist.
-        ValueError: A setting is out of range, the dataset has no class names or several labels an
-            image, a class has no image, for 'stratified' the dataset is too small, or ``files``
-            was changed or does not fit the dataset.
+        ValueError: The dataset has no class names or several labels an image, a class has no
+            image, for 'stratified' the dataset is too small, or ``files`` does not fit it.
     """
 
     def __init__(

@@ -35,7 +35,6 @@ class ImageNetShiftDataset(ListedImagesDataset):
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no class folder in it.
         ValueError: A folder is called like no class or has no image, or another number of classes
             than expected have one.
     """

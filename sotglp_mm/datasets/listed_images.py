@@ -18,10 +18,6 @@ class ListedImagesDataset(BaseDataset):
         source: Where the list came from, for messages.
         metainfo (dict, optional): Goes into the dataset's, beside ``classes``.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        FileNotFoundError: An image does not exist.
-        ValueError: A path leads out of the folder, or there are no images.
     """
 
     def __init__(

@@ -30,8 +30,7 @@ class LoadImageStrict(LoadImageFromFile):
         **kwargs: As in ``LoadImageFromFile``; ``imdecode_backend`` is 'pillow'.
 
     Raises:
-        FileNotFoundError: The image does not exist.
-        ValueError: It cannot be decoded, is no file, or holds values of no known range.
+        ValueError: An image cannot be decoded, is no file, or holds values of no known range.
     """
 
     def __init__(self, imdecode_backend: str = 'pillow', **kwargs: Any) -> None:

@@ -37,9 +37,8 @@ class OwnImagesDataset(ListedImagesDataset):
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: Folder, file or an image does not exist.
-        ValueError: What :func:`read_own_images` refuses, an unknown or absent split, or a kept
-            split that does not fit the images any more.
+        ValueError: What :func:`read_own_images` refuses, an absent split, or a kept split that
+            does not fit the images any more.
     """
 
     def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:

@@ -20,9 +20,6 @@ class UnlabelledImagesDataset(BaseDataset):
         data_root (str): E.g. ``$DATA/iNaturalist``.
         data_prefix (str): Folder of the images below it. Defaults to 'images'.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        FileNotFoundError: There is no image.
     """
 
     def __init__(self, data_root: str, data_prefix: str = 'images', **kwargs: Any) -> None:

@@ -37,10 +37,6 @@ class BranchAccuracy(BaseMetric):
         prefix (str, optional): Defaults to 'accuracy' for 'combined', else
             'accuracy_<branch>'.
         **kwargs: As in MMEngine's ``BaseMetric``.
-
-    Raises:
-        ValueError: ``branch`` or one of ``items`` is not known; later, more places are asked for
-            than there are classes.
     """
 
     def __init__(
@@ -59,7 +55,7 @@ class BranchAccuracy(BaseMetric):
         self.num_places = max(map(_places, self.items))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect, for each image of a batch, its set, its label and the first predictions.
+        """Collect, for each image, its set, its label and the first predictions.
 
         An empty entry stands for an image without label or branch: what all processes gathered
         is cut to the number of images, so every image needs its place.

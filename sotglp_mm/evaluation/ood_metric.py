@@ -35,8 +35,7 @@ class OODMetric(BaseMetric):
         **kwargs: As in MMEngine's ``BaseMetric``.
 
     Raises:
-        ValueError: A method is not known; later, a sample has no score or set, a set is not there
-            or has no image, or a score is not finite.
+        ValueError: A sample has no score or set, a set has no image, or a score is not finite.
     """
 
     def __init__(

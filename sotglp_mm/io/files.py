@@ -39,11 +39,7 @@ def write_atomically(path: str | Path, data: bytes | str, advice: str = ADVICE) 
 
 
 def check_writable(path: str | Path, flag: str) -> None:
-    """Make a file's folder, and see that it can be written to, before the work for the file.
-
-    Raises:
-        OSError: It cannot.
-    """
+    """Make a file's folder, and raise ``OSError`` if it cannot be written to, before the work."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
