@@ -82,9 +82,8 @@ class EvaluationSets:
         name, number = self._places[index]
         item = self.sets[name][number]
         found = item.get('data_samples') if isinstance(item, dict) else None
-        samples: list = (
-            found if isinstance(found, list) else [found]
-        )  # a list: views of TestTimeAug
+        # a list: views of TestTimeAug
+        samples: list = found if isinstance(found, list) else [found]
         if not all(isinstance(sample, DataSample) for sample in samples):
             raise ValueError(
                 f"EvaluationSets: an item of set {name!r} has no 'data_samples' to write its name "
