@@ -275,6 +275,16 @@ def _add_predict(parser: Parser) -> None:
     known.add_argument('--threshold', type=float, help='of the OOD score; known if at most this')
 
 
+def _add_calibrate(parser: Parser) -> None:
+    _add_config(parser)
+    add = parser.add_argument
+    add('checkpoint', metavar='CHECKPOINT', help='path of the checkpoint; it is written anew')
+    add('--batch-size', type=positive, default=32, help='images at a time (default 32)')
+    add('--num-workers', type=natural, default=2, help='processes that read images (default 2)')
+    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+    add('--ood', metavar='SCORE', help='OOD score, as in sotglp predict')
+
+
 def _add_extract(parser: Parser) -> None:
     _add_config(parser)
     add = parser.add_argument
@@ -436,6 +446,15 @@ COMMANDS = {
         'lower for images that look like the known classes; with --calibrate or --threshold each\n'
         'image is called known or unknown. Exit status 1: some images could not be read.',
         lambda report: bool(report['failed']),
+    ),
+    'calibrate': Command(
+        'Calibrate a checkpoint on validation images: probabilities, and known or unknown',
+        'sotglp_mm.apis:calibrate',
+        _add_calibrate,
+        'sotglp calibrate CONFIG CHECKPOINT\nsotglp calibrate CONFIG CHECKPOINT --data my_images',
+        "The images are the split 'val' of the training data. One temperature is fitted, and the\n"
+        'threshold of the OOD score accepts 95 % of them. Both are kept in the checkpoint, and\n'
+        'sotglp predict uses them.',
     ),
     'extract': Command(
         'Store the frozen image features of a config, and write a config that trains from them',

@@ -21,7 +21,8 @@ val_evaluator = [
     dict(type='BranchAccuracy', branch='global'),
     dict(type='BranchAccuracy', branch='local'),
 ]
-test_evaluator = val_evaluator
+# with matplotlib, diagram='reliability.png' draws accuracy over confidence
+test_evaluator = [*val_evaluator, dict(type='CalibrationError')]
 
 model = dict(head=dict(class_names='dataset'))
 auto_scale_lr = dict(base_batch_size=32)

@@ -1,12 +1,13 @@
 """A run on a user's own images whose data is gone afterwards: config, checkpoint, predictions."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from mini_runs import REPO, small_config
 from mmengine.runner import Runner
-from PIL import Image
+from PIL import Image, ImageDraw
 
 CLASSES = ('red fox', 'green frog', 'blue whale')  # a folder each; sorted, they are labels 2, 1, 0
 CHANNELS = dict(zip(CLASSES, range(3)))
@@ -58,3 +59,22 @@ def train_own(folder: Path, clip: dict) -> OwnRun:
     photos.rename(folder / 'elsewhere')
     checkpoint = folder / 'run' / 'epoch_1.pth'
     return OwnRun(folder / 'config.py', checkpoint, folder / 'elsewhere' / 'test', expected)
+
+
+COLOURS = {'red': (230, 45, 45), 'blue': (60, 100, 250)}
+CORNERS = {'circle': 60, 'square': 4, 'triangle': 3}
+
+
+def write_shapes(root: Path, count: int, seed: int = 0) -> None:
+    """``root/<colour> <shape>/<i>.png``, which the embedded CLIP can tell apart."""
+    rng = np.random.default_rng(seed)
+    for colour, shape in itertools.product(COLOURS, CORNERS):
+        folder = root / f'{colour} {shape}'
+        folder.mkdir(parents=True)
+        for i in range(count):
+            image = Image.new('RGB', (96, 80), tuple(map(int, rng.integers(20, 60, 3))))
+            circle = (*map(int, rng.integers((34, 30), (62, 50))), int(rng.integers(12, 26)))
+            ImageDraw.Draw(image).regular_polygon(
+                circle, CORNERS[shape], rotation=int(rng.integers(360)), fill=COLOURS[colour]
+            )
+            image.save(folder / f'{i}.png')

@@ -1,5 +1,6 @@
 """What commands and users call."""
 
+from .calibration import calibrate, read_calibration
 from .check_data import check_data
 from .config import build_runner, load_config
 from .extract import extract
@@ -11,10 +12,12 @@ from .train import train
 
 __all__ = [
     'build_runner',
+    'calibrate',
     'check_data',
     'extract',
     'load_config',
     'predict',
+    'read_calibration',
     'show',
     'strict_loading',
     'test',

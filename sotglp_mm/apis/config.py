@@ -82,6 +82,10 @@ def load_config(
     for name in [name for name, hook in (cfg.get('default_hooks') or {}).items() if hook is None]:
         if name not in MMENGINE_HOOKS:  # MMEngine removes its own, and fails at others
             del cfg.default_hooks[name]
+    for name in ('val_evaluator', 'test_evaluator'):
+        for metric in metrics_of(cfg, name):
+            if metric.get('diagram'):
+                metric.diagram = str(Path(cfg.work_dir) / metric.diagram)
     for loader in _loaders(cfg):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # torch refuses to keep workers that there are not
@@ -120,6 +124,12 @@ def class_names_of_dataset(cfg: Config) -> tuple[str, ...]:
         "class names for class_names='dataset': correct this, or give the names as a list, or as "
         'the path of a text file with one name a line'
     )
+
+
+def metrics_of(cfg: Config, evaluator: str) -> list[Any]:
+    """Settings of the metrics of 'val_evaluator' or 'test_evaluator'."""
+    metrics = cfg.get(evaluator) or []
+    return [metrics] if isinstance(metrics, dict) else list(metrics)
 
 
 def _take_class_names(cfg: Config, names: tuple[str, ...] | None) -> None:

@@ -5,19 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer
-from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from tqdm import tqdm
 
-from ..functional import OOD_FIELDS
+from ..functional import OOD_FIELDS, tempered
+from .calibration import TPR, calibration_for, ood_threshold, set_ood_score, with_rounding
 from .config import load_config
 from .inference import Failure, failure_lines, find_images, load_inferencer, read_images
 from .predict_report import as_row, check_report, print_predictions, write_report
-
-TPR = 0.95
-"""Part of the calibration images that the threshold is to accept."""
 
 
 class Prediction(NamedTuple):
@@ -41,6 +37,8 @@ class Predictor(NamedTuple):
     topk: int
     batch_size: int
     num_workers: int
+    temperature: float
+    """Of the probabilities; 1 where the checkpoint is not calibrated."""
 
 
 def predict(
@@ -56,12 +54,15 @@ def predict(
     ood: str | None = None,
     calibrate: Sequence[str] | None = None,
     threshold: float | None = None,
+    quiet: bool = False,
     data: str | Path | None = None,
     cfg_options: dict | None = None,
 ) -> dict[str, Any]:
     """Predict, as ``sotglp predict`` does with flags of these names.
 
-    Images are prepared as in testing. What was predicted before an interruption is printed and
+    Images are prepared as in testing. Of a checkpoint that ``sotglp calibrate`` has seen,
+    probabilities are those after its temperature, and its threshold calls images known or unknown;
+    labels stay as they are. What was predicted before an interruption is printed and
     written, too.
 
     Args:
@@ -76,12 +77,14 @@ def predict(
         ood: The OOD score. None: 'gl_mcm' where the head has local prompts, else 'mcm'.
         calibrate: Images of known classes: the threshold accepts 95 % of them.
         threshold: The largest OOD score of a known image, instead.
+        quiet: Print no table.
         data: ``$DATA`` of the config.
         cfg_options: Settings of the config to override.
 
     Returns:
-        dict: ``config``, ``checkpoint``, ``classes``, ``ood`` (name, method, temperature,
-        threshold), ``predictions`` (one dict for each image) and ``failed``.
+        dict: ``config``, ``checkpoint``, ``classes``, ``temperature`` (of the probabilities),
+        ``ood`` (name, method, temperature, threshold), ``predictions`` (one dict for each image)
+        and ``failed``.
 
     Raises:
         FileNotFoundError: There is no image, config or checkpoint.
@@ -93,20 +96,18 @@ def predict(
     calibration, more = find_images(calibrate) if calibrate else ({}, [])
     failures += more
     cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
-    method = _ood_method(cfg, ood, is_needed=bool(ood or calibrate or threshold is not None))
-    if method:
-        cfg.model.head.ood_methods = [method]
-        tau = cfg.model.head.get('ood_tau', 1.0)
-        cfg.model.head.ood_tau = tau[0] if isinstance(tau, (list, tuple)) else tau
+    method = set_ood_score(cfg, ood, is_needed=bool(calibrate or threshold is not None))
+    kept = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
     inferencer = load_inferencer(cfg, checkpoint, device)
-    predictor = Predictor(inferencer, method, topk, batch_size, num_workers)
-    about = _about_ood(predictor, list(calibration), threshold, failures)
+    predictor = Predictor(inferencer, method, topk, batch_size, num_workers, kept['temperature'])
+    about = _about_ood(predictor, list(calibration), threshold, kept, failures)
     names = getattr(inferencer.model.head, 'class_names', None) or inferencer.classes
     rows: list[dict] = []
     report = dict(
         config=str(config),
         checkpoint=checkpoint and str(checkpoint),
         classes=names and list(names),
+        temperature=kept['temperature'],
         ood=about,
         predictions=rows,
     )
@@ -116,16 +117,17 @@ def predict(
             rows.append(as_row(*result, names, limit))
     except BaseException:
         if rows:
-            _tell(report, failures, out)
+            _tell(report, failures, out, quiet)
         raise
-    _tell(report, failures, out)
+    _tell(report, failures, out, quiet)
     return report
 
 
-def _tell(report: dict, failures: list[Failure], out: str | Path | None) -> None:
+def _tell(report: dict, failures: list[Failure], out: str | Path | None, quiet: bool) -> None:
     each_once = list(dict.fromkeys(failures))
     report['failed'] = [failure._asdict() for failure in each_once]
-    print_predictions(report)
+    if not quiet:
+        print_predictions(report)
     if failures:
         print(f'\n{failure_lines(each_once)}', file=sys.stderr)
     if out is not None:
@@ -150,34 +152,19 @@ def _predictions(
 
 def _prediction_of(path: str, sample: DataSample, predictor: Predictor) -> Prediction:
     # of equal scores the first class, as pred_label; topk takes any
-    best = sample.pred_score.float().cpu().sort(descending=True, stable=True)
-    score = float(sample.get(OOD_FIELDS[predictor.ood])) if predictor.ood else None
-    k = predictor.topk
-    return Prediction(path, best.indices[:k].tolist(), best.values[:k].tolist(), score)
-
-
-def _ood_method(cfg: Config, asked: str | None, is_needed: bool) -> str | None:
-    """The one asked for, or else what the head can do."""
-    head = cfg.model.head
-    if 'task_heads' in head:
-        raise ValueError(
-            'the prediction of one head is shown, and this config has several '
-            f'({", ".join(head.task_heads)}); use the config of one of them'
-        )
-    if not hasattr(MODELS.get(head.type), 'ood_scores'):
-        if is_needed:
-            raise ValueError(
-                f'{head.type} has no OOD score; leave --ood, --calibrate and --threshold out, or '
-                'take a config with SOTGLPHead'
-            )
-        return None
-    return asked or ('gl_mcm' if head.get('num_local_prompts', 4) else 'mcm')
+    score = sample.pred_score.float().cpu()
+    best = score.sort(descending=True, stable=True).indices[: predictor.topk]
+    if predictor.temperature != 1:
+        score = tempered(score, predictor.temperature)
+    ood = float(sample.get(OOD_FIELDS[predictor.ood])) if predictor.ood else None
+    return Prediction(path, best.tolist(), score[best].tolist(), ood)
 
 
 def _about_ood(
     predictor: Predictor,
     calibration: list[str],
     threshold: float | None,
+    kept: dict,
     failures: list[Failure],
 ) -> dict[str, Any] | None:
     """Name, method, temperature and threshold of the OOD score; None if there is no score."""
@@ -185,15 +172,20 @@ def _about_ood(
         return None
     tau = predictor.inferencer.model.head.ood_tau
     about = dict(name=f'{predictor.ood}_T{tau:g}', method=predictor.ood, temperature=tau)
+    source, chosen, images = '--calibrate', None, len(calibration)
     if calibration:
         found = _predictions(predictor, calibration, failures, 'calibrating')
         scores = [each.ood_score for each in found if each.ood_score is not None]
         if not scores:
             raise ValueError('none of the images of --calibrate could be read')
-        threshold = threshold_at_tpr(scores)
-        limit = with_rounding(threshold, tau)
-        accepted = sum(score <= limit for score in scores) / len(scores)
-        about['calibration'] = dict(images=len(scores), asked=TPR, accepted=accepted)
+        chosen, images = ood_threshold(predictor.ood, tau, scores), len(scores)
+    elif threshold is None and kept['ood'] and kept['ood']['name'] == about['name']:
+        source, chosen, images = 'validation', kept['ood'], kept['images']
+    if chosen:
+        threshold = chosen['threshold']
+        about['calibration'] = dict(
+            images=images, source=source, asked=TPR, accepted=chosen['accepted']
+        )
     about['threshold'] = threshold
     return about
 
@@ -203,24 +195,3 @@ def _limit(about: dict | None) -> float | None:
     if about is None or about['threshold'] is None:
         return None
     return with_rounding(about['threshold'], about['temperature'])
-
-
-def threshold_at_tpr(scores: Sequence[float], tpr: float = TPR) -> float:
-    """The smallest score that occurs and accepts at least a part ``tpr`` of the known images.
-
-    An image is accepted, called known, if its score is at most the threshold, as in
-    ``OODMetric``.
-    """
-    ordered = sorted(scores)
-    # ceil, in whole numbers: 0.95 * 20 is 19.000000000000004 for some factors of 0.95
-    needed = -(-round(tpr * 1000) * len(ordered) // 1000)
-    return ordered[max(needed, 1) - 1]
-
-
-def with_rounding(threshold: float, tau: float) -> float:
-    """The largest score that counts as the threshold: equal images differ by rounding.
-
-    Which images share a batch changes cosines by up to 1e-6 or so, and a score, a softmax of
-    cosines over ``tau``, by that part of itself over ``tau``; 2e-7 is float32's own.
-    """
-    return threshold + abs(threshold) * (1e-6 / tau + 2e-7)

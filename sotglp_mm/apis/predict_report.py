@@ -55,6 +55,8 @@ def print_predictions(report: dict) -> None:
     print_table(head, map(_cells, rows))
     if ood and ood['threshold'] is not None:
         print(f'\n{_threshold_line(ood)}')
+    if report['temperature'] != 1:
+        print(f'\nprobabilities: at temperature {report["temperature"]:.4g}, of sotglp calibrate')
 
 
 def _cells(row: dict) -> list[str]:
@@ -74,7 +76,7 @@ def _threshold_line(ood: dict) -> str:
     of = ood['calibration']
     return (
         f'{text}, the threshold that accepts {of["asked"]:.0%} of {of["images"]} images of '
-        f'--calibrate ({of["accepted"]:.1%} exactly)'
+        f'{of["source"]} ({of["accepted"]:.1%} exactly)'
     )
 
 

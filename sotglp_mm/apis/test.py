@@ -11,7 +11,8 @@ from mmengine.evaluator import DumpResults
 from ..engine import explaining_lost_process
 from ..io.checkpoint_file import check_weights, naming_checkpoint
 from ..io.files import check_writable, write_atomically
-from .config import LOADERS, build_runner, load_config
+from .calibration import calibration_for
+from .config import LOADERS, build_runner, load_config, metrics_of
 
 METRIC_SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -89,6 +90,9 @@ def test(
             cfg[name].pin_memory = False
     if cfg.load_from:
         check_weights(cfg.load_from)
+        for metric in metrics_of(cfg, 'test_evaluator'):
+            if metric.type == 'CalibrationError' and (kept := calibration_for(cfg, checkpoint)):
+                metric.setdefault('temperature', kept['temperature'])
     runner = build_runner(cfg)
     if out and out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))

@@ -3,6 +3,7 @@
 Imports torch and :mod:`sotglp_mm.structures` only.
 """
 
+from .calibration import NUM_BINS, Reliability, negative_log_likelihood, reliability, tempered
 from .capped_transport import capped_sinkhorn
 from .local_score import local_scores, transport_cost
 from .ood_scores import OOD_FIELDS, OOD_SCORES, gl_mcm, local_mcm, mcm
@@ -13,9 +14,11 @@ from .sinkhorn import TOLERANCE, sinkhorn
 from .vv_attention import attend_with_values, dual_attention
 
 __all__ = [
+    'NUM_BINS',
     'OOD_FIELDS',
     'OOD_SCORES',
     'TOLERANCE',
+    'Reliability',
     'attend_with_values',
     'capped_sinkhorn',
     'dual_attention',
@@ -24,12 +27,15 @@ __all__ = [
     'local_scores',
     'mcm',
     'mean_cosine',
+    'negative_log_likelihood',
     'part_information',
     'plan_entropy',
     'prompt_overlap',
     'rank_patches',
+    'reliability',
     'select_support',
     'selected_similarity',
     'sinkhorn',
+    'tempered',
     'transport_cost',
 ]

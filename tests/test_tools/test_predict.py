@@ -13,7 +13,7 @@ from mmpretrain import ImageClassificationInferencer
 from PIL import Image
 
 from sotglp_cli import main
-from sotglp_mm.apis.predict import threshold_at_tpr, with_rounding
+from sotglp_mm.apis.calibration import threshold_at_tpr, with_rounding
 from sotglp_mm.apis.predict_report import as_row
 
 NAMES = sorted(CHANNELS)
@@ -217,7 +217,7 @@ def test_a_threshold_from_images_of_known_classes(own, run):
     assert (ood['method'], ood['temperature'], ood['name']) == ('gl_mcm', 1.0, 'gl_mcm_T1')
     # of 9 images, 95 % are all: the largest score
     assert ood['threshold'] == pytest.approx(max(scores), abs=1e-6)
-    assert ood['calibration'] == dict(images=9, asked=0.95, accepted=1.0)
+    assert ood['calibration'] == dict(images=9, source='--calibrate', asked=0.95, accepted=1.0)
     assert 'accepts 95% of 9 images' in found.out
 
 
