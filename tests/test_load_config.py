@@ -76,6 +76,8 @@ def test_class_names_come_from_the_checkpoint_where_there_are_no_images(tmp_path
     file = write_checkpoint(tmp_path / 'epoch_1.pth', meta=meta)
     cfg = load_config(OWN, checkpoint=file, data=tmp_path / 'absent')
     assert cfg.model.head.class_names == ['cow', 'cat']
-    with pytest.raises(ValueError, match=r'absent does not exist.*So there are no class names') as e:
+    with pytest.raises(
+        ValueError, match=r'absent does not exist.*So there are no class names'
+    ) as e:
         load_config(OWN, data=tmp_path / 'absent')
     assert str(e.value).count('does not exist') == 1  # of both loaders

@@ -29,7 +29,7 @@ from ..functional import (
 )
 from ..io.checkpoint_file import read_checkpoint
 from ..io.files import write_atomically
-from ..io.json_file import as_json, first_difference
+from ..io.json_file import as_json, differences
 from ..utils.tables import print_table
 from .config import load_config
 from .inference import image_pipeline, load_inferencer
@@ -155,9 +155,7 @@ def calibration_for(cfg: Config, checkpoint: str | Path | None) -> dict[str, Any
         ValueError: It was made with other settings; or as :func:`read_calibration`.
     """
     kept = read_calibration(checkpoint)
-    difference = kept and first_difference(kept['model'], _settings(cfg))
-    if difference:
-        key, before, now = difference
+    for key, before, now in differences(kept['model'], _settings(cfg)) if kept else ():
         raise ValueError(
             f'{checkpoint} was calibrated with {key} = {before}, and the config has {now}: its '
             'temperature and threshold mean nothing here. Leave the setting as it was, or run '
