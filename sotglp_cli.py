@@ -379,6 +379,23 @@ def _add_campaign(parser: Parser) -> None:
         help='store the image features of each draw there, if they are not, and train from them',
     )
     add(
+        '--method',
+        choices=['tip_adapter', 'gaussian_discriminant', 'linear_probe'],
+        help='a baseline of image embeddings in the place of training, seconds for each job',
+    )
+    add(
+        '--base-to-new',
+        action='store_true',
+        help='train on the first half of the classes, and test on each half alone',
+    )
+    add(
+        '--transfer',
+        nargs='+',
+        metavar='NAME',
+        default=[],
+        help='other datasets to test on as well',
+    )
+    add(
         '--in-process',
         action=argparse.BooleanOptionalAction,
         help='all jobs in this process: faster, and a crash of Python ends them all. Default: '
@@ -492,6 +509,9 @@ COMMANDS = {
         _add_campaign,
         'sotglp campaign --datasets dtd eurosat --shots 1 16 --seeds 1 2 3\n'
         'sotglp campaign --datasets dtd --features work_dirs/features\n'
+        'sotglp campaign --method tip_adapter --work-dir work_dirs/tip_adapter\n'
+        'sotglp campaign --base-to-new --shots 16 --work-dir work_dirs/base_to_new\n'
+        'sotglp campaign --datasets imagenet --shots 16 --transfer dtd eurosat\n'
         'sotglp campaign --print-jobs > jobs.txt',
         'Each job has the folder WORK_DIR/<dataset>/<shots>shot/seed<seed>. Stopped or killed,\n'
         'it goes on when it is run again. Several calls may share a work dir: each job is run\n'

@@ -12,9 +12,10 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
-from ..apis.config import LOADERS
+from ..apis.config import LOADERS, load_config
 from ..apis.test import test
 from ..apis.train import train
+from ..features.baselines import measure_baseline
 from .plan import Job, parse_options
 from .processes import JobFailed
 from .records import LOG
@@ -37,6 +38,15 @@ class InProcess:
         with _running(job, 'test') as options:
             settings: dict[str, Any] = dict(work_dir=out.parent, out=out, cfg_options=options)
             test(job.config, checkpoint, out_item='metrics', **settings)
+
+    def measure(self, job: Job) -> dict[str, float]:
+        """Metrics of a baseline.
+
+        Raises:
+            JobFailed: It failed.
+        """
+        with _running(job, job.method) as options:
+            return measure_baseline(load_config(job.config, options, job.folder), job.method)
 
 
 @contextmanager

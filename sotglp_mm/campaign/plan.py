@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..class_names.resolve import resolve_class_names
 from ..engine.exact_resume import SPEED
 from ..features.format import MADE, read_manifest
 from ..io.json_file import as_json, flat
+from .new_classes import DRAW_BASE, NAME_BASE, SERVES_OTHERS
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -52,6 +53,9 @@ class Job:
     sampling: str
     settings: dict[str, Any]  # the merged config, flat
     stored: bool  # whether it trains from stored features
+    method: str = ''  # a baseline in the place of training; '': none
+    base_to_new: bool = False  # train on base classes, test on these and on the new ones
+    targets: tuple[tuple[str, Path], ...] = ()  # other datasets to test on, and their configs
 
     @property
     def name(self) -> str:
@@ -62,6 +66,11 @@ class Job:
     def key(self) -> Key:
         """For programs."""
         return self.dataset, self.shots, self.seed
+
+    @property
+    def test_options(self) -> tuple[str, ...]:
+        """Options of a test on classes that were not trained."""
+        return *self.user_options, f'randomness.seed={self.seed}', SERVES_OTHERS
 
     @property
     def digest(self) -> str:
@@ -81,11 +90,20 @@ class Job:
             batch_size_note=self.batch_note,
             sampling=self.sampling,
             settings_sha256=self.digest,
+            **(dict(method=self.method) if self.method else {}),
+            **(dict(targets=[name for name, _ in self.targets]) if self.targets else {}),
         )
 
 
 def plan_jobs(
-    keys: Sequence[Key], configs: str, work_dir: Path, cfg_options: Sequence[str], nproc: int
+    keys: Sequence[Key],
+    configs: str,
+    work_dir: Path,
+    cfg_options: Sequence[str],
+    nproc: int,
+    method: str = '',
+    base_to_new: bool = False,
+    transfer: Sequence[tuple[str, str]] = (),
 ) -> list[Job]:
     """All jobs of a campaign; the other arguments are those of :func:`run_campaign`."""
     for option in parse_options(cfg_options):
@@ -97,10 +115,49 @@ def plan_jobs(
     jobs = []
     for key in keys:
         path = find_config(configs, *key)
+        more = _base_options(path) if base_to_new else ()
         if path not in loaded:
-            loaded[path] = load_config(path, parse_options(cfg_options))
-        jobs.append(_make_job(loaded[path], path, key, work_dir, cfg_options, nproc))
+            loaded[path] = load_config(path, parse_options([*cfg_options, *more]))
+        job = _make_job(loaded[path], path, key, work_dir, cfg_options, nproc, more)
+        if method:
+            job = _as_baseline(job, method)
+        if base_to_new:
+            job = replace(job, base_to_new=True, settings={**job.settings, 'base_to_new': True})
+        jobs.append(_with_targets(job, transfer) if transfer else job)
     return jobs
+
+
+def _base_options(path: Path) -> tuple[str, ...]:
+    """Of training on base classes."""
+    dataset = Config.fromfile(path).train_dataloader.dataset
+    if dataset.type != STORED:
+        return *DRAW_BASE, NAME_BASE
+    if (dataset.get('source') or {}).get('classes') != 'base':
+        raise ValueError(
+            f'{path} has stored features of all classes, and this job trains on base classes. Let '
+            '--features store theirs in another folder'
+        )
+    return (NAME_BASE,)
+
+
+def _with_targets(job: Job, transfer: Sequence[tuple[str, str]]) -> Job:
+    targets = tuple((name, find_config(pattern, name, *job.key[1:])) for name, pattern in transfer)
+    settings = dict(job.settings)
+    for name, path in targets:
+        of_target = flat_settings(load_config(path, parse_options(job.test_options)))
+        tested = ('model.', 'test_')
+        settings |= {
+            f'transfer.{name}.{key}': value
+            for key, value in of_target.items()
+            if key.startswith(tested)
+        }
+    return replace(job, targets=targets, settings=settings)
+
+
+def _as_baseline(job: Job, method: str) -> Job:
+    """Nothing is trained: no epochs, no batches."""
+    settings = {**job.settings, 'method': method}
+    return replace(job, method=method, settings=settings, epochs=0, batch_note='')
 
 
 def find_config(pattern: str, dataset: str, shots: int, seed: int) -> Path:
@@ -139,7 +196,13 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _make_job(
-    cfg: Config, path: Path, key: Key, work_dir: Path, user_options: Sequence[str], nproc: int
+    cfg: Config,
+    path: Path,
+    key: Key,
+    work_dir: Path,
+    user_options: Sequence[str],
+    nproc: int,
+    more: Sequence[str],
 ) -> Job:
     _, shots, seed = key
     drawn = _few_shot_settings(cfg, path, shots, seed)
@@ -159,7 +222,7 @@ def _make_job(
         *key,
         config=path,
         user_options=tuple(user_options),
-        options=(*user_options, *options),
+        options=(*user_options, *more, *options),
         folder=job_folder(work_dir, *key),
         epochs=cfg.train_cfg.max_epochs,
         batch_size=each * nproc,

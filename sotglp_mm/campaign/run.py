@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from ..apis import extract
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
+from ..features.baselines import BASELINES
 from ..features.derived_config import CONFIG, check_derived
 from ..features.format import is_complete
+from ..io.files import write_atomically
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .in_process import InProcess
+from .new_classes import BASE_AND_NEW, DRAW_BASE, base_and_new_config, of_set
 from .plan import Job, Key, fill_pattern, find_config, job_folder, parse_options, plan_jobs
 from .processes import JobFailed, Processes
 from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
@@ -39,6 +43,9 @@ def run_campaign(
     nproc: int = 1,
     cfg_options: Sequence[str] | None = None,
     features: str | Path | None = None,
+    method: str | None = None,
+    base_to_new: bool = False,
+    transfer: Sequence[str] = (),
     in_process: bool | None = None,
     print_jobs: bool = False,
 ) -> list[str]:
@@ -62,6 +69,11 @@ def run_campaign(
         cfg_options: 'KEY=VALUE', for every job.
         features: Folder where the image features of each draw are stored, if they are not there
             yet; the jobs then train and test from them.
+        method: One of :data:`BASELINES`, in the place of training: seconds for each job. Its
+            settings are chosen on validation images, ``min(shots, 4)`` of each class.
+        base_to_new: Train on the first half of the classes, and test on each half alone.
+        transfer: Names of other datasets to test on as well, which have configs of the same
+            pattern.
         in_process: Run all jobs in this process, which is faster; a crash of the interpreter then
             ends the campaign. None: those that train from stored features.
         print_jobs: Run nothing; print a command for each job that is not done.
@@ -77,20 +89,34 @@ def run_campaign(
         raise ValueError(f'nproc={nproc} needs launcher="pytorch"')
     if launcher != 'none' and in_process:
         raise ValueError('in_process=True runs one process; leave the launcher out')
+    if method and method not in BASELINES:
+        raise ValueError(f'method={method!r} is not known; choose one of {BASELINES}')
+    if method and (base_to_new or transfer):
+        raise ValueError(f'method={method!r} serves no classes but those of its training images')
+    targets = [(name, configs) for name in transfer or ()]
     keys = list(dict.fromkeys(product(datasets or DATASETS, shots, seeds)))
     if features is not None:
         stored = FEATURE_CONFIGS.format(Path(features).as_posix())
         if not print_jobs:
-            _store_features(keys, configs, stored, work_dir, cfg_options)
+            drawn = DRAW_BASE if base_to_new else ()
+            _store_features(keys, configs, stored, work_dir, [*cfg_options, *drawn])
         configs = stored
     with contextlib.redirect_stdout(sys.stderr):  # print_jobs prints its lines and no more
-        jobs = plan_jobs(keys, configs, work_dir, cfg_options, nproc)
+        jobs = plan_jobs(
+            *(keys, configs, work_dir, cfg_options, nproc, method or '', base_to_new, targets)
+        )
         todo = [job for job in jobs if not is_done(job)]
         add_to_plan(work_dir, [job.key for job in jobs])
     if print_jobs:
         flags = ['--configs', configs, '--work-dir', str(work_dir)]
         if launcher != 'none':
             flags += ['--launcher', launcher, '--nproc', str(nproc)]
+        if method:
+            flags += ['--method', method]
+        if base_to_new:
+            flags.append('--base-to-new')
+        if transfer:
+            flags += ['--transfer', *transfer]
         if in_process is not None:
             flags.append('--in-process' if in_process else '--no-in-process')
         if cfg_options:
@@ -170,6 +196,13 @@ def run_job(job: Job, runner: InProcess | Processes) -> dict[str, Any]:
     note = f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''
     with (job.folder / LOG).open('a', encoding='utf-8') as log:
         log.write(f'{job.name}{note}\n')
+    metrics = InProcess().measure(job) if job.method else _train_and_test(job, runner)
+    result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
+    write_record(job.folder / RESULT, result)
+    return result
+
+
+def _train_and_test(job: Job, runner: InProcess | Processes) -> dict[str, float]:
     goal = job.folder / f'epoch_{job.epochs}.pth'
     # by what is on the disk: a job may have been killed before MMEngine's note was written
     if latest_checkpoint(job.folder).path != goal:
@@ -177,14 +210,24 @@ def run_job(job: Job, runner: InProcess | Processes) -> dict[str, Any]:
     last = latest_checkpoint(job.folder).path
     if last != goal:
         raise JobFailed(f'training ended, and its last checkpoint is {last}; expected {goal}')
+    if job.base_to_new:
+        config = job.folder / BASE_AND_NEW
+        write_atomically(config, base_and_new_config(job.config))
+        metrics = _test(replace(job, config=config, options=job.test_options), goal, runner)
+    else:
+        metrics = _test(job, goal, runner)
+    for name, config in job.targets:
+        other = replace(job, config=config, options=job.test_options)
+        metrics |= of_set(name, _test(other, goal, runner))
+    return metrics
+
+
+def _test(job: Job, checkpoint: Path, runner: InProcess | Processes) -> dict[str, float]:
     out = job.folder / 'test' / 'metrics.json'
     out.parent.mkdir(exist_ok=True)
-    out.unlink(missing_ok=True)  # of an attempt that was killed
-    runner.test(job, goal, out)
+    out.unlink(missing_ok=True)  # of an attempt that was killed, or of another test
+    runner.test(job, checkpoint, out)
     try:
-        metrics = read_json(out)
+        return read_json(out)
     except (OSError, ValueError) as error:
         raise JobFailed(f'the test ended well and left no metrics in {out}: {error}') from error
-    result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
-    write_record(job.folder / RESULT, result)
-    return result

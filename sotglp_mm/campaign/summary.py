@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,15 @@ Not one protocol: GalLoP and SOT-GLP draw shots stratified by class frequency, t
 16 of every class, so rows compare only within one of the two. All published rows are for CLIP
 ViT-B/16. A blank was not found in print.
 """
+
+SERVED = """\
+Classes that were not trained have the global prompts, local prompts that all classes share, and
+the learned projection; where each class has local prompts of its own, CLIP's text in their place.
+"""
+BASE_TO_NEW = f"""\
+Trained on the first half of the classes; each half is tested alone. H is the harmonic mean of the
+two means. {SERVED}"""
+TRANSFER = f'Trained on one dataset, tested on others. {SERVED}'
 
 
 def read_results(work_dir: Path) -> dict[Key, dict]:
@@ -101,6 +111,9 @@ class Numbers:
         self.count = len(results)
         self.missing = sorted(
             asked - set(results), key=lambda key: (self.everything.index(key[0]), *key[1:])
+        )
+        self.targets = list(
+            dict.fromkeys(t for r in results.values() for t in r.get('targets', ()))
         )
         self.samplings = sorted({r.get('sampling', 'not recorded') for r in results.values()})
         self.metrics = sorted({name for _, _, name in self.values})
@@ -235,6 +248,7 @@ def as_markdown(numbers: Numbers, metric: str, published: dict[str, Published]) 
         parts.append(_beside_published(numbers, metric, published['few_shot']))
     parts += _domain_shift(numbers, published['shift'])
     parts += _out_of_distribution(numbers, published['ood'])
+    parts += [*_base_to_new(numbers), *_transfer(numbers)]
     return '\n'.join(parts)
 
 
@@ -301,6 +315,33 @@ def _domain_shift(numbers: Numbers, published: Published) -> list[str]:
         f'## Domain shift, top-1\n\n{table}\nPublished: 16 shots of {source}; '
         f'{published.source}.\n\n{PROTOCOLS}'
     ]
+
+
+def _base_to_new(numbers: Numbers) -> list[str]:
+    rows = []
+    for metric, branch in {COMBINED: 'combined', **BRANCHES}.items():
+        halves = [f'{metric.partition("/")[0]}/{half}/top1' for half in ('base', 'new')]
+        for dataset, shots in numbers.runs_with(halves):
+            values = [numbers.of(dataset, shots, half) for half in halves]
+            both = [mean_and_deviation(of_half)[0] for of_half in values]
+            run = f'{dataset}, {_shots(shots)}, {branch}'
+            rows.append([run, *map(text_of, values), f'{harmonic_mean(both):.1f}'])
+    if not rows:
+        return []
+    table = markdown_table(['run', 'base', 'new', 'H'], rows)
+    return [f'## Base-to-new, top-1\n\n{table}\n{BASE_TO_NEW}']
+
+
+def _transfer(numbers: Numbers) -> list[str]:
+    metrics = [f'accuracy/{name}/top1' for name in numbers.targets]
+    rows = [
+        [_label(run), text_of(numbers.of(*run, COMBINED)), *_cells(numbers, run, metrics)]
+        for run in numbers.runs_with(metrics)
+    ]
+    if not rows:
+        return []
+    table = markdown_table(['run', 'trained on', *numbers.targets, 'mean of the others'], rows)
+    return [f'## Transfer to other datasets, top-1\n\n{table}\n{TRANSFER}']
 
 
 def _out_of_distribution(numbers: Numbers, published: Published) -> list[str]:

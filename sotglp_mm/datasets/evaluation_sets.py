@@ -9,6 +9,8 @@ from mmpretrain.structures import DataSample
 from ..class_names.resolve import class_difference
 from ..structures import COMPETING_LABELS, SET_NAME
 from ..utils.settings import checked_settings
+from .class_halves import labels_of
+from .data_identity import class_names_of
 
 
 @DATASETS.register_module()
@@ -27,15 +29,29 @@ class EvaluationSets:
         pipeline (Sequence[dict], optional): Transforms of the sets whose config has no pipeline
             of its own. It stands where MMPretrain's inferencer, and test-time augmentation, look
             for a config's test pipeline. Defaults to None.
+        classes (dict[str, str], optional): By the name of a set 'base' or 'new': only the images
+            of this half of its classes are there, and only these classes compete. Labels and class
+            names stay those of all. Defaults to None.
 
     Raises:
-        ValueError: A name cannot be part of a metric's key, or two sets differ in their classes.
+        ValueError: A name cannot be part of a metric's key, two sets differ in their classes, or
+            ``classes`` names no set or no half.
     """
 
     def __init__(
-        self, sets: dict[str, dict | BaseDataset], pipeline: Sequence[dict] | None = None
+        self,
+        sets: dict[str, dict | BaseDataset],
+        pipeline: Sequence[dict] | None = None,
+        classes: dict[str, str] | None = None,
     ):
         _check_names(sets)
+        self.halves = dict(classes or {})
+        unknown = [name for name in self.halves if name not in sets]
+        if unknown:
+            raise ValueError(
+                f'EvaluationSets: classes has {unknown[0]!r}, which is no set; there are '
+                f'{", ".join(sets)}'
+            )
         shared = {} if pipeline is None else dict(pipeline=pipeline)
         self.sets = {
             name: DATASETS.build({**shared, **each}) if isinstance(each, dict) else each
@@ -73,7 +89,17 @@ class EvaluationSets:
             for name, each in metainfo.items()
             if each.get(COMPETING_LABELS) is not None
         }
-        self._places = [(n, i) for n, each in self.sets.items() for i in range(len(each))]
+        self._places = [place for name in self.sets for place in self._places_of(name)]
+
+    def _places_of(self, name: str) -> list[tuple[str, int]]:
+        """Set and number of its images; those of a half, and their competing labels."""
+        dataset = self.sets[name]
+        if name not in self.halves:
+            return [(name, index) for index in range(len(dataset))]
+        half = labels_of(self.halves[name], len(class_names_of(dataset)))
+        self._competing[name] = tuple(x for x in self._competing.get(name, half) if x in half)
+        labels = dataset.get_gt_labels()
+        return [(name, index) for index, label in enumerate(labels) if label in half]
 
     def __len__(self) -> int:
         return len(self._places)

@@ -10,12 +10,14 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from ..utils.settings import check_choice, checked_settings
+from .class_halves import labels_of
 from .data_identity import class_names_of, innermost, label_of
 from .epoch_sampler import item_randomness
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 
 SAMPLINGS = ('per_class', 'stratified')
 LABEL_CODES = ('label', 'first_appearance')
+CLASSES = ('all', 'base')
 
 
 @DATASETS.register_module()
@@ -46,6 +48,9 @@ class FewShotDataset:
         label_codes (str): The order of classes in a stratified draw: 'label', or
             'first_appearance' in the dataset, as the released program has it for StanfordCars and
             Flowers102. Defaults to 'label'.
+        classes (str): 'all', or 'base': images of the first half of the classes alone, and class
+            names of these, to be tested on new classes (see :class:`EvaluationSets`). Their
+            images are those that 'all' draws for them. Defaults to 'all'.
         pipeline (Sequence, optional): Transforms, where ``dataset`` has none of its own. Defaults
             to None.
 
@@ -62,12 +67,14 @@ class FewShotDataset:
         sampling: str = 'per_class',
         files: str | None = None,
         label_codes: str = 'label',
+        classes: str = 'all',
         pipeline: Sequence | None = None,
     ):
         if num_shots < 1:
             raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
         check_choice('FewShotDataset', 'sampling', sampling, SAMPLINGS)
         check_choice('FewShotDataset', 'label_codes', label_codes, LABEL_CODES)
+        check_choice('FewShotDataset', 'classes', classes, CLASSES)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.num_shots, self.seed = num_shots, seed
         self.sampling, self.label_codes = sampling, label_codes
@@ -75,6 +82,8 @@ class FewShotDataset:
         if pipeline is not None and not self.pipeline.transforms:
             self.pipeline = Compose([TRANSFORMS.build(each) for each in pipeline])
         self._classes = class_names_of(self.dataset)
+        if classes == 'base':
+            self._classes = self._classes[: len(labels_of('base', len(self._classes)))]
         infos = (self.dataset.get_data_info(i) for i in range(len(self.dataset)))
         labels = np.array([label_of(info, self.dataset) for info in infos])
         self._check_classes(labels)
@@ -83,12 +92,12 @@ class FewShotDataset:
 
     @property
     def metainfo(self) -> dict:
-        """Of the wrapped dataset."""
-        return self.dataset.metainfo
+        """Of the wrapped dataset, with the class names of this one."""
+        return dict(self.dataset.metainfo, classes=self._classes)
 
     @property
     def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
-        """Class names of the wrapped dataset."""
+        """Class names: of the wrapped dataset, or of its base classes."""
         return self._classes
 
     @property
@@ -139,6 +148,10 @@ class FewShotDataset:
         return few_shot_record(self)
 
     def _draw(self, labels: np.ndarray) -> np.ndarray:
+        ours = np.flatnonzero(labels < len(self._classes))
+        return ours[self._draw_from(labels[ours])]
+
+    def _draw_from(self, labels: np.ndarray) -> np.ndarray:
         if self.sampling == 'per_class':
             return per_class_indices(labels, self.num_shots, self.seed)
         if self.label_codes == 'first_appearance':
@@ -152,10 +165,10 @@ class FewShotDataset:
         self.num_shots, self.seed = record['num_shots'], record['seed']
         self.sampling = record['sampling']
         self.label_codes = record.get('label_codes', 'label')
-        return indices_of_files(record, self.dataset, labels, files)
+        return indices_of_files(record, self.dataset, self._classes, labels, files)
 
     def _check_classes(self, labels: np.ndarray) -> None:
-        counts = np.bincount(labels, minlength=len(self.CLASSES))
+        counts = np.bincount(labels, minlength=len(self.CLASSES))[: len(self.CLASSES)]
         empty = [name for name, count in zip(self.CLASSES, counts) if count == 0]
         if empty:
             raise ValueError(

@@ -12,6 +12,7 @@ layout, or, where it is not a file, what its annotation holds beside the label.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +83,20 @@ def read_few_shot_files(file: str | Path) -> dict:
 
 
 def indices_of_files(
-    record: dict, dataset: Any, labels: np.ndarray, file: str | Path
+    record: dict, dataset: Any, classes: Sequence[str], labels: np.ndarray, file: str | Path
 ) -> np.ndarray:
     """Where the images of a record are in a dataset, in the record's order; int (images,).
 
     Args:
         record: What :func:`read_few_shot_files` gave.
-        dataset: With ``metainfo['classes']`` and ``get_data_info``.
+        dataset: With ``get_data_info``.
+        classes: Class names that the record must be of.
         labels: int (images of the dataset,).
         file: Where the record was read, for messages.
 
     Raises:
         ValueError: The classes differ, or an image is not there or has another label there.
     """
-    classes = dataset.metainfo['classes']
     difference = class_difference(record['classes'], classes, 'the file', 'the dataset')
     if difference is not None:
         raise ValueError(

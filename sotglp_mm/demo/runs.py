@@ -26,6 +26,7 @@ import sotglp_mm
 
 from ..apis import extract
 from ..apis.config import LOADERS, build_runner, load_config
+from ..features.baselines import BASELINES, measure_baseline
 from ..io.files import write_atomically
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS
@@ -48,7 +49,7 @@ class DemoRun(NamedTuple):
     """'scenes' or 'digits'."""
 
     method: str
-    """Stem of a config of ``configs/demo``."""
+    """Stem of a config of ``configs/demo``, or one of ``BASELINES``."""
 
     seed: int
     """Of the few-shot draw, the prompts, and the order of the images."""
@@ -66,7 +67,8 @@ class DemoRun(NamedTuple):
 def run_all(runs: list[DemoRun], root: Path, workers: int, title: str) -> list[dict]:
     """Results of runs, in their order: from their files, or else made now, several at a time."""
     todo = [run for run in dict.fromkeys(runs) if not result_file(run, root).is_file()]
-    folders = {feature_folder(run, root): run for run in todo if run.epochs}
+    reading = [run for run in todo if run.epochs or run.method in BASELINES]
+    folders = {feature_folder(run, root): run for run in reading}
     draws = [(folder, run) for folder, run in folders.items() if not _done(folder).is_file()]
     _in_parallel(_extract, draws, workers, 'image features')
     _in_parallel(make_result, [(run, root) for run in todo], workers, title)
@@ -90,10 +92,15 @@ def _start_worker(workers: int) -> None:
 
 def result_file(run: DemoRun, root: Path) -> Path:
     """Where a result is kept: its name has a digest of settings, configs and code."""
-    files = CONFIGS / 'demo' / f'{run.method}.py', DATA_CONFIGS[run.dataset]
+    files = _method_file(run), DATA_CONFIGS[run.dataset]
     configs = [Config.fromfile(file).to_dict() for file in files]
     name = _digest(run._asdict(), configs, code_digest())[:16]
     return root / 'runs' / f'{run.dataset}-{run.method}-{name}.json'
+
+
+def _method_file(run: DemoRun) -> Path:
+    stem = 'zero_shot' if run.method in BASELINES else run.method
+    return CONFIGS / 'demo' / f'{stem}.py'
 
 
 def feature_folder(run: DemoRun, root: Path) -> Path:
@@ -138,11 +145,23 @@ def make_result(run: DemoRun, root: Path) -> None:
     file = result_file(run, root)
     work_dir = root / 'work' / file.stem
     with contextlib.redirect_stdout(io.StringIO()):
-        checkpoint = train(run, root, work_dir) if run.epochs else None
-        metrics = test(run, work_dir, checkpoint)
+        if run.method in BASELINES:
+            metrics = measure(run, root, work_dir)
+        else:
+            checkpoint = train(run, root, work_dir) if run.epochs else None
+            metrics = test(run, work_dir, checkpoint)
     shutil.rmtree(work_dir, ignore_errors=True)
     result = dict(run._asdict(), seconds=round(time.time() - start, 1), metrics=metrics)
     write_atomically(file, json.dumps(result, indent=1) + '\n')
+
+
+def measure(run: DemoRun, root: Path, work_dir: Path) -> dict[str, float]:
+    """A baseline, fitted to stored features; its settings are chosen on all validation images."""
+    cfg = method_config(run, work_dir)
+    stored = _load(feature_folder(run, root) / 'config.py', run, work_dir)
+    cfg.train_dataloader = stored.train_dataloader
+    metrics = measure_baseline(cfg, run.method, {**cfg.val_dataloader.dataset, 'split': 'val'})
+    return {**metrics, 'accuracy/known/top1': metrics['accuracy/top1']}
 
 
 def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
@@ -191,8 +210,7 @@ def _add_unseen(cfg: Config, run: DemoRun) -> None:
 
 def method_config(run: DemoRun, work_dir: Path) -> Config:
     """The method's config, on the run's data, with the run's options."""
-    file = CONFIGS / 'demo' / f'{run.method}.py'
-    cfg = _load(file, run, work_dir, json.loads(run.options))
+    cfg = _load(_method_file(run), run, work_dir, json.loads(run.options))
     data = _load(DATA_CONFIGS[run.dataset], run, work_dir)
     for name in LOADERS:
         cfg[name] = data[name]

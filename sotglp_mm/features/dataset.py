@@ -1,5 +1,6 @@
 """Images as a frozen tower saw them, read from disk instead of computed."""
 
+import zlib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -102,18 +103,12 @@ class CachedFeatureDataset:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        if self._arrays is None:
-            self._arrays = open_arrays(self.folder, self.about)
-        arrays = self._arrays
+        arrays = self._open()
         view = self.view if isinstance(self.view, int) else self._random_view(index)
         # of what is read, and of nothing else: opening a cache of any size stays cheap
         damaged = damaged_array(arrays, view, int(index), self._number)
         if damaged is not None:
-            raise ValueError(
-                f'feature cache: {self.folder / damaged}.npy is not what was written '
-                f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
-                f'another cache. This finds and repairs what is wrong: {self._command()}'
-            )
+            raise ValueError(self._damage(damaged, view, index))
         features = ImageFeatures(
             # copies: a tensor must not write to the map, nor keep it open
             patches=to_tensor(np.array(arrays.patches[view, index])),
@@ -140,6 +135,20 @@ class CachedFeatureDataset:
         """int (N,)."""
         return np.array([label for _, label, _ in self.samples])
 
+    def image_embeddings(self) -> np.ndarray:
+        """Image embeddings of all views, float16 (V, N, W); patches are not read.
+
+        Raises:
+            ValueError: One is damaged.
+        """
+        arrays = self._open()
+        images = np.array(arrays.image)
+        for view, index in np.ndindex(images.shape[:2]):
+            found = zlib.crc32(images[view, index].tobytes(), self._number)
+            if found != arrays.crc[view, index, 1]:
+                raise ValueError(self._damage('image', view, index))
+        return images
+
     def __getstate__(self) -> dict:
         # pickled to a spawned worker, a memory map would become a copy of the whole file
         return {**self.__dict__, '_arrays': None}
@@ -148,6 +157,18 @@ class CachedFeatureDataset:
         views = self.about['views']
         with item_randomness(index):
             return int(np.random.randint(views)) if views > 1 else 0
+
+    def _open(self) -> SplitArrays:
+        if self._arrays is None:
+            self._arrays = open_arrays(self.folder, self.about)
+        return self._arrays
+
+    def _damage(self, array: str, view: int, index: int) -> str:
+        return (
+            f'feature cache: {self.folder / array}.npy is not what was written '
+            f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
+            f'another cache. This finds and repairs what is wrong: {self._command()}'
+        )
 
     def _command(self) -> str:
         return read_manifest(self.feature_cache)[MADE]['command']

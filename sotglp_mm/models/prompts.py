@@ -73,9 +73,9 @@ def match_classes(
     Args:
         saved: (their C, N, M, d), of the checkpoint.
         theirs: The checkpoint's class names, in label order; None if it does not tell.
-        initial: (C, N, M, d), of the head before.
+        initial: (C, N, M, d), for classes that the checkpoint does not have.
         ours: The head's class names, in label order. Underscores count as spaces.
-        load_shared: Classes that the checkpoint does not have keep their initial prompts.
+        load_shared: Let there be classes that the checkpoint does not have.
 
     Raises:
         CheckpointMismatch: A class is not in the checkpoint, or its name occurs more than once.

@@ -68,8 +68,10 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         report_allocation (bool): Let ``predict`` add how the image's class divides its patches,
             for :class:`AllocationMetric`: ``allocation_support``, ``allocation_plan`` and
             ``prompt_cosine``, ``similarity_spread``. Defaults to False.
-        load_shared (bool): Let a checkpoint of other classes be loaded: global prompts, and local
-            ones of classes that it has by name. Defaults to False.
+        load_shared (bool | str): Let a checkpoint of other classes be loaded: global prompts, and
+            local ones of classes that it has by name. The other classes keep their initial local
+            prompts, to be trained; with 'text' they get CLIP's text, ``context``, N times, to be
+            tested. Defaults to False.
         topk (int | Sequence[int]): As in ``ClsHead``, for ``cal_acc``. Defaults to 1.
         cal_acc (bool): Also log the accuracy of a training step, of both branches together, with
             the global prompts that were drawn. Defaults to False.
@@ -94,7 +96,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         ood_methods: Sequence[str] = (),
         ood_tau: float | Sequence[float] = 1.0,
         report_allocation: bool = False,
-        load_shared: bool = False,
+        load_shared: bool | str = False,
         topk: int | Sequence[int] = (1,),
         cal_acc: bool = False,
         init_cfg: dict | None = None,
@@ -103,7 +105,11 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         check_prompt_settings(num_global_prompts, num_local_prompts, prompt_dropout, local_init)
         _check_ood(ood_methods, ood_tau, num_local_prompts)
-        self.load_shared = load_shared
+        if load_shared not in (False, True, 'text'):
+            raise ValueError(
+                f"SOTGLPHead: load_shared={load_shared!r}; expected False, True or 'text'"
+            )
+        self.load_shared, self.context = load_shared, context
         self.class_names_checked = False  # ClassNamesCheckHook sets it
         self.report_allocation = report_allocation and num_local_prompts > 0
         self.ood_methods = tuple(ood_methods)
@@ -383,8 +389,11 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
                     logger='current',
                 )
         elif key in state_dict and (difference or (self.load_shared and names is None)):
+            initial = self.local_prompts.detach()
+            if self.load_shared == 'text':
+                initial = self.towers.text.embed_words(self.context).expand_as(initial)
             state_dict[key] = match_classes(
-                state_dict[key], names, self.local_prompts, self.class_names, self.load_shared
+                state_dict[key], names, initial, self.class_names, bool(self.load_shared)
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -32,7 +32,7 @@ class Variant(NamedTuple):
 
     name: str
     method: str
-    """Stem of a config of ``configs/demo``."""
+    """Stem of a config of ``configs/demo``, or a baseline."""
 
     options: dict = {}
     """Dotted config keys and their values."""

@@ -1,0 +1,309 @@
+"""What image embeddings alone can do: Tip-Adapter, a Gaussian discriminant, a linear probe.
+
+No prompt is learned, no patch is looked at, and a run takes seconds: the floor that prompt
+learning has to beat. Symbols as in :mod:`sotglp_mm.structures`; N images here.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.device import get_device
+from mmpretrain.registry import DATASETS, MODELS
+from torch.utils.data import DataLoader
+
+from ..class_names.resolve import class_difference
+from ..datasets.data_identity import image_identity, images_root_of
+from .dataset import CachedFeatureDataset
+
+ALPHAS = BETAS = np.geomspace(0.1, 50, 20)
+"""Tip-Adapter's weight and sharpness of the cache. Its own configs search up to 50."""
+
+WEIGHTS = np.logspace(-4, 2, 7)
+"""Of the Gaussian discriminant beside the texts, as its paper has them."""
+
+STRENGTHS = np.logspace(-4, 2, 7)
+"""Of the linear probe's regularisation, scikit-learn's C; the smallest regularises most."""
+
+VAL_SHOTS = 4
+"""Validation images of each class, at most, and no more than shots: CoOp's protocol."""
+
+BATCH = 64
+
+
+class Labelled(NamedTuple):
+    """Images as a classifier sees them."""
+
+    features: np.ndarray
+    """(N, width)."""
+
+    labels: np.ndarray
+    """int (N,)."""
+
+
+class Fitted(NamedTuple):
+    """A classifier, and what was chosen on validation images."""
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    """Labels (N,) of features (N, width)."""
+
+    chosen: dict[str, float]
+
+
+def tip_adapter(train: Labelled, val: Labelled, text: np.ndarray) -> Fitted:
+    """Tip-Adapter without training (Zhang et al., ECCV 2022).
+
+    Logits are ``f text^T + alpha exp(-beta (1 - f F^T)) L`` with the training images' features F
+    and one-hot labels L.
+
+    Args:
+        train: Features of unit length, in the joint space.
+        val: What alpha and beta are chosen on.
+        text: (C, D), CLIP's text features times its logit scale.
+    """
+    values = np.eye(len(text))[train.labels]
+
+    def cache(features: np.ndarray, beta: float) -> np.ndarray:
+        return np.exp(-beta * (1 - features @ train.features.T)) @ values
+
+    of_text = val.features @ text.T
+    caches = ((beta, cache(val.features, beta)) for beta in BETAS)
+    alpha, beta = _best(
+        (((alpha, beta), of_text + alpha * cached) for beta, cached in caches for alpha in ALPHAS),
+        val.labels,
+    )
+    return Fitted(
+        lambda features: (features @ text.T + alpha * cache(features, beta)).argmax(1),
+        dict(alpha=float(alpha), beta=float(beta)),
+    )
+
+
+def gaussian_discriminant(train: Labelled, val: Labelled, text: np.ndarray) -> Fitted:
+    """CLIP's texts beside a Gaussian discriminant (Wang et al., ICLR 2024).
+
+    Args:
+        train: Features of unit length, in the joint space.
+        val: What the discriminant's weight alpha is chosen on.
+        text: (C, D), CLIP's text features times its logit scale.
+    """
+    weight, bias = discriminant(train, len(text))
+    of_text, of_images = val.features @ text.T, val.features @ weight.T + bias
+    alpha = _best(((alpha, of_text + alpha * of_images) for alpha in WEIGHTS), val.labels)
+    return Fitted(
+        lambda features: (features @ (text + alpha * weight).T + alpha * bias).argmax(1),
+        dict(alpha=float(alpha)),
+    )
+
+
+def discriminant(train: Labelled, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """A linear classifier: Gaussians of one shared covariance, classes equally likely.
+
+    The covariance S of n images around the means of their classes is shrunk: its inverse is
+    ``D ((n - 1) S + trace(S) I)^-1``, the paper's ridge-type estimator.
+
+    Returns:
+        tuple: Weight (C, D) and bias (C,).
+
+    Raises:
+        ValueError: No class has two different images.
+    """
+    features = train.features.astype(float)
+    means = np.stack([features[train.labels == label].mean(0) for label in range(num_classes)])
+    spread = features - means[train.labels]
+    count, width = spread.shape
+    scatter = spread.T @ spread  # (n - 1) S
+    trace = np.trace(scatter) / max(count - 1, 1)
+    if trace == 0:
+        raise ValueError(
+            f'A Gaussian discriminant needs two different images of a class, and {count} images '
+            f'of {num_classes} classes have none. Take more shots, or stored features with '
+            'several views'
+        )
+    weight = width * np.linalg.solve(scatter + trace * np.eye(width), means.T).T
+    return weight, -(weight * means).sum(1) / 2
+
+
+def linear_probe(train: Labelled, val: Labelled) -> Fitted:
+    """Logistic regression on standardised features (CLIP's paper, arXiv 2103.00020).
+
+    Args:
+        train: Features of any space; CLIP's paper takes those before the projection.
+        val: What the regularisation C is chosen on.
+    """
+    # here: scikit-learn is a fifth of the package's import time, and most runs need none of it
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def fit(strength: float) -> Any:
+        classifier = LogisticRegression(C=strength, max_iter=2000)
+        return make_pipeline(StandardScaler(), classifier).fit(*train)
+
+    models = [fit(strength) for strength in STRENGTHS]
+    best = max(models, key=lambda model: model.score(*val))
+    return Fitted(best.predict, dict(C=float(STRENGTHS[models.index(best)])))
+
+
+def _best(tries: Iterable[tuple[Any, np.ndarray]], labels: np.ndarray) -> Any:
+    """The settings whose logits (N, C) are right most often; of equals the first."""
+    return max(tries, key=lambda each: (each[1].argmax(1) == labels).mean())[0]
+
+
+BASELINES = ('tip_adapter', 'gaussian_discriminant', 'linear_probe')
+
+
+def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[str, float]:
+    """Fit a baseline to a config's training images, and test it on the config's test images.
+
+    Stored features are read, all views of a training image; images go through the image tower
+    once, training images as they are tested. Tip-Adapter takes the mean over views.
+
+    Args:
+        cfg: Of a few-shot run, on images or on stored features.
+        method: One of ``BASELINES``.
+        val: Config of the dataset of validation images. None: CoOp's, see
+            :func:`few_shot_validation`.
+
+    Returns:
+        dict: ``accuracy/top1`` and ``accuracy/mean_class`` in percent, and ``chosen/<setting>``.
+
+    Raises:
+        ValueError: The method is not known, there are no validation images, some of them are test
+            images, or classes of model and data differ.
+    """
+    if method not in BASELINES:
+        raise ValueError(f'baseline {method!r} is not known; choose one of {BASELINES}')
+    settings = dict(
+        train=cfg.train_dataloader.dataset,
+        val=val or few_shot_validation(cfg),
+        test=cfg.test_dataloader.dataset,
+    )
+    sets = {name: DATASETS.build(deepcopy(each)) for name, each in settings.items()}
+    _check_apart(sets['val'], sets['test'])
+    if not isinstance(sets['train'], CachedFeatureDataset):
+        sets['train'].pipeline = sets['val'].pipeline
+    model = MODELS.build(_zero_shot(cfg, sets['train'])).to(get_device()).eval()
+    for name, dataset in sets.items():
+        _check_classes(model.head.class_names, dataset, name)
+    workers = cfg.test_dataloader.get('num_workers', 0)
+    views = {name: _embed(model, dataset, workers) for name, dataset in sets.items()}
+    labels = {name: np.asarray(dataset.get_gt_labels()) for name, dataset in sets.items()}
+
+    def labelled(name: str, project: bool, mean: bool = False) -> Labelled:
+        embeddings = views[name].mean(0, keepdims=True) if mean else views[name]
+        every = np.tile(labels[name], len(embeddings))
+        embeddings = embeddings.reshape(len(every), -1)
+        return Labelled(_to_joint(model, embeddings) if project else embeddings, every)
+
+    if method == 'linear_probe':
+        fitted = linear_probe(labelled('train', False), labelled('val', False))
+    else:
+        fit = {'tip_adapter': tip_adapter, 'gaussian_discriminant': gaussian_discriminant}[method]
+        train = labelled('train', True, mean=method == 'tip_adapter')
+        fitted = fit(train, labelled('val', True), _text(model))
+    test = labelled('test', method != 'linear_probe')
+    hits = fitted.predict(test.features) == test.labels
+    of_classes = [hits[test.labels == label].mean() for label in np.unique(test.labels)]
+    return {
+        'accuracy/top1': 100 * float(hits.mean()),
+        'accuracy/mean_class': 100 * float(np.mean(of_classes)),
+        **{f'chosen/{name}': value for name, value in fitted.chosen.items()},
+    }
+
+
+def few_shot_validation(cfg: Config) -> dict:
+    """CoOp's validation images: ``min(shots, 4)`` of each class, of split 'val', by the same seed.
+
+    Raises:
+        ValueError: The config reads stored features and does not name the images.
+    """
+    train, test = (_images(cfg[name].dataset) for name in ('train_dataloader', 'test_dataloader'))
+    shots = min(train.num_shots, VAL_SHOTS)
+    dataset = {**test, 'split': 'val'}
+    return dict(type='FewShotDataset', dataset=dataset, num_shots=shots, seed=train.seed)
+
+
+def _images(settings: Any) -> Any:
+    if settings.type != CachedFeatureDataset.__name__:
+        return settings
+    if settings.get('source') is None:
+        raise ValueError(
+            'Validation images are not among the stored features, and source=None does not say '
+            'where they are. Give the datasets of the loaders their source'
+        )
+    return settings.source
+
+
+def _zero_shot(cfg: Config, train: Any) -> dict:
+    """The model of images, with one template prompt for each class."""
+    model = deepcopy(cfg.model)
+    of_images = dict(backbone='OpenCLIPViT', data_preprocessor='ClsDataPreprocessor')
+    for part, type_ in of_images.items():
+        if (model.get(part) or {}).pop('cache', None):
+            model[part].type = type_
+    kept = ('class_names', 'clip', 'context', 'keep_underscores')
+    head = {name: model.head[name] for name in kept if name in model.head}
+    head.setdefault('class_names', list(train.CLASSES))
+    head.update(type='SOTGLPHead', num_global_prompts=1, num_local_prompts=0)
+    # set, not updated: that would mix the settings of two heads
+    model.head, model.neck = head, None
+    return model
+
+
+@torch.inference_mode()
+def _embed(model: Any, dataset: Any, workers: int) -> np.ndarray:
+    """Image embeddings before the projection, float32 (views, N, W)."""
+    if isinstance(dataset, CachedFeatureDataset):
+        return dataset.image_embeddings().astype(np.float32)
+    loader = DataLoader(dataset, BATCH, num_workers=workers, collate_fn=default_collate)
+    batches = (model.data_preprocessor(dict(inputs=batch['inputs']))['inputs'] for batch in loader)
+    return torch.cat([model.backbone(images).image.cpu() for images in batches])[None].numpy()
+
+
+@torch.inference_mode()
+def _to_joint(model: Any, embeddings: np.ndarray) -> np.ndarray:
+    """Unit length (N, D) of (N, W)."""
+    towers = model.backbone.towers
+    projected = towers.image.project(torch.from_numpy(embeddings).to(towers.logit_scale.device))
+    return F.normalize(projected.float(), dim=-1).cpu().numpy()
+
+
+@torch.inference_mode()
+def _text(model: Any) -> np.ndarray:
+    """Text features of the template times CLIP's logit scale, (C, D)."""
+    text = model.head.text_encoder(model.head.global_prompts)[:, 0].float()
+    return (model.head.towers.logit_scale * F.normalize(text, dim=-1)).cpu().numpy()
+
+
+def _check_classes(ours: tuple[str, ...], dataset: Any, name: str) -> None:
+    difference = class_difference(ours, dataset.metainfo['classes'], 'the head', 'the dataset')
+    if difference is not None:
+        raise ValueError(
+            f'Head and {name} images differ in their classes: {difference}. Set class_names of '
+            'the head to the classes of the dataset, in its order.'
+        )
+
+
+def _check_apart(val: Any, test: Any) -> None:
+    """Settings that are chosen on test images give numbers that are too good."""
+    shared = _identities(val) & _identities(test)
+    if shared:
+        raise ValueError(
+            f'{len(shared)} of {len(val)} validation images are test images, e.g. '
+            f'{min(shared)}: settings would be chosen on test images. This dataset needs a split '
+            "'val' of its own"
+        )
+
+
+def _identities(dataset: Any) -> set[str]:
+    if isinstance(dataset, CachedFeatureDataset):
+        return {json.dumps(identity) for identity, *_ in dataset.samples}
+    root = images_root_of(dataset)
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    return {json.dumps(image_identity(info, root), default=str) for info in infos}
