@@ -56,7 +56,7 @@ def _running(job: Job, what: str) -> Iterator[dict]:
     name = f'{"_".join(map(str, job.key))}_{what}_{time.time_ns()}'
     words = [f'experiment_name={name}']
     if job.stored:  # reading features is quick, starting processes is not
-        parts = {key.partition('.')[0] for key in job.settings}
+        parts = {key.partition('.')[0] for key in job.settings if '.' in key}
         words += [f'{loader}.num_workers=0' for loader in LOADERS if loader in parts]
     before = dict(os.environ), torch.are_deterministic_algorithms_enabled()
     with (job.folder / LOG).open('a', encoding='utf-8') as log:

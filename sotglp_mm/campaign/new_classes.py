@@ -1,8 +1,12 @@
 """Tests on classes that were not trained: base-to-new, and transfer to other datasets."""
 
-from pathlib import Path
+import json
 
-BASE_AND_NEW = 'base_and_new.py'
+from mmengine.config import Config
+
+from ..datasets.class_halves import HALVES
+
+BASE_AND_NEW = 'base_and_new.json'
 
 SERVES_OTHERS = 'model.head.load_shared=text'
 """Classes without prompts of their own have CLIP's text in the local branch."""
@@ -16,28 +20,20 @@ DRAW_BASE = (
 NAME_BASE = 'model.head.class_names=dataset'
 """Option of a training on base classes."""
 
-_TEST = '''\
-"""{stem}, tested on its base classes and on its new classes, each half alone."""
 
-_base_ = {config!r}
+def base_and_new_config(cfg: Config) -> str:
+    """JSON of the config that tests a checkpoint of base classes, each half alone.
 
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='EvaluationSets',
-        sets=dict(base=_base_.test_dataloader.dataset, new=_base_.test_dataloader.dataset),
-        classes=dict(base='base', new='new'),
-    )
-)
-test_evaluator = [
-    dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
-]
-'''
-
-
-def base_and_new_config(config: Path) -> str:
-    """Text of the config that tests a checkpoint of base classes."""
-    return _TEST.format(stem=config.stem, config=str(config.resolve()))
+    Args:
+        cfg: Of the job, with its options; changed in place.
+    """
+    halves = {half: half for half in HALVES}
+    sets = dict.fromkeys(HALVES, cfg.test_dataloader.dataset)
+    cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=sets, classes=halves)
+    cfg.test_evaluator = [
+        dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
+    ]
+    return json.dumps(cfg.to_dict(), indent=1) + '\n'
 
 
 def of_set(name: str, metrics: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..apis import extract
+from ..apis import extract, load_config
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
@@ -212,8 +212,10 @@ def _train_and_test(job: Job, runner: InProcess | Processes) -> dict[str, float]
         raise JobFailed(f'training ended, and its last checkpoint is {last}; expected {goal}')
     if job.base_to_new:
         config = job.folder / BASE_AND_NEW
-        write_atomically(config, base_and_new_config(job.config))
-        metrics = _test(replace(job, config=config, options=job.test_options), goal, runner)
+        whole = load_config(job.config, parse_options(job.test_options), job.folder)
+        write_atomically(config, base_and_new_config(whole))
+        seed = (f'randomness.seed={job.seed}',)
+        metrics = _test(replace(job, config=config, options=seed), goal, runner)
     else:
         metrics = _test(job, goal, runner)
     for name, config in job.targets:

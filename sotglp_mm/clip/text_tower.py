@@ -18,7 +18,7 @@ KeysAndValues = tuple[Tensor, Tensor]
 
 
 class TextTower:
-    """What the rest of the package needs of open_clip's causal text tower, frozen, in eval mode."""
+    """What the package needs of open_clip's causal text tower, frozen, in eval mode."""
 
     def __init__(self, clip: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
         self._clip = clip
