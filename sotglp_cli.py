@@ -8,6 +8,7 @@ Exit status: 0, all done; 1, not all done, as the output says; 2, nothing done b
 
 import argparse
 import difflib
+import functools
 import importlib
 import io
 import os
@@ -20,14 +21,7 @@ Parser = argparse.ArgumentParser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: Without the name of the program; None: those of this process.
-
-    Returns:
-        int: Exit status.
-    """
+    """Run one command, by default with the arguments of this process; the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     name = _command_name(arguments)
     command = COMMANDS[name]
@@ -54,6 +48,8 @@ def _run(command: 'Command', args: dict[str, Any]) -> int:
     importlib.import_module('sotglp_mm.apis.strict').strict_loading()
     if 'local_rank' in args:  # torch's older launcher says by a flag what newer ones say so
         os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
+    if args.get('checkpoint') == 'none':
+        args['checkpoint'] = None
     if 'config' in args:
         args['cfg_options'] = parse_options(args['cfg_options'])
     result = getattr(importlib.import_module(module), function)(**args)
@@ -120,20 +116,14 @@ def _parser(name: str, command: 'Command') -> Parser:
     return parser
 
 
-def positive(text: str) -> int:
-    """Type of an argument: a number of at least 1."""
-    return _at_least(1, text)
-
-
-def natural(text: str) -> int:
+def natural(text: str, least: int = 0) -> int:
     """Type of an argument: a number of at least 0."""
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f'expected a number of at least {least}, got {text!r}')
     return int(text)
+
+
+positive = functools.partial(natural, least=1)
 
 
 def key_value(text: str) -> str:
@@ -143,9 +133,7 @@ def key_value(text: str) -> str:
     return text
 
 
-def checkpoint_path(text: str) -> str | None:
-    """Type of the argument CHECKPOINT: the word none is for a config that learns nothing."""
-    return None if text == 'none' else text
+CFG_OPTIONS: dict[str, Any] = dict(nargs='+', action='extend', type=key_value, metavar='KEY=VALUE')
 
 
 def parse_options(texts: list[str] | None) -> dict[str, Any] | None:
@@ -163,66 +151,40 @@ def _add_config(parser: Parser) -> None:
     parser.add_argument('config', metavar='CONFIG', help='path of the config')
     parser.add_argument(
         '--cfg-options',
-        nargs='+',
-        action='extend',
-        type=key_value,
-        metavar='KEY=VALUE',
+        **CFG_OPTIONS,
         help='override settings of the config, e.g. model.head.num_local_prompts=6 '
         'model.clip.pretrained=/path/to/ViT-B-16.pt; lists as key="[a,b]" or key=a,b',
     )
-    parser.add_argument(
-        '--data', metavar='FOLDER', help='your own images, for configs of your own images'
-    )
+    text = 'your own images, for configs of your own images'
+    parser.add_argument('--data', metavar='FOLDER', help=text)
 
 
 def _add_checkpoint(parser: Parser) -> None:
-    parser.add_argument(
-        'checkpoint',
-        type=checkpoint_path,
-        metavar='CHECKPOINT',
-        help='path of the checkpoint; none: the model as the config starts it, e.g. zero-shot',
-    )
+    text = 'path of the checkpoint; none: the model as the config starts it, e.g. zero-shot'
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help=text)
 
 
 def _add_run(parser: Parser) -> None:
     add = parser.add_argument
-    add(
-        '--work-dir',
-        help='folder of logs and checkpoints; default: work_dir of the config, or '
-        'work_dirs/<name of the config>',
-    )
+    add('--work-dir', help="of logs and checkpoints; default: the config's, or work_dirs/<name>")
     add('--amp', action='store_true', help='mixed precision')
     add('--no-pin-memory', action='store_true', help='do not pin the memory of the data loaders')
-    add(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes are started; see tools/dist_train.sh',
-    )
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    text = 'how several processes are started; see tools/dist_train.sh'
+    add('--launcher', choices=launchers, default='none', help=text)
     add('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
 def _add_train(parser: Parser) -> None:
     _add_config(parser)
     add = parser.add_argument
-    add(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='go on from CHECKPOINT, or from the latest intact one in the work dir',
-    )
+    text = 'go on from CHECKPOINT, or from the latest intact one in the work dir'
+    add('--resume', nargs='?', const='auto', metavar='CHECKPOINT', help=text)
     add('--no-validate', action='store_true', help='do not evaluate during training')
-    add(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate by the total batch size over auto_scale_lr.base_batch_size',
-    )
-    add(
-        '--no-persistent-workers',
-        action='store_true',
-        help='start new data workers in every epoch',
-    )
+    text = 'scale the learning rate by the total batch size over auto_scale_lr.base_batch_size'
+    add('--auto-scale-lr', action='store_true', help=text)
+    text = 'start new data workers in every epoch'
+    add('--no-persistent-workers', action='store_true', help=text)
     _add_run(parser)
 
 
@@ -231,21 +193,14 @@ def _add_test(parser: Parser) -> None:
     _add_checkpoint(parser)
     add = parser.add_argument
     add('--out', metavar='FILE', help='file for the results')
-    add(
-        '--out-item',
-        choices=['metrics', 'pred'],
-        help='what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)',
-    )
+    text = 'what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)'
+    add('--out-item', choices=['metrics', 'pred'], help=text)
     add('--show-dir', metavar='FOLDER', help='folder for pictures of the predictions')
     add('--show', action='store_true', help='show the predictions in a window')
     add('--interval', type=positive, default=1, help='draw every so many images (default 1)')
     add('--wait-time', type=float, default=2, help='seconds to show each (default 2)')
-    add(
-        '--tta',
-        action='store_true',
-        help="test-time augmentation: the config's tta_pipeline and tta_model, or else the mean "
-        'over the image and its mirror image',
-    )
+    text = "average over the config's tta_pipeline, or over the image and its mirror image"
+    add('--tta', action='store_true', help=text)
     _add_run(parser)
 
 
@@ -292,12 +247,8 @@ def _add_extract(parser: Parser) -> None:
     add('--views', type=positive, default=10, help='augmented views of a training image (10)')
     add('--seed', type=int, default=0, help='of the augmentation (default 0)')
     add('--batch-size', type=positive, default=64, help='of the image tower (default 64)')
-    add(
-        '--workers',
-        type=natural,
-        default=min(4, os.cpu_count() or 1),
-        help='processes that read images (default %(default)s)',
-    )
+    workers = min(4, os.cpu_count() or 1)
+    add('--workers', type=natural, default=workers, help='that read images (%(default)s)')
     add('--device', default='auto', help='cpu, cuda:1, ...; default: the GPU, if there is one')
 
 
@@ -307,25 +258,16 @@ def _add_show(parser: Parser) -> None:
     add = parser.add_argument
     add('paths', nargs='*', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out-dir', default='plan_pictures', help='folder of the pictures (%(default)s)')
-    add(
-        '--class',
-        dest='classes',
-        nargs='+',
-        metavar='NAME',
-        help='classes whose plans are drawn; default: the predicted one and, where it is known '
-        'to be another, the true one',
-    )
+    text = 'classes whose plans are drawn; default: the predicted one, and the true one if known'
+    add('--class', dest='classes', nargs='+', metavar='NAME', help=text)
     add('--dataset', choices=['train', 'val', 'test'], help="images of the config's dataset")
     add('--indices', type=natural, nargs='+', default=[0], help='which of them (default 0)')
 
 
 def _add_data(parser: Parser) -> None:
     add = parser.add_argument
-    add(
-        'data_root',
-        type=Path,
-        help='folder of all data, $DATA of the configs; or, with --own, of yours',
-    )
+    text = 'folder of all data, $DATA of the configs; or, with --own, of yours'
+    add('data_root', type=Path, help=text)
     add('--own', action='store_true', help='DATA_ROOT is your own images: a folder or .csv file')
     add('--sets', nargs='+', metavar='NAME', help='e.g. dtd eurosat; default: all known sets')
     add('--no-decode', action='store_true', help='do not decode the images, only look for them')
@@ -338,11 +280,8 @@ def _add_data(parser: Parser) -> None:
         'numbers of the published sets',
     )
     add('--json', type=Path, metavar='FILE', help='write all that was found, for programs')
-    add(
-        '--download',
-        metavar='NAME',
-        help='check nothing; fetch the images of this set, where torchvision hosts them',
-    )
+    text = 'check nothing; fetch the images of this set, where torchvision hosts them'
+    add('--download', metavar='NAME', help=text)
 
 
 def _add_campaign(parser: Parser) -> None:
@@ -358,49 +297,20 @@ def _add_campaign(parser: Parser) -> None:
     )
     add('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='default: %(default)s')
     add('--launcher', choices=['none', 'pytorch'], default='none', help='of each job')
-    add(
-        '--nproc',
-        type=positive,
-        default=1,
-        help="processes of a job, with --launcher pytorch; they share the config's batch",
-    )
-    add(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        type=key_value,
-        metavar='KEY=VALUE',
-        help='for every job',
-    )
-    add(
-        '--features',
-        type=Path,
-        metavar='FOLDER',
-        help='store the image features of each draw there, if they are not, and train from them',
-    )
-    add(
-        '--method',
-        choices=['tip_adapter', 'gaussian_discriminant', 'linear_probe'],
-        help='a baseline of image embeddings in the place of training, seconds for each job',
-    )
-    add(
-        '--base-to-new',
-        action='store_true',
-        help='train on the first half of the classes, and test on each half alone',
-    )
-    add(
-        '--transfer',
-        nargs='+',
-        metavar='NAME',
-        default=[],
-        help='other datasets to test on as well',
-    )
-    add(
-        '--in-process',
-        action=argparse.BooleanOptionalAction,
-        help='all jobs in this process: faster, and a crash of Python ends them all. Default: '
-        'where features are stored',
-    )
+    text = "processes of a job, with --launcher pytorch; they share the config's batch"
+    add('--nproc', type=positive, default=1, help=text)
+    add('--cfg-options', **CFG_OPTIONS, help='for every job')
+    text = 'store the image features of each draw there, if they are not, and train from them'
+    add('--features', type=Path, metavar='FOLDER', help=text)
+    baselines = ['tip_adapter', 'gaussian_discriminant', 'linear_probe']
+    text = 'a baseline of image embeddings in the place of training, seconds for each job'
+    add('--method', choices=baselines, help=text)
+    text = 'train on the first half of the classes, and test on each half alone'
+    add('--base-to-new', action='store_true', help=text)
+    text = 'other datasets to test on as well'
+    add('--transfer', nargs='+', metavar='NAME', default=[], help=text)
+    text = 'all jobs in this process, of which a crash ends all. Default: with --features'
+    add('--in-process', action=argparse.BooleanOptionalAction, help=text)
     add('--print-jobs', action='store_true', help='run nothing; print a command for each open job')
 
 
@@ -408,11 +318,8 @@ def _add_summary(parser: Parser) -> None:
     add = parser.add_argument
     add('work_dir', type=Path, help='--work-dir of the campaign')
     add('--out', type=Path, metavar='FOLDER', help='folder of the files; default: WORK_DIR')
-    add(
-        '--metric',
-        default='accuracy/top1',
-        help='of the first table, the figure and the comparison; default: %(default)s',
-    )
+    text = 'of the first table, the figure and the comparison; default: %(default)s'
+    add('--metric', default='accuracy/top1', help=text)
 
 
 def _add_demo(parser: Parser) -> None:

@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
@@ -62,7 +62,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def environment(args: argparse.Namespace) -> Iterator[str]:
     """Versions and cards."""
-    yield f'- Python {platform.python_version()}, torch {torch.__version__}, {_versions()}'
+    stack = [f'{each.name} {each.version}' for name in STACK for each in distributions(name=name)]
+    yield f'- Python {platform.python_version()}, torch {torch.__version__}, {", ".join(stack)}'
     yield f'- {platform.platform()}; {machine()["cpu"]}, {torch.get_num_threads()} threads'
     if not torch.cuda.is_available():
         yield '- no CUDA card: everything below ran on the CPU'
@@ -73,16 +74,6 @@ def environment(args: argparse.Namespace) -> Iterator[str]:
             f'{card.major}.{card.minor}; CUDA {torch.version.cuda}, cuDNN '
             f'{torch.backends.cudnn.version()}'
         )
-
-
-def _versions() -> str:
-    found = []
-    for name in STACK:
-        try:
-            found.append(f'{name} {version(name)}')
-        except PackageNotFoundError:
-            continue
-    return ', '.join(found)
 
 
 def parity(args: argparse.Namespace) -> Iterator[str]:
@@ -131,12 +122,10 @@ def parity_errors(released: Released, dtype: torch.dtype, device: str) -> list[f
         'cls_token': feats.image,
         'patch_tokens': feats.patches,
         'prob': torch.stack([sample.pred_score for sample in predictions]),
-        'loss': loss,
+        'loss': loss.detach(),
         'grad_local_prompts': model.head.local_prompts.grad / LOSS_SCALE,
     }
-    return [
-        relative_error(value.detach().float().cpu(), released[key]) for key, value in found.items()
-    ]
+    return [relative_error(value.float().cpu(), released[key]) for key, value in found.items()]
 
 
 def demo(args: argparse.Namespace, processes: int = 1) -> Iterator[str]:
@@ -146,20 +135,15 @@ def demo(args: argparse.Namespace, processes: int = 1) -> Iterator[str]:
         RuntimeError: It failed; with the end of its log.
     """
     with tempfile.TemporaryDirectory() as folder:
-        options = [f'train_cfg.max_epochs={args.epochs}', f'param_scheduler.T_max={args.epochs}']
-        options.append(f'train_cfg.val_interval={args.epochs}')
+        settings = ('train_cfg.max_epochs', 'param_scheduler.T_max', 'train_cfg.val_interval')
+        options = [f'{name}={args.epochs}' for name in settings]
         flags = ['--amp', '--work-dir', folder, '--cfg-options', *options]
         command = [sys.executable, REPO / 'tools' / 'train.py', DEMO, *flags]
         if processes > 1:
             command = [REPO / 'tools' / 'dist_train.sh', DEMO, str(processes), *flags]
-        start = time.time()
-        done = subprocess.run(
-            command,
-            env={**os.environ, 'PYTHON': sys.executable},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        start, env = time.time(), {**os.environ, 'PYTHON': sys.executable}
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, env=env, text=True, **pipes)
         if done.returncode:
             raise RuntimeError(f'training ended with {done.returncode}:\n{done.stdout[-2000:]}')
         (log,) = Path(folder).glob('*/vis_data/scalars.json')
@@ -182,23 +166,15 @@ def steps(args: argparse.Namespace) -> Iterator[str]:
     """A training step in each precision, as it is and compiled."""
     yield (
         f'{args.model}, C={args.classes}, B={args.batch}, random weights; {args.repeats} rounds, '
-        'medians. The matrix rate is that of one large product on the same device.'
+        'medians. The matrix rate is that of one large product on the same device.\n'
     )
-    yield ''
-    yield _row(
-        'precision', 'step, s', 'images/s', 'GB', 'TFLOP/s', 'of the matrix rate', 'compiled, s'
-    )
+    columns = 'step, s', 'images/s', 'GB', 'TFLOP/s', 'of the matrix rate', 'compiled, s'
+    yield _row('precision', *columns)
     yield _row(*['---'] * 7)
     failed = []
+    settings = {name: value for name, value in vars(args).items() if name in Spec._fields}
     for precision in DTYPES if args.device != 'cpu' else ('fp32', 'bf16'):
-        spec = Spec(
-            model=args.model,
-            classes=args.classes,
-            batch=args.batch,
-            repeats=args.repeats,
-            precision=precision,
-            device=args.device,
-        )
+        spec = Spec(**settings, precision=precision)
         figures, error = step_figures(spec, args.compiler)
         yield _row(precision, *figures)
         failed += [f'{precision}: {error}'] if error else []

@@ -9,6 +9,7 @@ arguments it only checks this Python. It needs the standard library alone.
 
 import argparse
 import configparser
+import functools
 import platform
 import re
 import shlex
@@ -101,12 +102,9 @@ class Environment:
                 f'{self.folder} needs {self.disk} GB, and {free:.1f} GB are free: free some, or '
                 'take the small build of torch by TORCH=cpu'
             )
-        done = subprocess.run(
-            [sys.executable, '-m', 'venv', '--clear', str(self.folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = [sys.executable, '-m', 'venv', '--clear', str(self.folder)]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, text=True, **pipes)
         if done.returncode:
             sys.exit(f'{self.folder} could not be made: {done.stdout.strip()}')
 
@@ -133,10 +131,14 @@ class Environment:
         """Run a line of Python in it."""
         return subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
 
+    def version(self, name):
+        """Of what is installed in it."""
+        code = f'from importlib.metadata import version; print(version({name!r}))'
+        return self.run(code).stdout.strip()
+
     def check_torch(self):
         """Say so where pip did not take the build of torch that was asked for."""
-        code = "from importlib.metadata import version; print(version('torch'))"
-        version = self.run(code).stdout.strip()
+        version = self.version('torch')
         if self.torch and not version.endswith(f'+{self.torch}'):
             return f"torch {version}: PyTorch's index gave no build for TORCH={self.torch}"
         return f'torch {version}'
@@ -146,9 +148,8 @@ class Environment:
         done = self.run('import cv2')
         missing = re.search(r'(\S+\.so\S*): cannot open shared object', done.stderr)
         if missing:
-            code = "from importlib.metadata import version; print(version('opencv-python'))"
-            version = self.run(code).stdout.strip()
             names = ['opencv-python', 'opencv-python-headless']
+            version = self.version(names[0])
             say(f'{missing[1]} is missing here: {names[1]} takes the place of {names[0]}')
             self.pip('uninstall', '--yes', *names)  # both write cv2/
             self.pip('install', '--no-deps', f'{names[1]}=={version}')
@@ -157,15 +158,8 @@ class Environment:
             sys.exit(f'cv2, which MMCV needs, cannot be imported: {done.stderr.strip()}')
         return 'cv2 imports'
 
-    def size(self):
-        """Its size in GB."""
-        files = (path.lstat() for path in self.folder.rglob('*'))
-        return sum(file.st_size for file in files) / 1e9
 
-
-def say(line):
-    """Print at once: the output of pip follows."""
-    print(line, flush=True)
+say = functools.partial(print, flush=True)  # the output of pip follows
 
 
 def main(argv=None):
@@ -192,7 +186,8 @@ def main(argv=None):
     say(f'{environment.check_torch()}; {environment.check_cv2()}')
     for name in args.done:
         (args.folder / f'{name}.done').touch()
-    say(f'{args.folder} is complete: {environment.size():.1f} GB, {time.time() - start:.0f} s')
+    size = sum(path.lstat().st_size for path in args.folder.rglob('*')) / 1e9
+    say(f'{args.folder} is complete: {size:.1f} GB, {time.time() - start:.0f} s')
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ from ..io.files import check_writable, write_atomically
 from ..io.json_file import read_json
 from .data_checks import check_own_images, check_set
 from .data_download import download as download_set
-from .data_report import closing_line, set_lines
+from .data_report import closing_line
 
 
 def check_data(
@@ -24,16 +24,6 @@ def check_data(
     download: str | None = None,
 ) -> bool:
     """Check or download, as ``sotglp data`` does with flags of these names.
-
-    Args:
-        data_root: Folder of all data; with ``own`` your own images, a folder or a .csv file.
-        sets: Names of known sets. None: all.
-        own: Check your own images.
-        no_decode: Do not decode the images, only look for them.
-        no_duplicates: Do not look for identical images.
-        expected: A JSON file of numbers to compare with, for subsets of the published sets.
-        json: File for all that was found.
-        download: Check nothing, but fetch this set, where torchvision hosts it.
 
     Returns:
         bool: Whether everything is ok. Duplicates are notes: published sets have some.
@@ -55,14 +45,14 @@ def check_data(
     if json is not None:
         check_writable(json, '--json')  # now, not after hours of decoding
     numbers = _read_expected(Path(expected) if expected else None)
-    decode, look = not no_decode, not no_duplicates
+    look = not no_decode, not no_duplicates
     reports = []
     for name in ['own images'] if own else names:
         if own:
-            reports.append(check_own_images(data_root, decode, look))
+            reports.append(check_own_images(data_root, *look))
         else:
-            reports.append(check_set(data_root, KNOWN_SETS[name], numbers[name], decode, look))
-        print(set_lines(reports[-1]), flush=True)
+            reports.append(check_set(data_root, KNOWN_SETS[name], numbers[name], *look))
+        print(reports[-1], flush=True)
     print(closing_line(reports, named=bool(sets)))
     all_ok = all(report.status == 'ok' for report in reports)
     if json is not None:
@@ -81,20 +71,16 @@ def _read_expected(file: Path | None) -> dict[str, dict]:
     }
     given = read_json(file, '--expected') if file else {}
     for name, numbers in given.items() if isinstance(given, dict) else [('', given)]:
-        if name not in expected or not _are_numbers(numbers):
+        try:
+            usable = name in expected and set(numbers) == {'num_classes', 'counts'}
+            counts = [numbers['num_classes'], *numbers['counts'].values()] if usable else []
+            usable = usable and all(type(count) is int for count in counts)
+        except (TypeError, AttributeError):
+            usable = False
+        if not usable:
             raise ValueError(
                 f'--expected {file}: {name!r}: {numbers!r}; expected {{NAME: {{"num_classes": C, '
                 f'"counts": {{SPLIT: IMAGES}}}}}} with NAME of {", ".join(expected)}'
             )
         expected[name] = numbers
     return expected
-
-
-def _are_numbers(numbers: object) -> bool:
-    return (
-        isinstance(numbers, dict)
-        and set(numbers) == {'num_classes', 'counts'}
-        and type(numbers['num_classes']) is int
-        and isinstance(numbers['counts'], dict)
-        and all(type(count) is int for count in numbers['counts'].values())
-    )

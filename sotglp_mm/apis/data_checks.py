@@ -24,29 +24,21 @@ SUBFOLDERS = {'imagenet': ('val', 'train'), 'stanford_cars': ('cars_train', 'car
 def check_set(
     all_data: Path, known: KnownSet, expected: dict, decode: bool, look_for_duplicates: bool
 ) -> SetReport:
-    """Check one set.
-
-    Args:
-        all_data: Folder of all data.
-        known: The set.
-        expected: ``{'num_classes': C, 'counts': {split: images}}``.
-        decode: Whether to decode every image.
-        look_for_duplicates: Whether to compare the bytes of all images.
-    """
+    """Check a set below ``all_data``; expected: ``{'num_classes': C, 'counts': {split: n}}``."""
     place = locate(all_data, known)
     asked = all_data / known.folder / known.images
     report = SetReport(known.name, place.images, asked)
-    if not _is_there(known, place):
-        report.faults.append(Fault('absent', _how_to_get(known, asked)))
+    listed = known.split_file and (place.folder / known.split_file).is_file()
+    if not place.images.is_dir() and not listed:
+        report.problems.append(Fault('absent', _how_to_get(known, asked)))
         return report
     if place.images != asked:
         report.notes.append(f'{asked} does not exist; this other place is recognised')
     listing = read_listing(all_data, known, place)
     report.num_classes = len(listing.classes)
-    report.counts = {split: len(images) for split, images in listing.images.items()}
-    report.faults += [*listing.faults, *check_counts(listing, known, expected)]
-    report.faults += check_classes(listing.classes, known)
-    _check_files(report, listing, decode, look_for_duplicates)
+    report.problems += [*listing.faults, *_check_counts(listing, known, expected)]
+    report.problems += _check_classes(listing.classes, known)
+    _check_files(report, listing.images, decode, look_for_duplicates)
     return report
 
 
@@ -62,9 +54,8 @@ def check_own_images(source: Path, decode: bool, look_for_duplicates: bool) -> S
     if images.get('val') == images.get('test'):  # one split serves as both
         images.pop('val', None)
     report = SetReport('own images', own.source, own.source, len(own.classes))
-    report.counts = {split: len(part) for split, part in images.items()}
     report.notes += own.notes
-    _check_files(report, Listing(images, own.classes), decode, look_for_duplicates)
+    _check_files(report, images, decode, look_for_duplicates)
     return report
 
 
@@ -89,12 +80,6 @@ def _quiet_log() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _is_there(known: KnownSet, place: Place) -> bool:
-    return place.images.is_dir() or bool(
-        known.split_file and (place.folder / known.split_file).is_file()
-    )
-
-
 def _how_to_get(known: KnownSet, asked: Path) -> str:
     text = f'expected in {asked}; images: {known.source}'
     if known.split_file:
@@ -104,30 +89,25 @@ def _how_to_get(known: KnownSet, asked: Path) -> str:
     return text
 
 
-def check_counts(listing: Listing, known: KnownSet, expected: dict) -> list[Fault]:
+def _check_counts(listing: Listing, known: KnownSet, expected: dict) -> Iterator[Fault]:
     """Classes, and images of each split; what is not listed at all is a fault already."""
     if UNLISTED in listing.images:
-        return []
-    found = {split: len(images) for split, images in listing.images.items()}
+        return
     source = COOP if known.split_file else known.source
     pairs = [
-        (f'split {split} has {plural(found[split], "image")}', found[split], count)
+        (f'split {split} has', len(listing.images[split]), 'image', count)
         for split, count in expected['counts'].items()
-        if split in found
+        if split in listing.images
     ]
-    classes = len(listing.classes)
-    pairs.append((f'there are {plural(classes, "class")}', classes, expected['num_classes']))
-    return [
-        Fault(
-            'incomplete' if number < wanted else 'damaged',
-            f'{text}, expected {wanted}; compare with {source}',
-        )
-        for text, number, wanted in pairs
-        if number != wanted
-    ]
+    pairs.append(('there are', len(listing.classes), 'class', expected['num_classes']))
+    for text, number, noun, wanted in pairs:
+        if number != wanted:
+            status = 'incomplete' if number < wanted else 'damaged'
+            found = f'{text} {plural(number, noun)}, expected {wanted}'
+            yield Fault(status, f'{found}; compare with {source}')
 
 
-def check_classes(classes: tuple[str, ...], known: KnownSet) -> list[Fault]:
+def _check_classes(classes: tuple[str, ...], known: KnownSet) -> list[Fault]:
     """Names and order against the package's list; a subset is to keep the order."""
     order = _known_classes(known)
     unknown = [name for name in classes if _plain(name) not in order]
@@ -158,52 +138,47 @@ def _plain(name: str) -> str:
     return name.replace('_', ' ').strip()
 
 
-def _check_files(report: SetReport, listing: Listing, decode: bool, look: bool) -> None:
+def _check_files(
+    report: SetReport, images: dict[str, list[Path]], decode: bool, look_for_duplicates: bool
+) -> None:
+    """Count images by split; see whether they are there, can be decoded, and all differ."""
+    report.counts = {split: len(part) for split, part in images.items()}
     splits_of: dict[Path, list[str]] = {}
-    for split, images in listing.images.items():
-        for image in images:
+    for split, part in images.items():
+        for image in part:
             splits_of.setdefault(image, []).append(split)
-    there = [image for image in splits_of if os.path.isfile(image)]  # no error for an endless name
-    present = set(there)
-    report.missing = [str(image) for image in splits_of if image not in present]
-    if report.missing:
-        text = f'{plural(len(report.missing), "listed image")} missing: {some_of(report.missing)}'
-        report.faults.append(Fault('incomplete', f'{text}; complete the download'))
+    there = {image: os.path.isfile(image) for image in splits_of}  # no error for an endless name
+    report.missing_images = [str(image) for image, is_there in there.items() if not is_there]
+    readable = [image for image, is_there in there.items() if is_there]
     if decode:
-        _check_decoding(report, there)
-    if look:
-        readable = [image for image in there if str(image) not in report.undecodable]
+        broken = undecodable(readable, f'{report.name}: decoding')
+        readable = [image for image in readable if image not in broken]
+        report.undecodable_images = {str(image): why for image, why in broken.items()}
+    named = [f'{image} ({why})' for image, why in report.undecodable_images.items()]
+    for status, files, noun, what, advice in (
+        ('incomplete', report.missing_images, 'listed image', 'missing', 'complete the download'),
+        ('damaged', named, 'image', 'cannot be decoded', 'replace them'),
+    ):
+        if files:
+            text = f'{plural(len(files), noun)} {what}: {some_of(files)}; {advice}'
+            report.problems.append(Fault(status, text))
+    if look_for_duplicates:
         _check_duplicates(report, readable, splits_of)
-
-
-def _check_decoding(report: SetReport, there: list[Path]) -> None:
-    broken = undecodable(there, f'{report.name}: decoding')
-    report.undecodable = {str(image): why for image, why in broken.items()}
-    if broken:
-        named = [f'{image} ({why})' for image, why in report.undecodable.items()]
-        text = f'{plural(len(named), "image")} cannot be decoded: {some_of(named)}'
-        report.faults.append(Fault('damaged', f'{text}; replace them'))
 
 
 def _check_duplicates(report: SetReport, there: list[Path], splits_of: dict) -> None:
     groups = duplicates(there, f'{report.name}: looking for duplicates')
     # an image that two splits list has no twin on disk, and is the worst of duplicates
-    listed_twice = [[image] * len(splits) for image, splits in splits_of.items() if splits[1:]]
+    groups += [[image] * len(splits) for image, splits in splits_of.items() if splits[1:]]
     # what results are reported on; ImageNet's is val
     reported = 'test' if 'test' in report.counts else 'val'
-    for group in groups + listed_twice:
+    for group in groups:
         splits = {split for image in group for split in splits_of[image]}
         report.duplicates.append([str(image) for image in group])
         if reported in splits and len(splits) > 1:
             report.leakage.append(report.duplicates[-1])
-    _note_duplicates(report, reported)
-
-
-def _note_duplicates(report: SetReport, reported: str) -> None:
-    for groups, what in (
-        (report.duplicates, 'of identical images'),
-        (report.leakage, f'of identical images in {reported} and another split (LEAKAGE)'),
-    ):
-        if groups:
-            text = f'{plural(len(groups), "group")} {what}, the first'
-            report.notes.append(f'{text}: {" = ".join(groups[0][:SHOWN])}')
+    leakage = f' in {reported} and another split (LEAKAGE)'
+    for found, where in (report.duplicates, ''), (report.leakage, leakage):
+        if found:
+            text = f'{plural(len(found), "group")} of identical images{where}, the first'
+            report.notes.append(f'{text}: {" = ".join(found[0][:SHOWN])}')

@@ -25,10 +25,6 @@ IMAGES = {
 def download(all_data: Path, name: str) -> str:
     """Fetch the images of a set into CoOp's place.
 
-    Args:
-        all_data: Folder of all data.
-        name: Of ``KNOWN_SETS``.
-
     Returns:
         str: What was done, and what is still to be done.
 
@@ -39,26 +35,21 @@ def download(all_data: Path, name: str) -> str:
     """
     known = KNOWN_SETS[name]
     if not known.torchvision:
-        twin = _same_images(known)
-        if twin:
-            raise ValueError(f'{name} is the images of {twin}: use --download {twin}')
-        hosted = ', '.join(each.name for each in KNOWN_SETS.values() if each.torchvision)
+        hosted = [each for each in KNOWN_SETS.values() if each.torchvision]
+        for twin in hosted:
+            if (twin.folder, twin.images) == (known.folder, known.images):
+                raise ValueError(
+                    f'{name} is the images of {twin.name}: use --download {twin.name}'
+                )
         text = f'torchvision does not host {name}; get it at {known.source}'
-        raise ValueError(f'{text}. Hosted are: {hosted}')
+        raise ValueError(f'{text}. Hosted are: {", ".join(each.name for each in hosted)}')
     there = locate(all_data, known).images
     if there.is_dir():
         raise FileExistsError(f'{there} exists already and is left as it is; remove it first')
     fetched = all_data / f'.download-{name}'
     _fetch(known, fetched)
-    _move(_moves(all_data, known, fetched))
+    _move(all_data, known, fetched)
     return _what_is_left(all_data, known, fetched)
-
-
-def _same_images(known: KnownSet) -> str:
-    """The set that is hosted and lies in the same place; '' if there is no such set."""
-    place = known.folder, known.images
-    hosted = (each for each in KNOWN_SETS.values() if each.torchvision)
-    return next((each.name for each in hosted if (each.folder, each.images) == place), '')
 
 
 def _fetch(known: KnownSet, folder: Path) -> None:
@@ -72,7 +63,7 @@ def _fetch(known: KnownSet, folder: Path) -> None:
         ) from error
 
 
-def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, Path]]:
+def _move(all_data: Path, known: KnownSet, fetched: Path) -> None:
     images = fetched / IMAGES[known.torchvision]
     if not images.is_dir():
         raise OSError(
@@ -83,10 +74,6 @@ def _moves(all_data: Path, known: KnownSet, fetched: Path) -> list[tuple[Path, P
     moves = [(images, folder / known.images)]
     if known.name == 'fgvc_aircraft':  # its lists are part of the archive
         moves += [(file, folder / file.name) for file in sorted(images.parent.glob('*.txt'))]
-    return moves
-
-
-def _move(moves: list[tuple[Path, Path]]) -> None:
     for _, target in moves:
         if target.exists():
             raise FileExistsError(f'{target} exists already; nothing was moved. Remove it first')

@@ -18,63 +18,47 @@ UNLISTED = 'unlisted'
 class Listing(NamedTuple):
     """What a set says that it holds."""
 
-    images: dict[str, list[Path]]
-    """By split; they need not exist."""
-
-    classes: tuple[str, ...] = ()
-    """Class names, or class folders, in label order."""
-
+    images: dict[str, list[Path]]  # by split; they need not exist
+    classes: tuple[str, ...] = ()  # names, or names of folders, in label order
     faults: tuple[Fault, ...] = ()
 
 
 def read_listing(all_data: Path, known: KnownSet, place: Place) -> Listing:
-    """The images of each split.
-
-    Args:
-        all_data: Folder of all data.
-        known: The set.
-        place: Where it was found.
-    """
+    """The images of each split of a set that lies at ``place``."""
     if known.split_file:
         return _read_split_file(all_data, known, place)
     if known.name == 'fgvc_aircraft':
         return _read_aircraft(known, place)
     if known.kind == 'ood':
-        return Listing({'test': images_below(place.images)})
+        return Listing({'test': _images_below(place.images)})
     if known.kind == 'shift':
         return _read_class_folders({'test': place.images}, known)
     return _read_class_folders({split: place.images / split for split in known.counts}, known)
 
 
-def images_below(folder: Path) -> list[Path]:
-    """All images at any depth that a dataset would read, in a fixed order."""
+def _images_below(folder: Path) -> list[Path]:
     return [folder / path for path in image_files(folder)]
-
-
-def class_folders(folder: Path) -> list[str]:
-    """Their names; hidden ones are no classes to the datasets."""
-    return sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name[0] != '.')
 
 
 def _read_split_file(all_data: Path, known: KnownSet, place: Place) -> Listing:
     try:
         file = find_split_list(known.split_file, place.folder, all_data / known.folder)
     except FileNotFoundError as error:
-        return _unlisted(place, Fault('incomplete', str(error)))
+        return _unlisted(place, 'incomplete', str(error))
     try:
         splits, classes = read_split_list(file)
         json.dumps(splits, ensure_ascii=False).encode()  # a lone surrogate is no text to print
     except (ValueError, OSError) as error:
         text = f'{file} cannot be used: {error}; get it again from {COOP}'
-        return _unlisted(place, Fault('damaged', text))
+        return _unlisted(place, 'damaged', text)
     images = {split: [place.images / row[0] for row in rows] for split, rows in splits.items()}
     absent = [split for split in known.counts if split not in splits]
     text = f'{file} has no split {some_of(absent)}; get it again from {COOP}'
     return Listing(images, classes, (Fault('incomplete', text),) if absent else ())
 
 
-def _unlisted(place: Place, *faults: Fault) -> Listing:
-    return Listing({UNLISTED: images_below(place.images)}, (), faults)
+def _unlisted(place: Place, status: str, text: str) -> Listing:
+    return Listing({UNLISTED: _images_below(place.images)}, (), (Fault(status, text),))
 
 
 def _read_aircraft(known: KnownSet, place: Place) -> Listing:
@@ -83,20 +67,19 @@ def _read_aircraft(known: KnownSet, place: Place) -> Listing:
     absent = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
     if absent:
         text = f'{some_of(absent)} missing; they come with the images, {known.source}'
-        return _unlisted(place, Fault('incomplete', text))
+        return _unlisted(place, 'incomplete', text)
     try:
         classes = tuple(read_lines(variants))
         rows_of = {s: [line.partition(' ') for line in read_lines(f)] for s, f in lists.items()}
         check_inside([row for rows in rows_of.values() for row in rows], str(place.folder))
     except (ValueError, OSError) as error:
-        return _unlisted(place, Fault('damaged', f'{error}; get it again from {known.source}'))
+        return _unlisted(place, 'damaged', f'{error}; get it again from {known.source}')
     images, faults = {}, []
-    for split, file in lists.items():
-        rows = rows_of[split]
+    for split, rows in rows_of.items():
         images[split] = [place.images / f'{image_id}.jpg' for image_id, _, _ in rows]
         unknown = sorted({variant.strip() for _, _, variant in rows} - set(classes))
         if unknown:
-            text = f'{file} names variants that {variants} has not: {some_of(unknown)}'
+            text = f'{lists[split]} names variants that {variants} has not: {some_of(unknown)}'
             faults.append(Fault('damaged', text))
     return Listing(images, classes, tuple(faults))
 
@@ -109,9 +92,11 @@ def _read_class_folders(folders: dict[str, Path], known: KnownSet) -> Listing:
             text = f'folder {folder} does not exist; get it at {known.source}'
             faults.append(Fault('incomplete', text))
             continue
-        names = class_folders(folder)
-        classes[split] = names
-        images[split] = [image for name in names for image in images_below(folder / name)]
+        # hidden ones are no classes to the datasets
+        classes[split] = sorted(
+            f.name for f in folder.iterdir() if f.is_dir() and f.name[0] != '.'
+        )
+        images[split] = [path for name in classes[split] for path in _images_below(folder / name)]
     every = sorted(set().union(*classes.values()), key=_label_order)
     for split, names in classes.items():
         absent = [name for name in every if name not in set(names)]

@@ -25,21 +25,10 @@ def extract(
     cfg_options: dict | None = None,
     data: str | Path | None = None,
 ) -> Path:
-    """Store the image features of a config, and write a config that trains from them.
+    """Store features, as ``sotglp extract`` does, and write a config that trains from them.
 
     Killed, it goes on where it was when it is called again; what is stored is checked then, and
     repaired.
-
-    Args:
-        config: Path of the config of images.
-        out: Folder of the features.
-        views: Augmented views of a training image.
-        seed: Of the augmentation.
-        batch_size: Of the image tower.
-        workers: Processes that read images; by default up to 4.
-        device: 'cpu', 'cuda:1', ...; 'auto' is the GPU, if there is one.
-        cfg_options: Overrides settings of the config, and of the one that is written.
-        data: Value of ``$DATA`` while the config is read.
 
     Returns:
         Path: The config to train.
@@ -57,7 +46,13 @@ def extract(
     settle_manifest(out, manifest, samples)
     _write_configs(config, cfg_options, out, splits_of(cfg))
     splits = manifest['splits']
-    _check_stored(out, splits)
+    for name, about in splits.items():
+        damaged = (out / name / 'done.npy').exists() and forget_damaged(out / name, about)
+        if damaged:
+            print(
+                f'{out / name}: {damaged} stored images and views were not as they had been '
+                'written (damaged, or of other features); they are made again'
+            )
     print(f'{out}: {total_bytes(splits) / 1e9:.2f} GB in all')
     for name, about in splits.items():  # all of them first: a full disk stops it before the work
         create_arrays(out / name, about)
@@ -80,18 +75,6 @@ def _command(
     words += ['--data', data] if data else []
     words += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())] if options else []
     return shlex.join(map(str, words))
-
-
-def _check_stored(out: Path, splits: dict) -> None:
-    """Compare everything that is stored with its checksum; what differs is made anew."""
-    for name, about in splits.items():
-        if (out / name / 'done.npy').exists():
-            damaged = forget_damaged(out / name, about)
-            if damaged:
-                print(
-                    f'{out / name}: {damaged} stored images and views were not as they had been '
-                    'written (damaged, or of other features); they are made again'
-                )
 
 
 def _write_configs(config: Path, options: dict | None, out: Path, splits: dict) -> None:

@@ -42,9 +42,6 @@ class Batch(NamedTuple):
 def find_images(names: Sequence[str]) -> tuple[dict[str, str], list[Failure]]:
     """Files, all images below folders, and what globs match; each image once, in order.
 
-    A file that is named (or matched) is taken whatever its suffix: whether it is a picture shows
-    when it is read.
-
     Returns:
         tuple: By path, the name below the folder that was given; and a failure for each name
         that stands for no image.
@@ -57,12 +54,14 @@ def find_images(names: Sequence[str]) -> tuple[dict[str, str], list[Failure]]:
     failures = []
     for name in names:
         try:
-            for path, short in _images_of_name(name):
-                if os.path.realpath(path) not in known:
-                    found[str(path)] = short
-                known.add(os.path.realpath(path))
+            images = _images_of_name(name)
         except OSError as error:
             failures.append(Failure(name, str(error)))
+            continue
+        for path, short in images:
+            if os.path.realpath(path) not in known:
+                found[str(path)] = short
+            known.add(os.path.realpath(path))
     if not found:
         raise FileNotFoundError('; '.join(failure.error for failure in failures))
     return found, failures
@@ -79,19 +78,16 @@ def _images_of_name(name: str) -> list[tuple[Path, str]]:
         raise FileNotFoundError(
             f'{printable(name)} does not exist; expected an image, a folder or a glob'
         )
-    images = [image for match in matches for image in _images_of_path(match)]
+    images = []
+    for match in matches:
+        below = image_files(match) if match.is_dir() else None
+        images += [(match, match.name)] if below is None else [(match / x, x) for x in below]
     if not images:
         raise FileNotFoundError(
             f'{printable(name)} holds no image; images end with {", ".join(IMAGE_SUFFIXES)}, or '
             'are files that Pillow can open'
         )
     return images
-
-
-def _images_of_path(path: Path) -> list[tuple[Path, str]]:
-    if path.is_dir():
-        return [(path / image, image) for image in image_files(path)]
-    return [(path, path.name)]
 
 
 def image_pipeline(cfg: Config) -> list[dict]:
@@ -128,11 +124,6 @@ def load_inferencer(
     cfg: Config, checkpoint: str | Path | None, device: str | None = None
 ) -> ImageClassificationInferencer:
     """MMPretrain's inferencer with a trained model; images go through :func:`read_images`.
-
-    Args:
-        cfg: Of :func:`load_config`.
-        checkpoint: Its path; None for a config that learns nothing.
-        device: Of the model. None: the GPU, if there is one.
 
     Raises:
         FileNotFoundError, ValueError: The checkpoint cannot be used.
@@ -171,17 +162,15 @@ class _Images(Dataset):
     def __getitem__(self, index: int) -> tuple[str, dict | Failure]:
         path = self.paths[index]
         try:
-            _refuse_pipes(path)
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise ValueError('not a regular file, but a folder, a pipe or a device')
             return path, self.pipeline(dict(img_path=path))
-        except (
-            Exception
-        ) as error:  # whatever is wrong with an image: it is named, the rest goes on
-            return path, Failure(path, _what_is_wrong(error.__cause__ or error))
-
-
-def _refuse_pipes(path: str) -> None:
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError('not a regular file, but a folder, a pipe or a device')
+        except Exception as error:  # whatever is wrong with an image, the rest goes on
+            cause = error.__cause__ or error
+            text = f'{type(cause).__name__}: {cause}'
+            if type(cause).__name__ == 'UnidentifiedImageError':  # it names a buffer in memory
+                text = 'not a picture that Pillow can read'
+            return path, Failure(path, text)
 
 
 def _refuse_needles(results: dict) -> dict:
@@ -193,12 +182,6 @@ def _refuse_needles(results: dict) -> dict:
             'as long as the other; crop it'
         )
     return results
-
-
-def _what_is_wrong(error: BaseException) -> str:
-    if type(error).__name__ == 'UnidentifiedImageError':  # its text names a buffer in memory
-        return 'not a picture that Pillow can read'
-    return f'{type(error).__name__}: {error}'
 
 
 def _collate(items: list[tuple[str, dict | Failure]]) -> Batch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmpretrain import ImageClassificationInferencer
+from mmengine.dataset import pseudo_collate
 from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS
 from PIL import Image
@@ -38,18 +38,6 @@ def show(
 ) -> list[Failure]:
     """Write a picture for each image, as ``sotglp show`` does with flags of these names.
 
-    Args:
-        config: Path of the config.
-        checkpoint: Its path, whose class names count; None for a config that learns nothing.
-        paths: Image files, folders, globs; or none, with ``dataset``.
-        out_dir: Folder of the pictures.
-        classes: Names of classes whose plans are drawn. None: the predicted class and, where it
-            is known and another, the true one.
-        dataset: 'train', 'val' or 'test': draw images of the config's dataset.
-        indices: Which of them.
-        data: ``$DATA`` of the config.
-        cfg_options: Settings of the config to override.
-
     Returns:
         list: Images that could not be read.
 
@@ -70,7 +58,11 @@ def show(
     )
     for name, item in items:
         file = Path(out_dir) / f'{name}.png'
-        picture = _picture(inferencer, item, drawn)
+        problem = classifier_problem(inferencer.model, item['inputs'])
+        if problem is not None:
+            raise ValueError(f'no plan can be drawn: {problem}')
+        predictions = inferencer.forward(item)
+        (picture,) = pictures_of_batch(inferencer.model, item['inputs'], predictions, drawn)
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw_plan(picture)).save(file)
         percent = 100 * picture.scores['combined'][picture.predicted]
@@ -115,11 +107,7 @@ def _items_of_dataset(
                 f'--indices: there is no image {index} in the {which} set; it has {len(dataset)}, '
                 'counted from 0'
             )
-        item = dataset[index]
-        yield (
-            f'{which}_{index:05d}',
-            dict(inputs=[item['inputs']], data_samples=[item['data_samples']]),
-        )
+        yield f'{which}_{index:05d}', pseudo_collate([dataset[index]])
 
 
 def _set_pipeline(node: Any, pipeline: list[dict]) -> None:
@@ -134,29 +122,14 @@ def _labels(names: Sequence[str] | None, known: Sequence[str]) -> str | list[int
     """Labels of class names; without any, predicted and true."""
     if names is None:
         return 'both'
-    label_of = {_normalised(name): label for label, name in enumerate(known)}
-    for name in names:
-        if _normalised(name) not in label_of:
+    spelled, asked = ([each.replace('_', ' ').lower() for each in x] for x in (known, names))
+    for name, each in zip(names, asked):
+        if each not in spelled:
             shown = ', '.join(known[:8]) + (', ...' if len(known) > 8 else '')
             raise ValueError(
                 f'--class: the model has no class {name!r}; it has {len(known)}: {shown}'
             )
-    return [label_of[_normalised(name)] for name in names]
-
-
-def _normalised(name: str) -> str:
-    return name.replace('_', ' ').lower()
-
-
-def _picture(
-    inferencer: ImageClassificationInferencer, batch: dict, classes: str | list[int]
-) -> PlanPicture:
-    """Predict, and collect what is drawn."""
-    problem = classifier_problem(inferencer.model, batch['inputs'])
-    if problem is not None:
-        raise ValueError(f'no plan can be drawn: {problem}')
-    predictions = inferencer.forward(batch)
-    return pictures_of_batch(inferencer.model, batch['inputs'], predictions, classes)[0]
+    return list(map(spelled.index, asked))
 
 
 def _verdict(picture: PlanPicture) -> str:

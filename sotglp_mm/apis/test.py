@@ -37,24 +37,6 @@ def test(
 ) -> dict[str, float]:
     """Test, as ``sotglp test`` does with flags of these names.
 
-    Args:
-        config: Path of the config.
-        checkpoint: Path of the checkpoint; None for a config that learns nothing.
-        work_dir: As in :func:`load_config`.
-        out: File for the results.
-        out_item: What it keeps: 'metrics', or 'pred', predictions (.pkl), which is the default.
-        amp: Mixed precision.
-        show_dir: Folder for pictures of the predictions.
-        show: Show the predictions in a window.
-        interval: Draw every so many images.
-        wait_time: Seconds to show each.
-        tta: Test-time augmentation: the config's ``tta_pipeline`` and ``tta_model``, or else the
-            mean over the image and its mirror image.
-        no_pin_memory: Do not pin the memory of the data loaders.
-        data: Folder or file of the data, ``$DATA`` of the config.
-        launcher: As in :func:`load_config`.
-        cfg_options: Settings of the config to override.
-
     Returns:
         dict: Value by metric.
 

@@ -27,20 +27,6 @@ def train(
 ) -> None:
     """Train, as ``sotglp train`` does with flags of these names.
 
-    Args:
-        config: Path of the config.
-        work_dir: As in :func:`load_config`.
-        resume: A checkpoint to continue from, or 'auto' for the latest one of the work dir.
-        amp: Mixed precision: float16 on a GPU, bfloat16 on a CPU.
-        no_validate: Do not evaluate during training.
-        auto_scale_lr: Scale the learning rate by the total batch size over
-            ``auto_scale_lr.base_batch_size``.
-        no_pin_memory: Do not pin the memory of the data loaders.
-        no_persistent_workers: Start the data workers anew in every epoch.
-        data: Folder or file of the data, ``$DATA`` of the config.
-        launcher: As in :func:`load_config`.
-        cfg_options: Settings of the config to override. They win over the flags.
-
     Raises:
         FileNotFoundError, ValueError: A setting, the data or a checkpoint cannot be used.
     """

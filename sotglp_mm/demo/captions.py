@@ -32,13 +32,8 @@ def draw_batch(size: int, rng: np.random.Generator, single_share: float = 0.3) -
 
     The parts' names are split by chance: some are kept for one scene each, whose caption names
     that part alone (its other parts are from the rest); the other scenes show parts of the rest,
-    and their captions name two of them.
-
-    Args:
-        size: B, scenes.
-        rng: where all chance comes from.
-        single_share: about which share of the captions names one part; at most 40 % of the names
-            are kept for them, so in a large batch it is less.
+    and their captions name two of them. ``single_share`` of the captions name one part; at most
+    40 % of the names are kept for them, so in a large batch it is less.
     """
     singles = min(int(size * single_share), int(0.4 * len(PART_NAMES)))
     kept = _choose(np.arange(len(PART_NAMES)), singles, rng)
@@ -59,14 +54,7 @@ def draw_batch(size: int, rng: np.random.Generator, single_share: float = 0.3) -
 
 
 def draw_single_parts(size: int, rng: np.random.Generator) -> CaptionedScenes:
-    """One large part in each picture, all different, each with its own caption.
-
-    The easiest batch, to begin with.
-
-    Args:
-        size: B, at most; there are no more than len(PART_NAMES).
-        rng: where all chance comes from.
-    """
+    """The easiest batch: one large part in each picture, all different, with its own caption."""
     names = _names(rng.permutation(len(PART_NAMES))[:size])
     images = [render_scene([name], rng, grid=int(rng.integers(1, 3))).image for name in names]
     return CaptionedScenes(np.stack(images), [caption([n]) for n in names], [[n] for n in names])
@@ -79,22 +67,15 @@ def _choose(names: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _draw_pair(
-    rest: np.ndarray,
-    shown: Sequence[set],
-    named: Sequence[tuple],
-    rng: np.random.Generator,
-    tries: int = 20,
+    rest: np.ndarray, shown: Sequence[set], named: Sequence[tuple], rng: np.random.Generator
 ) -> tuple[set, tuple]:
-    """Parts of a new scene and the two to name; nothing fits a scene drawn before, or the other
-    way round.
-    """
-    for _ in range(tries):
+    """Parts of a new scene and the two to name; neither fits a scene drawn before."""
+    for _ in range(20):
         chosen = _choose(rest, rng.choice((2, 3, 4), p=(0.45, 0.35, 0.2)), rng)
         pair, parts = tuple(chosen[:2]), set(chosen)
         # in small batches of few names an overlap may be unavoidable: the last try then stands
-        if not any(parts.issuperset(n) for n in named) and not any(
-            s.issuperset(pair) for s in shown
-        ):
+        fits = any(parts.issuperset(n) for n in named) or any(s.issuperset(pair) for s in shown)
+        if not fits:
             break
     return parts, pair
 

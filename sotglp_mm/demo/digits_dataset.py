@@ -6,10 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils.settings import checked_settings
+from .drawn_dataset import DrawnDataset
 
 # Images per class; the test split is what is left of the 1797.
 _SPLIT_STARTS = {'train': (0, 64), 'val': (64, 84), 'test': (84, None)}
@@ -25,13 +25,12 @@ def _load_digits() -> Any:
 
 @DATASETS.register_module()
 @checked_settings
-class DemoDigitsDataset(BaseDataset):
+class DemoDigitsDataset(DrawnDataset):
     """The 1797 handwritten digits that scikit-learn carries (8 x 8 pixels, 17 grey levels).
 
-    The writing is white on black, scaled to 0-255 and blown up here, with cubic interpolation, to
-    ``image_size``; the pipeline needs neither loading nor resizing. Items have ``img``
-    (image_size, image_size, 3) uint8 BGR, ``img_shape``, ``ori_shape``, ``gt_label`` and
-    ``sample_idx``.
+    White on black, scaled to 0-255 and blown up here, with cubic interpolation; the pipeline needs
+    neither loading nor resizing. Items have ``img`` (image_size, image_size, 3) uint8 BGR,
+    ``img_shape``, ``ori_shape``, ``gt_label`` and ``sample_idx``.
 
     Args:
         split (str): 'train' (64 images of each digit), 'val' (20) or 'test' (the rest, 90 to 99);
@@ -39,9 +38,6 @@ class DemoDigitsDataset(BaseDataset):
         pipeline (Sequence): Transforms. Defaults to none.
         image_size (int): Pixels of a side. Defaults to 64.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        ValueError: The split is not known.
     """
 
     METAINFO = {'classes': tuple('0123456789')}
@@ -49,16 +45,10 @@ class DemoDigitsDataset(BaseDataset):
     def __init__(
         self, split: str = 'train', pipeline: Sequence = (), image_size: int = 64, **kwargs: Any
     ) -> None:
-        if split not in _SPLIT_STARTS:
-            raise ValueError(
-                f'DemoDigitsDataset has no split {split!r}; it has {", ".join(_SPLIT_STARTS)}'
-            )
-        self.split = split
-        self.image_size = image_size
+        self.split, self.image_size = split, image_size
         digits = _load_digits()
         self._scans, self._labels = digits.images, digits.target
-        kwargs.setdefault('test_mode', split != 'train')
-        super().__init__(ann_file='', pipeline=pipeline, **kwargs)
+        super().__init__(split, list(_SPLIT_STARTS), pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One ``dict(scan, gt_label)`` for each image: its number in scikit-learn's order."""
@@ -70,15 +60,9 @@ class DemoDigitsDataset(BaseDataset):
             found += [dict(scan=int(scan), gt_label=label) for scan in order[start:stop]]
         return found
 
-    def prepare_data(self, idx: int) -> dict:
-        """Blow up item ``idx`` and pass it through the pipeline."""
-        info = self.get_data_info(idx)
+    def draw(self, info: dict) -> tuple[np.ndarray, dict]:
+        """Blow up a scan."""
         scan = self._scans[info['scan']].astype(np.float32) * (255 / 16)
         size = (self.image_size, self.image_size)
         grey = cv2.resize(scan, size, interpolation=cv2.INTER_CUBIC)
-        image = np.clip(grey, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
-        return self.pipeline(dict(**info, img=image, img_shape=size, ori_shape=size))
-
-    def extra_repr(self) -> list[str]:
-        """For ``print(dataset)``: nothing is on disk, so no path is shown."""
-        return [f'Split: \t{self.split}, of scikit-learn digits']
+        return np.clip(grey, 0, 255).astype(np.uint8)[..., None].repeat(3, 2), {}

@@ -11,10 +11,7 @@ from ..io.files import write_atomically
 from ..utils.packaged_files import CONFIGS
 from ..utils.tables import print_table
 
-DEMOS = {
-    'scenes': 'sotglp_demo_16shot.py',
-    'digits': 'sotglp_demo_16shot_digits.py',
-}
+DEMOS = {'scenes': 'sotglp_demo_16shot.py', 'digits': 'sotglp_demo_16shot_digits.py'}
 BRANCHES = {
     'top1': 'accuracy/top1',
     'top1_global': 'accuracy_global/top1',

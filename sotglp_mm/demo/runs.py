@@ -37,6 +37,7 @@ DATA_CONFIGS = {
 }
 UNSEEN = {'scenes': 'scenes', 'digits': 'letters'}
 VIEWS = 8
+DONE = '.done'
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
 PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models')
 """What a result depends on."""
@@ -45,23 +46,12 @@ PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models'
 class DemoRun(NamedTuple):
     """Settings of a run."""
 
-    dataset: str
-    """'scenes' or 'digits'."""
-
-    method: str
-    """Stem of a config of ``configs/demo``, or one of ``BASELINES``."""
-
-    seed: int
-    """Of the few-shot draw, the prompts, and the order of the images."""
-
-    split: str = 'test'
-    """'val' (accuracy alone) or 'test' (and out-of-distribution images, and the plan)."""
-
-    epochs: int = 30
-    """0: nothing is learned."""
-
-    options: str = '{}'
-    """Dotted config keys and their values, as JSON."""
+    dataset: str  # 'scenes' or 'digits'
+    method: str  # stem of a config of configs/demo, or one of BASELINES
+    seed: int  # of the few-shot draw, the prompts, and the order of the images
+    split: str = 'test'  # 'val': accuracy alone; 'test': and unseen images, and the plan
+    epochs: int = 30  # 0: nothing is learned
+    options: str = '{}'  # dotted config keys and their values, as JSON
 
 
 def run_all(runs: list[DemoRun], root: Path, workers: int, title: str) -> list[dict]:
@@ -69,25 +59,20 @@ def run_all(runs: list[DemoRun], root: Path, workers: int, title: str) -> list[d
     todo = [run for run in dict.fromkeys(runs) if not result_file(run, root).is_file()]
     reading = [run for run in todo if run.epochs or run.method in BASELINES]
     folders = {feature_folder(run, root): run for run in reading}
-    draws = [(folder, run) for folder, run in folders.items() if not _done(folder).is_file()]
+    draws = [(folder, run) for folder, run in folders.items() if not (folder / DONE).is_file()]
     _in_parallel(_extract, draws, workers, 'image features')
     _in_parallel(make_result, [(run, root) for run in todo], workers, title)
     return [read_json(result_file(run, root)) for run in runs]
 
 
 def _in_parallel(function: Callable, calls: Iterable[tuple], workers: int, title: str) -> None:
-    calls = list(calls)
-    if not calls:
-        return
     context = get_context('spawn')  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, context, _start_worker, (workers,)) as pool:
+    threads = (max((os.cpu_count() or 1) // workers, 1),)
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, threads) as pool:
         waiting = [pool.submit(function, *arguments) for arguments in calls]
-        for done in tqdm(as_completed(waiting), title, len(calls), unit='run', smoothing=0):
-            done.result()
-
-
-def _start_worker(workers: int) -> None:
-    torch.set_num_threads(max((os.cpu_count() or 1) // workers, 1))
+        done = as_completed(waiting)
+        for each in tqdm(done, title, len(waiting), unit='run', smoothing=0, disable=not waiting):
+            each.result()
 
 
 def result_file(run: DemoRun, root: Path) -> Path:
@@ -126,17 +111,13 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _done(folder: Path) -> Path:
-    return folder / '.done'
-
-
 def _extract(folder: Path, run: DemoRun) -> None:
     # only training reads features; tests draw their images
     options: dict = {'train_dataloader.dataset.seed': run.seed}
     options |= {'val_dataloader': None, 'test_dataloader': None}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         extract(DATA_CONFIGS[run.dataset], folder, VIEWS, workers=0, cfg_options=options)
-    _done(folder).touch()
+    (folder / DONE).touch()
 
 
 def make_result(run: DemoRun, root: Path) -> None:
@@ -195,13 +176,11 @@ def test(run: DemoRun, work_dir: Path, checkpoint: Path | None) -> dict[str, flo
 
 
 def _add_unseen(cfg: Config, run: DemoRun) -> None:
-    unseen = dict(
-        type='DemoUnseenDataset', kind=UNSEEN[run.dataset], pipeline=[dict(type='PackInputs')]
+    unseen = dict(type='DemoUnseenDataset', kind=UNSEEN[run.dataset])
+    sets = dict(
+        known=cfg.test_dataloader.dataset, unseen=dict(unseen, pipeline=[dict(type='PackInputs')])
     )
-    known = cfg.test_dataloader.dataset
-    cfg.test_dataloader.dataset = dict(
-        type='EvaluationSets', sets=dict(known=known, unseen=unseen)
-    )
+    cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=sets)
     has_local = cfg.model.head.get('num_local_prompts', 4) > 0
     cfg.model.head.ood_methods = ('mcm', 'l_mcm', 'gl_mcm') if has_local else ('mcm',)
     cfg.model.head.report_allocation = has_local

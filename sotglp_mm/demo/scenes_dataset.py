@@ -5,10 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils.settings import checked_settings
+from .drawn_dataset import DrawnDataset
 from .world import COLOURS, PAIRS, SHAPES, render_scene
 
 # Made up, so that a zero-shot classifier is at chance and all must come from the shots.
@@ -54,7 +54,7 @@ def other_parts() -> tuple[str, ...]:
 
 @DATASETS.register_module()
 @checked_settings
-class DemoScenesDataset(BaseDataset):
+class DemoScenesDataset(DrawnDataset):
     """Generated scenes of 24 classes; nothing is read from disk.
 
     A class is a set of three coloured shapes, and shares each of them with another class. An
@@ -73,9 +73,6 @@ class DemoScenesDataset(BaseDataset):
         pipeline (Sequence): Transforms; no loading is needed. Defaults to none.
         num_distractors (int): Parts of no class in every image, at most 6. Defaults to 2.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        ValueError: The split is not known, or there are too many distractors for a scene.
     """
 
     METAINFO = {'classes': CLASS_NAMES}
@@ -87,19 +84,13 @@ class DemoScenesDataset(BaseDataset):
         num_distractors: int = 2,
         **kwargs: Any,
     ) -> None:
-        if split not in SPLIT_SIZES:
-            raise ValueError(
-                f'DemoScenesDataset has no split {split!r}; it has {", ".join(SPLIT_SIZES)}'
-            )
         if not 0 <= num_distractors <= 9 - PARTS_PER_CLASS:
             raise ValueError(
                 f'DemoScenesDataset: num_distractors={num_distractors}, but a scene has room for '
                 f'0 to {9 - PARTS_PER_CLASS} beside the parts of its class'
             )
-        self.split = split
-        self.num_distractors = num_distractors
-        kwargs.setdefault('test_mode', split != 'train')
-        super().__init__(ann_file='', pipeline=pipeline, **kwargs)
+        self.split, self.num_distractors = split, num_distractors
+        super().__init__(split, list(SPLIT_SIZES), pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One ``dict(seed, gt_label)`` for each image, classes one after the other."""
@@ -110,23 +101,13 @@ class DemoScenesDataset(BaseDataset):
             for index in range(SPLIT_SIZES[self.split])
         ]
 
-    def prepare_data(self, idx: int) -> dict:
-        """Draw item ``idx`` and pass it through the pipeline."""
-        info = self.get_data_info(idx)
-        return self.pipeline({**info, **self._draw(info['seed'], info['gt_label'])})
-
-    def _draw(self, seed: Sequence[int], label: int) -> dict:
-        rng = np.random.default_rng(seed)
-        own = class_parts()[label]
+    def draw(self, info: dict) -> tuple[np.ndarray, dict]:
+        """A scene, and where its parts lie."""
+        rng = np.random.default_rng(info['seed'])
+        own = class_parts()[info['gt_label']]
         shown = rng.choice(own, rng.integers(2, PARTS_PER_CLASS + 1), replace=False)
         beside = rng.choice(other_parts(), self.num_distractors, replace=False)
         scene = render_scene([str(name) for name in (*shown, *beside)], rng, grid=3)
         parts = [{**part._asdict(), 'of_class': part.name in own} for part in scene.parts]
-        image = np.ascontiguousarray(scene.image[..., ::-1])
-        shape = image.shape[:2]
-        all_parts = int(len(shown) == PARTS_PER_CLASS)
-        return dict(img=image, img_shape=shape, ori_shape=shape, parts=parts, all_parts=all_parts)
-
-    def extra_repr(self) -> list[str]:
-        """For ``print(dataset)``: nothing is on disk, so no path is shown."""
-        return [f'Split: \t{self.split}, drawn on demand']
+        more = dict(parts=parts, all_parts=int(len(shown) == PARTS_PER_CLASS))
+        return np.ascontiguousarray(scene.image[..., ::-1]), more

@@ -5,11 +5,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils.settings import checked_settings
 from .drawing import glyph_mask
+from .drawn_dataset import DrawnDataset
 from .scenes_dataset import HELD_OUT_PAIRS, PARTS_PER_CLASS, other_parts
 from .world import IMAGE_SIZE, LETTERS, render_scene
 
@@ -19,7 +19,7 @@ _SCAN = 8  # pixels of a side of scikit-learn's digits
 
 @DATASETS.register_module()
 @checked_settings
-class DemoUnseenDataset(BaseDataset):
+class DemoUnseenDataset(DrawnDataset):
     """Generated images of no class; they differ from the known ones in what they show alone.
 
     ``'scenes'`` are those of :class:`DemoScenesDataset` with parts that no class has in the place
@@ -32,42 +32,26 @@ class DemoUnseenDataset(BaseDataset):
         pipeline (Sequence): Transforms. Defaults to none.
         num_images (int): Defaults to 480.
         **kwargs: As in MMPretrain's ``BaseDataset``.
-
-    Raises:
-        ValueError: The kind is not known.
     """
 
     def __init__(
         self, kind: str, pipeline: Sequence = (), num_images: int = 480, **kwargs: Any
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(
-                f'DemoUnseenDataset: kind={kind!r} is not known; choose one of {KINDS}'
-            )
-        self.kind = kind
         self.num_images = num_images
-        kwargs.setdefault('test_mode', True)
-        super().__init__(ann_file='', pipeline=pipeline, **kwargs)
+        super().__init__(kind, KINDS, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One ``dict(seed)`` for each image."""
         return [dict(seed=(97, KINDS.index(self.kind), i)) for i in range(self.num_images)]
 
-    def prepare_data(self, idx: int) -> dict:
-        """Draw item ``idx`` and pass it through the pipeline."""
-        info = self.get_data_info(idx)
+    def draw(self, info: dict) -> tuple[np.ndarray, dict]:
+        """A scene or a letter."""
         rng = np.random.default_rng(info['seed'])
-        image = _unseen_scene(rng) if self.kind == 'scenes' else _letter(rng)
-        shape = image.shape[:2]
-        return self.pipeline(dict(**info, img=image, img_shape=shape, ori_shape=shape))
+        return _unseen_scene(rng) if self.kind == 'scenes' else _letter(rng), {}
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """No label: an empty list."""
         return []
-
-    def extra_repr(self) -> list[str]:
-        """For ``print(dataset)``: nothing is on disk, so no path is shown."""
-        return [f'Kind: \t{self.kind}, drawn on demand']
 
 
 def _unseen_scene(rng: np.random.Generator) -> np.ndarray:

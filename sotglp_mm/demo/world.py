@@ -93,11 +93,9 @@ def _draw_grid(count: int, rng: np.random.Generator) -> int:
 
 
 def _ground(rng: np.random.Generator) -> np.ndarray:
-    """A dark textured ground, (IMAGE_SIZE, IMAGE_SIZE, 3) float32 in 0-255.
-
-    All parts are lighter, so that a shape is the same silhouette in every colour. On grounds of
-    any brightness a small tower learns the colours and then, for very long, nothing about shapes.
-    """
+    """A dark textured ground, (IMAGE_SIZE, IMAGE_SIZE, 3) float32 in 0-255."""
+    # all parts are lighter: a shape is the same silhouette in every colour. On grounds of any
+    # brightness a small tower learns the colours and then, for very long, nothing about shapes
     bank = texture_bank()
     texture = bank[rng.integers(len(bank))]
     y, x = rng.integers(0, texture.shape[0] - IMAGE_SIZE + 1, 2)

@@ -37,12 +37,8 @@ def local_mcm(local_similarity: Tensor, tau: float = 1.0) -> Tensor:
     """The same on patches: the most decided of all patches speaks for the image.
 
     Args:
-        local_similarity: (B, P, C, N), cosines of all patches (not only selected ones) and
-            local prompts.
+        local_similarity: (B, P, C, N), cosines of all patches, not only selected ones.
         tau: Temperature, > 0.
-
-    Returns:
-        Tensor: (B,), in [-1, 0).
     """
     return -_softmax(local_similarity.mean(dim=-1), tau).flatten(1).amax(dim=-1)
 
@@ -52,11 +48,6 @@ def gl_mcm(global_similarity: Tensor, local_similarity: Tensor, tau: float = 1.0
 
     .. [Miyai23] A. Miyai et al., "GL-MCM: Global and local maximum concept matching for zero-shot
        out-of-distribution detection", IJCV 2025.
-
-    Args:
-        global_similarity: (B, C, G).
-        local_similarity: (B, P, C, N).
-        tau: Temperature, > 0, of both terms.
 
     Returns:
         Tensor: (B,), in [-2, 0).
@@ -74,11 +65,9 @@ def _softmax(similarity: Tensor, tau: float) -> Tensor:
 class OODScore(NamedTuple):
     """A score as a user chooses it."""
 
+    # of cosines (B, C, G) and (B, P, C, N) and the temperature; (B,)
     formula: Callable[[Tensor, Tensor, float], Tensor]
-    """Of cosines (B, C, G) and (B, P, C, N) and the temperature; (B,)."""
-
-    needs_local: bool
-    """It looks at local prompts; where it does not, the second argument means nothing."""
+    needs_local: bool  # where it does not, the second argument means nothing
 
 
 OOD_SCORES = {

@@ -63,11 +63,8 @@ def select_support(scores: Tensor, k: int) -> Tensor:
 
 
 def _unique_keys(scores: Tensor) -> Tensor:
-    """int64 numbers that order as the scores do, and of equal scores the lower index first.
-
-    ``topk`` breaks ties as it likes, another way on every device, and a stable sort of all
-    patches takes several times as long.
-    """
+    """int64 numbers that order as the scores do, and of equal scores the lower index first."""
+    # topk breaks ties as it likes, another way on every device; a stable sort takes far longer
     # + 0.0 makes -0.0 a 0.0; the bits of a float, read as an integer, are sign and magnitude
     bits = (scores.float() + 0.0).contiguous().view(torch.int32)
     bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()

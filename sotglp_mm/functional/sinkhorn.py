@@ -15,10 +15,7 @@ CHUNK_NUMBERS = 2**18
 
 
 def sinkhorn(
-    cost: Tensor,
-    epsilon: float = 0.1,
-    max_iters: int = 20,
-    tolerance: float | None = None,
+    cost: Tensor, epsilon: float = 0.1, max_iters: int = 20, tolerance: float | None = None
 ) -> TransportPlan:
     """Divide K sources among N targets, each side uniform, at small cost and high entropy.
 
@@ -55,15 +52,10 @@ def sinkhorn(
 
 
 def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
-    """Refuse what is 0, infinite or hardly exact once it is a number of the computing dtype.
-
-    Args:
-        caller: For the message.
-        epsilon: A normal positive number of ``dtype``, or of float32 if that has more.
-        dtype: Of the costs.
+    """Refuse what is 0, infinite or hardly exact in ``dtype``, or in float32 if that has more.
 
     Raises:
-        ValueError: It is none; a cost of 0 divided by it could be NaN.
+        ValueError: It is not a normal positive number; 0 divided by it could be NaN.
     """
     dtype = torch.promote_types(dtype, torch.float32)
     numbers = torch.finfo(dtype)
@@ -97,11 +89,6 @@ def log_kernel_of(cost: Tensor, epsilon: float, dim: int | tuple[int, ...]) -> T
 
     A common offset would take the logarithms' digits. An infinite logarithm would make NaN of
     the sums: it is cut where even the sum of three stays finite.
-
-    Args:
-        cost: (..., K, N), float32 or float64.
-        epsilon: As :func:`check_epsilon` lets pass.
-        dim: Over which the offset is common.
     """
     log_kernel = (cost - cost.amin(dim=dim, keepdim=True)) / -epsilon
     return log_kernel.clamp_min(-torch.finfo(cost.dtype).max / 4)

@@ -21,12 +21,8 @@ def _merge_heads(x: Tensor) -> Tensor:
 def attend_with_values(values: Tensor) -> Tensor:
     """Value-value attention ``softmax(v v^T / sqrt(width)) v``, heads apart.
 
-    Args:
-        values: (B, h, L, W / h). Position 0 is [CLS]: it is attended to, but as its own row is
-            dropped at the end of the stream it asks nothing.
-
-    Returns:
-        Tensor: (B, h, L - 1, W / h), the rows of the patches.
+    Of values (B, h, L, W / h); (B, h, L - 1, W / h), the rows of the patches. Position 0 is [CLS]:
+    it is attended to, but as its own row is dropped at the end of the stream it asks nothing.
     """
     return F.scaled_dot_product_attention(values[:, :, 1:], values, values)
 

@@ -30,10 +30,6 @@ class AllocationLoss(BaseModule):
         reduction (str): ``'mean'``: ``<T, L> / N``, as released; ``'sum'``: ``<T, L>``, on the
             scale of the global score. Defaults to 'mean'.
         loss_weight (float): Defaults to 1.0.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
-
-    Raises:
-        ValueError: ``reduction`` is not known.
     """
 
     def __init__(
@@ -41,19 +37,13 @@ class AllocationLoss(BaseModule):
     ):
         super().__init__(init_cfg=init_cfg)
         if reduction not in REDUCTIONS:
-            raise ValueError(
-                f'{type(self).__name__}: reduction={reduction!r} is not known; '
-                f'choose one of {REDUCTIONS}'
-            )
+            text = f'reduction={reduction!r} is not known; choose one of {REDUCTIONS}'
+            raise ValueError(f'{type(self).__name__}: {text}')
         self.reduction = reduction
         self.loss_weight = loss_weight
 
     def plan(self, similarity: Tensor) -> TransportPlan:
-        """How the patches are divided; a constant for the gradient.
-
-        Args:
-            similarity: (..., K, N), cosines of selected patches and prompts.
-        """
+        """How the patches are divided, from cosines (..., K, N); a constant for the gradient."""
         raise NotImplementedError
 
     def scores(self, similarity: Tensor) -> Tensor:
@@ -90,10 +80,7 @@ class OTAllocationLoss(AllocationLoss):
         relative (bool): Measure ``epsilon`` in standard deviations of a problem's K x N
             similarities instead: the plan is then as decided for a tower whose cosines hardly
             differ. Defaults to False.
-        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``, ``init_cfg``.
-
-    Raises:
-        ValueError: A setting is out of its range.
+        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``.
     """
 
     def __init__(
@@ -149,7 +136,7 @@ class CappedAllocationLoss(AllocationLoss):
         capacity (float): In patches, at most K. Defaults to 10.
         epsilon (float): Weight of the entropy, in units of ``1 - cosine``. Defaults to 0.1.
         max_iters (int): Iterations. Defaults to 50.
-        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``, ``init_cfg``.
+        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``.
 
     Raises:
         ValueError: A setting is out of its range; later, K is less than ``capacity``.
@@ -189,7 +176,7 @@ class UniformAllocationLoss(AllocationLoss):
     Args:
         k (int | Sequence[int], optional): Patches of each prompt, at most K; one number for
             each of the N prompts, or one for all. Defaults to all K.
-        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``, ``init_cfg``.
+        **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``.
 
     Raises:
         ValueError: A number is not positive; later, there are not N of them, or one is over K.

@@ -30,10 +30,7 @@ def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:
     Args:
         features: (share, ...), of this process.
         index: int64 (share,), which classes they are of.
-        num_classes: C.
-
-    Returns:
-        Tensor: (C, ...), float32, the same in every process.
+        num_classes: C, of the result: (C, ...), float32, the same in every process.
     """
     features = features.float()  # not every backend sums half precision
     empty = features.new_zeros(num_classes, *features.shape[1:])

@@ -16,8 +16,7 @@ ADVICE = 'Use the config (classes, prompts, projection, CLIP) that it was traine
 class LoadsWholeState(BaseModule):
     """Mixin for a module whose parameters a checkpoint must hold, shape for shape.
 
-    MMEngine loads with ``strict=False``: it logs what is missing, misshapen or left over, and goes
-    on with the initial values. For learned prompts that would be a silent change of the model.
+    MMEngine logs what is missing, misshapen or left over, and goes on with the initial values.
     """
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -113,11 +112,7 @@ def read_identity(state_dict: dict, prefix: str) -> dict | None:
 
 
 def check_finite(state_dict: dict) -> None:
-    """Refuse NaN and infinity.
-
-    Raises:
-        CheckpointMismatch: Names the first such tensor.
-    """
+    """Refuse NaN and infinity, by the name of the first such tensor."""
     for key, value in state_dict.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             bad = int((~value.isfinite()).sum())

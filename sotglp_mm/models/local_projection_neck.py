@@ -30,7 +30,6 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
             see :func:`load_clip`. Defaults to that of the :class:`CLIPClassifier` around it.
         learn (bool): Learn ``A``, the parameter ``local_projection.weight`` (W, W). If False there
             is no such parameter. Defaults to True.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
     def __init__(self, clip: dict | None = None, learn: bool = True, init_cfg: dict | None = None):

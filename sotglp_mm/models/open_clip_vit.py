@@ -1,5 +1,7 @@
 """The frozen image tower with its ordinary and its value-value stream."""
 
+from typing import Any
+
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -28,30 +30,20 @@ class OpenCLIPViT(HoldsClipTowers, BaseModule):
             paper does not describe this, but its released program does it (an in-place addition
             on an aliased tensor), and the published numbers were made with it. It changes the
             patch features by about a quarter of their norm. Defaults to True.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
     def __init__(
-        self,
-        clip: dict | None = None,
-        first_block_residual: bool = True,
-        init_cfg: dict | None = None,
+        self, clip: dict | None = None, first_block_residual: bool = True, init_cfg: Any = None
     ):
         super().__init__(init_cfg=init_cfg)
         self.towers = towers_for_part(clip)
         self.first_block_residual = first_block_residual
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        """Both streams.
-
-        Args:
-            images: (B, 3, H, W), normalised, of the tower's image size.
+        """Both streams of images (B, 3, H, W), normalised, of the tower's image size.
 
         Returns:
             ImageFeatures: ``patches`` (B, P, W) and ``image`` (B, W), after ``ln_post``, before
             any projection.
-
-        Raises:
-            ValueError: The images are not of the tower's size.
         """
         return self.towers.image.forward(images, self.first_block_residual)

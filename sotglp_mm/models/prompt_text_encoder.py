@@ -1,6 +1,7 @@
 """The frozen text tower, fed with prompt vectors instead of a template's tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from mmengine.model import BaseModule
@@ -96,17 +97,12 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
     def _encode(
         self, context: Tensor, classes: list[int], index: Tensor, with_grad: bool
     ) -> Tensor:
-        """Features of some classes, sorted by length: (len(classes), n, D).
-
-        ``index`` has the numbers of ``classes`` again, where the tensors are.
-        """
+        """(len(classes), n, D) of classes sorted by length; ``index``: the same as a tensor."""
         tower = self.towers.text
-        sos = tower.embed_start()
+        first, own = tower.embed_start(), None
         if context.ndim == 3:
-            first = torch.cat([sos.expand(len(context), -1, -1), context], dim=1)
-            own = None
+            first = torch.cat([first.expand(len(context), -1, -1), context], dim=1)
         else:
-            first = sos
             own = context[index]
         prefix = tower.run_prefix(first)
         suffixes = self.suffix_tokens[index]
@@ -117,19 +113,12 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
                 suffixes[start:stop, : self.lengths[classes[start]]] for start, stop in chunk
             ]
             contexts = None if own is None else [own[start:stop] for start, stop in chunk]
+            encode: Callable = self._encode_chunk
             if recompute:
                 # the frozen tower draws nothing, so there is no random state to keep
-                encoded = checkpoint(
-                    self._encode_chunk,
-                    tokens,
-                    contexts,
-                    prefix,
-                    use_reentrant=False,
-                    preserve_rng_state=False,
-                )
-            else:
-                encoded = self._encode_chunk(tokens, contexts, prefix)
-            features.append(encoded)
+                options = dict(use_reentrant=False, preserve_rng_state=False)
+                encode = partial(checkpoint, self._encode_chunk, **options)
+            features.append(encode(tokens, contexts, prefix))
         return torch.cat(features)
 
     def _encode_chunk(
@@ -153,10 +142,9 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
     ) -> tuple[bool, list[list[tuple[int, int]]]]:
         """Whether to recompute; for each chunk, ranges of ``classes`` of one length."""
         before = self.context_length if own_context else 0
-        costs = [
-            self.towers.text.activation_bytes(num_prompts * (before + self.lengths[c]))
-            for c in classes
-        ]
+        lengths = [self.lengths[c] for c in classes]
+        cost = self.towers.text.activation_bytes
+        costs = [cost(num_prompts * (before + length)) for length in lengths]
         limit = self.class_chunk
         if isinstance(limit, str):  # 'auto'
             recompute = with_grad and sum(costs) > ACTIVATION_BYTES
@@ -165,7 +153,6 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             recompute = with_grad and limit is not None and limit < len(classes)
         step = limit or len(classes)
         bounds = range(0, len(classes), step)
-        lengths = [self.lengths[c] for c in classes]
         return recompute, [_ranges(lengths, b, min(b + step, len(classes))) for b in bounds]
 
     def _check_lengths(self, class_names: Sequence[str], tokens: list[list[int]]) -> None:

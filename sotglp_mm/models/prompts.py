@@ -11,28 +11,24 @@ from ..io.checkpoint_file import CheckpointMismatch
 
 LOCAL_INITS = ('random', 'orthogonal', 'template')
 NOISE = 0.02
-"""Standard deviation of the noise of ``local_init='template'``; CLIP draws its token embeddings
-so."""
+"""Standard deviation of ``local_init='template'``; CLIP draws its token embeddings so."""
 
 
 def check_prompt_settings(
     num_global: int, num_local: int, dropout: float, local_init: str
 ) -> None:
-    """Refuse settings of a head's prompts.
-
-    Raises:
-        ValueError: A setting is out of its range.
-    """
-    if num_global < 1:
-        raise ValueError(f'SOTGLPHead: num_global_prompts must be at least 1, got {num_global}')
-    if num_local < 0:
-        raise ValueError(f'SOTGLPHead: num_local_prompts must be at least 0, got {num_local}')
-    if not 0 <= dropout <= 1:
-        raise ValueError(f'SOTGLPHead: prompt_dropout must lie in [0, 1], got {dropout}')
-    if local_init not in LOCAL_INITS:
-        raise ValueError(
-            f'SOTGLPHead: local_init={local_init!r} is not known; choose one of {LOCAL_INITS}'
-        )
+    """Refuse settings of a head's prompts that are out of their range."""
+    for is_right, text in (
+        (num_global >= 1, f'num_global_prompts must be at least 1, got {num_global}'),
+        (num_local >= 0, f'num_local_prompts must be at least 0, got {num_local}'),
+        (0 <= dropout <= 1, f'prompt_dropout must lie in [0, 1], got {dropout}'),
+        (
+            local_init in LOCAL_INITS,
+            f'local_init={local_init!r} is not known; choose one of {LOCAL_INITS}',
+        ),
+    ):
+        if not is_right:
+            raise ValueError(f'SOTGLPHead: {text}')
 
 
 def initial_local_prompts(words: Tensor, num_classes: int, num_prompts: int, how: str) -> Tensor:
@@ -68,14 +64,9 @@ def match_classes(
     ours: Sequence[str],
     load_shared: bool,
 ) -> Tensor:
-    """Local prompts of a checkpoint, one set for each class, in this head's order of classes.
+    """Local prompts (C, N, M, d) of a checkpoint, in this head's order of classes.
 
-    Args:
-        saved: (their C, N, M, d), of the checkpoint.
-        theirs: The checkpoint's class names, in label order; None if it does not tell.
-        initial: (C, N, M, d), for classes that the checkpoint does not have.
-        ours: The head's class names, in label order. Underscores count as spaces.
-        load_shared: Let there be classes that the checkpoint does not have.
+    With ``load_shared``, classes that the checkpoint does not have get those of ``initial``.
 
     Raises:
         CheckpointMismatch: A class is not in the checkpoint, or its name occurs more than once.

@@ -53,13 +53,9 @@ def leave_out_others(logits: Tensor, competing: Tensor | None) -> Tensor:
 def set_allocation(
     samples: Sequence[DataSample], found: Allocation, prompt_cosines: Tensor, num_patches: int
 ) -> None:
-    """Write the fields that :class:`AllocationMetric` reads.
+    """Write into B samples what :class:`AllocationMetric` reads, of one class for each image.
 
-    Args:
-        samples: B of them; changed in place.
-        found: Of one class for each image.
-        prompt_cosines: (B,), mean cosine of pairs of that class's local text features.
-        num_patches: P.
+    ``prompt_cosines`` (B,): mean cosine of pairs of that class's local text features.
     """
     fields = (ALLOCATION_SUPPORT, ALLOCATION_PLAN, PROMPT_COSINE, SIMILARITY_SPREAD)
     spreads = found.similarity.flatten(1).std(dim=-1, correction=0)

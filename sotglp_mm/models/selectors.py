@@ -25,10 +25,6 @@ class SparsePatchSelector(BaseModule):
         rank (str): How a patch's similarities to the N prompts become the number it is ranked
             by: ``'mean'`` (the paper), ``'max'`` or ``'logsumexp'``; see :func:`rank_patches`.
             Defaults to 'mean'.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
-
-    Raises:
-        ValueError: ``k`` is not positive or ``rank`` not known.
     """
 
     def __init__(self, k: int | str = 10, rank: str = 'mean', init_cfg: dict | None = None):
@@ -43,17 +39,10 @@ class SparsePatchSelector(BaseModule):
         self.rank = rank
 
     def forward(self, patches: Tensor, prompts: Tensor) -> Tensor:
-        """Select.
-
-        Args:
-            patches: (B, P, D), unit length.
-            prompts: (C, N, D), unit length.
+        """Select for unit patches (B, P, D) and prompts (C, N, D).
 
         Returns:
             Tensor: int64 (B, C, K), indices of patches. Carries no gradient.
-
-        Raises:
-            ValueError: The images have fewer than K patches.
         """
         if isinstance(self.k, str):  # 'all'
             every = torch.arange(patches.shape[1], device=patches.device)
@@ -76,10 +65,6 @@ class PromptPatchSelector(BaseModule):
         k (int | Sequence[int]): Patches of each prompt; with several sizes, the largest is
             selected, best first, and ``UniformAllocationLoss(k=...)`` looks at the first ones of
             each prompt. Defaults to (5, 10, 15, 20).
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
-
-    Raises:
-        ValueError: A number is not positive.
     """
 
     def __init__(self, k: int | Sequence[int] = (5, 10, 15, 20), init_cfg: dict | None = None):
@@ -102,16 +87,9 @@ class PromptPatchSelector(BaseModule):
 
 
 def _select_in_chunks(
-    patches: Tensor,
-    texts: Tensor,
-    k: int,
-    numbers: int,
-    rank: Callable[[Tensor, Tensor], Tensor],
+    patches: Tensor, texts: Tensor, k: int, numbers: int, rank: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The K best patches of each image for each text; ``rank`` makes (B, P, texts) of some texts.
-
-    ``numbers`` are made for each of these.
-    """
+    """The K best patches of each image for each text; ``rank`` makes (B, P, texts, numbers)."""
     patches, texts = _at_least_float32(patches), _at_least_float32(texts)
     chunk = max(CHUNK_NUMBERS // max(patches.shape[0] * patches.shape[1] * numbers, 1), 1)
     with torch.autocast(patches.device.type, enabled=False):  # bfloat16 ties what differs

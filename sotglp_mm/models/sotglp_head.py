@@ -75,7 +75,6 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         topk (int | Sequence[int]): As in ``ClsHead``, for ``cal_acc``. Defaults to 1.
         cal_acc (bool): Also log the accuracy of a training step, of both branches together, with
             the global prompts that were drawn. Defaults to False.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
     """
 
     def __init__(
@@ -138,15 +137,11 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         return len(self.class_names)
 
     def loss(self, feats: ImageFeatures, data_samples: list[DataSample], **kwargs: Any) -> dict:
-        """Losses of both branches.
+        """``loss_global``, unless N = 0 ``loss_local``, and with ``cal_acc`` ``accuracy_top-<k>``.
 
         Args:
             feats: ``patches`` (B, P, D) and ``image`` (B, D), unit length.
             data_samples: With ``gt_label``, or ``gt_score`` (mixup).
-
-        Returns:
-            dict[str, Tensor]: ``loss_global``, unless N = 0 ``loss_local``, and with ``cal_acc``
-            ``accuracy_top-<k>``.
         """
         self._ask_for_check()
         self._check_features(feats)
@@ -158,11 +153,9 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
             scores = self._train_global_scores(feats.image, text)
-            losses = dict(
-                loss_global=self.loss_module(
-                    scale * scores, target, avg_factor=len(scores), **kwargs
-                )
-            )
+            logits = scale * scores
+            loss = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
+            losses = dict(loss_global=loss)
         if self.local_prompts is not None:
             text = self._local_text()
             with _no_autocast(text):
@@ -170,10 +163,8 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
                 losses['loss_local'] = self.local_loss(local, target, scale)
         if self.cal_acc:
             if target.ndim > 1:
-                raise ValueError(
-                    'SOTGLPHead: cal_acc=True, but labels are mixed (mixup, cutmix); leave '
-                    'cal_acc out'
-                )
+                problem = 'cal_acc=True, but labels are mixed (mixup, cutmix); leave cal_acc out'
+                raise ValueError(f'SOTGLPHead: {problem}')
             logits = self._logits(scores, local)
             # no threshold: by default, places below a logit of 0 do not count
             values = Accuracy.calculate(logits, target, topk=self.topk, thrs=(None,))
@@ -208,9 +199,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         return self._logits(*self.scores(feats))
 
     def predict(
-        self,
-        feats: ImageFeatures,
-        data_samples: list[DataSample | None] | None = None,
+        self, feats: ImageFeatures, data_samples: list[DataSample | None] | None = None
     ) -> list[DataSample]:
         """Predictions of both branches and of their mean, and OOD scores.
 
@@ -257,12 +246,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
-        """For each DataSample field of ``ood_methods``, (B,), or (B, T) of several temperatures.
-
-        Args:
-            feats: As in :meth:`predict`.
-            global_scores: Sg (B, C).
-        """
+        """By DataSample field of ``ood_methods`` (B,), or (B, T) of several temperatures."""
         needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
         text = self._local_text() if needs_local else None
         taus = (self.ood_tau,) if isinstance(self.ood_tau, float) else self.ood_tau
@@ -274,11 +258,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
 
     @torch.no_grad()
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:
-        """Scores at evaluation: all global prompts are averaged.
-
-        Returns:
-            tuple: Sg (B, C), and Sl (B, C) or None if N = 0.
-        """
+        """Sg (B, C), all global prompts averaged, and Sl (B, C) or None if N = 0."""
         self._check_features(feats)
         text = self._text_features(self.global_prompts, self._text_caches[0])
         with _no_autocast(text):
@@ -296,9 +276,6 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         Args:
             feats: As in :meth:`predict`.
             labels: int64 (B,), the class asked for; the others cost nothing.
-
-        Raises:
-            ValueError: There are no local prompts.
         """
         text = self._local_text()[labels]
         found = []
@@ -370,26 +347,25 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         trained = read_identity(state_dict, prefix)
         names = None if trained is None else trained['class_names']
-        difference = None
+        difference = note = None
         if names is None:
-            print_log(
-                'The checkpoint does not say with which CLIP and classes it was trained',
-                logger='current',
-            )
+            note = 'The checkpoint does not say with which CLIP and classes it was trained'
         else:
-            difference = class_difference(
-                names, self.class_names, 'the checkpoint', 'this SOTGLPHead'
+            sides = 'the checkpoint', 'this SOTGLPHead'
+            difference = class_difference(names, self.class_names, *sides)
+        key, prompts = f'{prefix}local_prompts', self.local_prompts
+        if prompts is not None and prompts.ndim == 3:
+            prompts = None  # shared by all classes
+        if difference is not None and prompts is None:
+            note = (
+                f'The checkpoint was trained with other classes: {difference}. Its prompts are '
+                'shared by all classes, and serve these as well'
             )
-        key = f'{prefix}local_prompts'
-        if self.local_prompts is None or self.local_prompts.ndim == 3:
-            if difference is not None:
-                print_log(
-                    f'The checkpoint was trained with other classes: {difference}. Its prompts '
-                    'are shared by all classes, and serve these as well',
-                    logger='current',
-                )
-        elif key in state_dict and (difference or (self.load_shared and names is None)):
-            initial = self.local_prompts.detach()
+        if note:
+            print_log(note, logger='current')
+        relabelled = difference or (self.load_shared and names is None)
+        if prompts is not None and key in state_dict and relabelled:
+            initial = prompts.detach()
             if self.load_shared == 'text':
                 initial = self.towers.text.embed_words(self.context).expand_as(initial)
             state_dict[key] = match_classes(
@@ -407,8 +383,7 @@ def _check_ood(
     methods: Sequence[str], tau: float | Sequence[float], num_local_prompts: int
 ) -> None:
     known = tuple(OOD_SCORES)
-    unknown = [method for method in methods if method not in known]
-    if isinstance(methods, str) or unknown:
+    if isinstance(methods, str) or not set(methods) <= set(known):
         raise ValueError(
             f'SOTGLPHead: ood_methods={methods!r} is not a list out of {known}; correct it'
         )

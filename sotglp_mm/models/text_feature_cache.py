@@ -18,29 +18,16 @@ class TextFeatureCache:
 
     def clear(self) -> None:
         """Forget."""
-        self._made_from: Tensor | None = None
-        self._autocast: tuple = ()
-        self._features: Tensor | None = None
+        self._kept: tuple[tuple, Tensor, Tensor] | None = None
 
     # what is kept may be used beside a gradient later, so it must be no inference tensor
     @torch.inference_mode(False)
     @torch.no_grad()
     def get(self, encode: Callable[[Tensor], Tensor], prompts: Tensor) -> Tensor:
         """Features of ``prompts``, encoded if anything changed; without a gradient."""
-        autocast = _autocast_state(prompts.device.type)
-        stale = autocast != self._autocast or not _equal(self._made_from, prompts)
-        if self._features is None or stale:
-            self._features = encode(prompts)
-            self._made_from = prompts.detach().clone()
-            self._autocast = autocast
-        return self._features
-
-
-def _autocast_state(device: str) -> tuple:
-    return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-
-
-def _equal(old: Tensor | None, new: Tensor) -> bool:
-    if old is None or (old.device, old.dtype) != (new.device, new.dtype):
-        return False
-    return torch.equal(old, new)
+        device = prompts.device.type
+        autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        state = prompts.device, prompts.dtype, autocast
+        if self._kept is None or self._kept[0] != state or not torch.equal(self._kept[1], prompts):
+            self._kept = state, prompts.detach().clone(), encode(prompts)
+        return self._kept[2]

@@ -13,14 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = (
-    '#0072b2',
-    '#d55e00',
-    '#009e73',
-    '#cc79a7',
-    '#e69f00',
-    '#56b4e9',
-    '#882255',
-    '#bcbd22',
+    *('#0072b2', '#d55e00', '#009e73', '#cc79a7'),
+    *('#e69f00', '#56b4e9', '#882255', '#bcbd22'),
 )
 """Of the prompts, in order (then they repeat); colour-blind people can distinguish them."""
 
@@ -49,9 +43,14 @@ def draw_plan(picture: PlanPicture) -> np.ndarray:
 
 def plan_figure(picture: PlanPicture) -> 'Figure':
     """The same as a ``matplotlib.figure.Figure`` on an Agg canvas, to be changed or saved."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     most_prompts = max((plan.plan.shape[1] for plan in picture.plans), default=0)
     right = max(RIGHT, SMALL * ((most_prompts + 1) // 2))
-    figure = _new_figure((LEFT + right, 0.5 + LEFT * 1.2 * (1 + len(picture.plans))))
+    figure = Figure((LEFT + right, 0.5 + LEFT * 1.2 * (1 + len(picture.plans))), dpi=DPI)
+    figure.set_layout_engine('constrained', w_pad=0.08, h_pad=0.08)
+    FigureCanvasAgg(figure)
     _draw_title(figure, picture)
     grid = figure.add_gridspec(1 + len(picture.plans), 2, width_ratios=(LEFT, right))
     axes = figure.add_subplot(grid[0, 0])
@@ -84,28 +83,6 @@ def opacity(share: np.ndarray, num_prompts: int) -> np.ndarray:
     return 0.95 * (1 - np.exp(-0.7 * even_shares)) / (1 - np.exp(-0.7 * num_prompts))
 
 
-def winner_opacity(plan: ClassPlan) -> np.ndarray:
-    """(K,): how clearly one prompt gets the patch; 0.2 where all get the same, up to 0.95.
-
-    Less where the patch has less mass than others.
-    """
-    even = 1 / plan.plan.shape[1]
-    if even == 1:
-        return 0.95 * plan.fullness
-    beyond = np.clip((plan.share.max(axis=1) - even) / (1 - even), 0, 1)
-    return (0.2 + 0.75 * beyond**0.5) * plan.fullness
-
-
-def _new_figure(size: tuple[float, float]) -> 'Figure':
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(size, dpi=DPI)
-    figure.set_layout_engine('constrained', w_pad=0.08, h_pad=0.08)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _draw_title(figure: 'Figure', picture: PlanPicture) -> None:
     predicted, true = picture.predicted, picture.true_label
     percent = 100 * picture.scores['combined'][predicted]
@@ -123,8 +100,7 @@ def _draw_image(axes: 'Axes', image: np.ndarray) -> None:
     # a small image keeps its pixels: smoothed, it would claim detail that it has not
     small = max(image.shape[:2]) < 128
     axes.imshow(image, interpolation='nearest' if small else 'antialiased')
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
 
 
 def _draw_pale(axes: 'Axes', image: np.ndarray) -> None:
@@ -133,7 +109,7 @@ def _draw_pale(axes: 'Axes', image: np.ndarray) -> None:
     _draw_image(axes, np.repeat((160 + 0.37 * grey)[..., None], 3, axis=2).astype(np.uint8))
 
 
-def _draw_parts(axes: 'Axes', parts: Sequence, colour: str = 'white') -> None:
+def _draw_parts(axes: 'Axes', parts: Sequence) -> None:
     """Whole lines: parts of the true class; dotted ones: of none."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
@@ -141,23 +117,20 @@ def _draw_parts(axes: 'Axes', parts: Sequence, colour: str = 'white') -> None:
     for part in parts:
         x0, y0, x1, y1 = part['box']
         style = '-' if part.get('of_class', True) else ':'
-        box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec=colour, ls=style)
+        box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, ec='white', ls=style)
         box.set(lw=1, path_effects=[withStroke(linewidth=2.5, foreground='black')])
         axes.add_patch(box)
 
 
 def _draw_division(axes: 'Axes', picture: PlanPicture, plan: ClassPlan) -> None:
     _draw_pale(axes, picture.image)
-    for patch, prompt, alpha in zip(plan.support, plan.winner, winner_opacity(plan)):
+    opacities = opacity(plan.share.max(axis=1), plan.plan.shape[1]) * plan.fullness
+    for patch, prompt, alpha in zip(plan.support, plan.winner, opacities):
         _fill_patch(axes, picture, patch, colour_of(prompt), alpha, outline=1.6)
     _draw_parts(axes, picture.parts)
-    roles = [
-        word
-        for word, label in (('predicted', picture.predicted), ('true', picture.true_label))
-        if label == plan.label
-    ]
-    name = short_name(picture, plan.label, 30)
-    title = f'{name} ({" and ".join(roles)})' if roles else name
+    labels = dict(predicted=picture.predicted, true=picture.true_label)
+    roles = ' and '.join(word for word, label in labels.items() if label == plan.label)
+    title = short_name(picture, plan.label, 30) + (f' ({roles})' if roles else '')
     even = 100 / plan.plan.shape[1]
     shares = f'largest share {100 * plan.largest_share:.0f} % (even {even:.0f})'
     in_use = (plan.fullness > 0.01).sum()  # capped transport leaves patches out

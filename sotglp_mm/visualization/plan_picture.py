@@ -10,16 +10,9 @@ class ClassPlan(NamedTuple):
     """How one class divides the patches of one image."""
 
     label: int
-    """Of the class."""
-
-    support: np.ndarray
-    """int (K,), the selected patches: row by row from the top left."""
-
-    plan: np.ndarray
-    """(K, N), mass from patch to prompt."""
-
-    similarity: np.ndarray
-    """(K, N), their cosines."""
+    support: np.ndarray  # int (K,), the selected patches: row by row from the top left
+    plan: np.ndarray  # (K, N), mass from patch to prompt
+    similarity: np.ndarray  # (K, N), their cosines
 
     @property
     def fullness(self) -> np.ndarray:
@@ -57,14 +50,7 @@ class ClassPlan(NamedTuple):
 def class_plan(
     label: int, support: np.ndarray, plan: np.ndarray, similarity: np.ndarray
 ) -> ClassPlan:
-    """Also of supports that prompts have of their own: a row for each patch that any one has.
-
-    Args:
-        label: Of the class.
-        support: int (K,), shared, or (K, N), one for each prompt.
-        plan: (K, N).
-        similarity: (K, N).
-    """
+    """Also of supports (K, N) that prompts have of their own: a row for each patch in any."""
     plan, similarity = np.asarray(plan, dtype=float), np.asarray(similarity, dtype=float)
     if support.ndim == 1:
         return ClassPlan(label, support, plan, similarity)
@@ -80,26 +66,14 @@ def class_plan(
 class PlanPicture(NamedTuple):
     """One image, what was predicted of it, and the plans of one or more classes."""
 
-    image: np.ndarray
-    """uint8 (H, W, 3), RGB: what the model saw."""
-
-    grid: tuple[int, int]
-    """Rows and columns of patches."""
-
+    image: np.ndarray  # uint8 (H, W, 3), RGB: what the model saw
+    grid: tuple[int, int]  # rows and columns of patches
     plans: tuple[ClassPlan, ...]
-    """In the order in which they are drawn."""
-
     class_names: Sequence[str]
-    """C of them."""
-
-    scores: dict[str, np.ndarray]
-    """Probabilities (C,) under 'combined' and, if known, 'global' and 'local'."""
-
+    scores: dict[str, np.ndarray]  # (C,), 'combined' and, if known, 'global' and 'local'
     true_label: int | None = None
-    """None: not known."""
-
+    # known things in the image: dict(box=(x0, y0, x1, y1), of_class=bool) in pixels
     parts: Sequence[dict] = ()
-    """Known things in the image: ``dict(box=(x0, y0, x1, y1), of_class=bool)`` in pixels."""
 
     @property
     def predicted(self) -> int:

@@ -17,12 +17,7 @@ NUM_DIMENSIONS = 3  # of an image, channels first
 
 
 def classifier_problem(model: Any, inputs: Sequence) -> str | None:
-    """Why no plan of this model, for these inputs, can be drawn; None if one can.
-
-    Args:
-        model: Without a wrapper.
-        inputs: Of a batch, as the data loader gives them.
-    """
+    """Why no plan of this model, for these inputs of a data loader, can be drawn; or None."""
     head: Any = getattr(model, 'head', None)
     if not hasattr(model, 'extract_feat') or not hasattr(head, 'allocation'):
         return f'{type(model).__name__} with {type(head).__name__} has no transport plan'
@@ -69,7 +64,11 @@ def pictures_of_batch(
             grid=grid,
             plans=of_image,
             class_names=model.head.class_names,
-            scores=_scores(sample),
+            scores={
+                name: sample.get(field).float().cpu().numpy()
+                for name, field in BRANCHES.items()
+                if field in sample
+            },
             true_label=true_label(sample),
             parts=_parts(sample),
         )
@@ -78,15 +77,7 @@ def pictures_of_batch(
 
 
 def seen_images(preprocessor: Any, pixels: Tensor) -> np.ndarray:
-    """Preprocessed images as 8-bit RGB.
-
-    Args:
-        preprocessor: With ``mean`` and ``std`` where it normalises; ``to_rgb`` if it swaps.
-        pixels: (B, 3, H, W), what came out of it.
-
-    Returns:
-        np.ndarray: uint8 (B, H, W, 3), RGB.
-    """
+    """What came out of a preprocessor, (B, 3, H, W), as 8-bit RGB (B, H, W, 3)."""
     pixels = pixels.float()
     if getattr(preprocessor, 'mean', None) is not None:
         pixels = pixels * preprocessor.std + preprocessor.mean
@@ -120,14 +111,6 @@ def _plans(head: Any, feats: ImageFeatures, wanted: list[list[int]]) -> list[tup
     arrays = [part.cpu().numpy() for part in found]
     plans = [class_plan(label, *parts) for label, *parts in zip(labels, *arrays)]
     return [tuple(p for p, r in zip(plans, rows) if r == row) for row in range(len(wanted))]
-
-
-def _scores(sample: DataSample) -> dict[str, np.ndarray]:
-    return {
-        name: sample.get(field).float().cpu().numpy()
-        for name, field in BRANCHES.items()
-        if field in sample
-    }
 
 
 def _parts(sample: DataSample) -> Sequence[dict]:

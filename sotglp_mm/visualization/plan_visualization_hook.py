@@ -31,9 +31,6 @@ class PlanVisualizationHook(Hook):
             ``num_images``. Defaults to 1.
         classes (str): Whose plans: ``'predicted'``, ``'true'`` or ``'both'``. Defaults to 'both'.
         num_wrong (int): Further pictures, of the first wrong predictions. Defaults to 8.
-
-    Raises:
-        ValueError: A setting is out of its range.
     """
 
     priority = 'NORMAL'
@@ -84,7 +81,9 @@ class PlanVisualizationHook(Hook):
         inputs = data_batch['inputs']
         problem = classifier_problem(model, inputs)
         if problem is not None:
-            self._warn(runner, problem)
+            if not self._warned:
+                runner.logger.warning(f'PlanVisualizationHook draws nothing: {problem}')
+            self._warned = True
             return
         chosen = [outputs[row] for row in names]
         pictures = pictures_of_batch(model, [inputs[row] for row in names], chosen, self.classes)
@@ -98,21 +97,11 @@ class PlanVisualizationHook(Hook):
             if self._left and (self._seen + row) % self.interval == 0:
                 self._left -= 1
                 names[row] = _name('plan', sample, self._seen + row)
-            elif self._wrong_left and _is_wrong(sample):
+            elif self._wrong_left and true_label(sample) not in (None, int(sample.pred_label)):
                 self._wrong_left -= 1
                 names[row] = _name('plan_wrong', sample, self._seen + row)
         self._seen += len(outputs)
         return names
-
-    def _warn(self, runner: Runner, problem: str) -> None:
-        if not self._warned:
-            runner.logger.warning(f'PlanVisualizationHook draws nothing: {problem}')
-        self._warned = True
-
-
-def _is_wrong(sample: DataSample) -> bool:
-    true = true_label(sample)
-    return true is not None and true != int(sample.pred_label[0])
 
 
 def _name(kind: str, sample: DataSample, index: int) -> str:

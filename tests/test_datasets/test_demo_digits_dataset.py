@@ -54,9 +54,9 @@ def test_other_image_size():
 def test_pipeline_and_repr():
     dataset = DemoDigitsDataset('train', pipeline=[dict(type='PackInputs')])
     assert dataset[0]['inputs'].shape == (3, 64, 64)
-    assert 'train, of scikit-learn digits' in repr(dataset)
+    assert 'train, drawn on demand' in repr(dataset)
 
 
 def test_unknown_split():
-    with pytest.raises(ValueError, match="no split 'dev'; it has train, val, test"):
+    with pytest.raises(ValueError, match="no 'dev'; it has train, val, test"):
         DemoDigitsDataset('dev')

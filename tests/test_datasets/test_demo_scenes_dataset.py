@@ -101,7 +101,7 @@ def test_printing_names_the_split():
 
 
 def test_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="no split 'trian'; it has train, val, test"):
+    with pytest.raises(ValueError, match="no 'trian'; it has train, val, test"):
         DemoScenesDataset('trian')
     with pytest.raises(ValueError, match='room for 0 to 6'):
         DemoScenesDataset(num_distractors=7)

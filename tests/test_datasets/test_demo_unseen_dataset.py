@@ -40,5 +40,5 @@ def test_letters_look_as_digits_do():
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match=r"kind='noise' is not known; choose one of"):
+    with pytest.raises(ValueError, match=r"no 'noise'; it has scenes, letters"):
         build('noise')

@@ -277,67 +277,41 @@ def test_openai_s_entries_in_a_state_dict_turn_quick_gelu_on(state, tmp_path: Pa
 
 
 @pytest.mark.parametrize('told', [True, False])
-def test_open_clip_config_beside_the_file_tells_the_activation(state, tmp_path, told: bool):
-    beside = {'model_cfg': {'quick_gelu': True} if told else {}}
-    (tmp_path / 'open_clip_config.json').write_text(json.dumps(beside))
-    # the model config says the opposite: what lies beside the weights knows better
-    model = write_model(tmp_path, config_with(quick_gelu=not told))
-    towers = load_clip(model, str(save_safetensors(state, tmp_path)))
+@pytest.mark.parametrize('by', ['config beside', 'setting', 'model config', 'tag'])
+def test_what_tells_the_activation(state, tmp_path, monkeypatch, told: bool, by: str):
+    """Whatever knows less says the opposite."""
+    model = write_model(
+        tmp_path, config_with(quick_gelu=told if by == 'model config' else not told)
+    )
+    file, asked = str(save_safetensors(state, tmp_path)), None
+    if by in ('config beside', 'setting'):
+        beside = {'quick_gelu': True} if told is (by == 'config beside') else {}
+        (tmp_path / 'open_clip_config.json').write_text(json.dumps({'model_cfg': beside}))
+        asked = told if by == 'setting' else None
+    if by == 'tag':
+        monkeypatch.setattr(open_clip, 'get_pretrained_cfg', lambda *_: {'quick_gelu': told})
+        monkeypatch.setattr(open_clip, 'download_pretrained', lambda tag, file=file: file)
+        file = 'some_tag'
+    towers = load_clip(model, file, asked)
     assert towers.identity['quick_gelu'] is told
     assert activations(towers) == {QuickGELU if told else nn.GELU}
-
-
-@pytest.mark.parametrize('asked', [True, False])
-def test_the_explicit_setting_wins(state, tmp_path, asked: bool):
-    beside = {'model_cfg': {'quick_gelu': not asked}}
-    (tmp_path / 'open_clip_config.json').write_text(json.dumps(beside))
-    towers = load_clip(write_model(tmp_path), str(save_bare(state, tmp_path)), asked)
-    assert towers.identity['quick_gelu'] is asked
-    assert activations(towers) == {QuickGELU if asked else nn.GELU}
-
-
-@pytest.mark.parametrize('told', [True, False])
-def test_a_file_that_does_not_tell_follows_the_model_config(state, tmp_path, told: bool):
-    model = write_model(tmp_path, config_with(quick_gelu=told))
-    assert load_clip(model, str(save_bare(state, tmp_path))).identity['quick_gelu'] is told
-
-
-@pytest.mark.parametrize('told', [True, False])
-def test_a_tag_of_open_clip_tells_the_activation(state, tmp_path, monkeypatch, told: bool):
-    file = str(save_bare(state, tmp_path))
-    model = write_model(tmp_path, config_with(quick_gelu=not told))
-    monkeypatch.setattr(open_clip, 'get_pretrained_cfg', lambda *_: {'quick_gelu': told})
-    monkeypatch.setattr(open_clip, 'download_pretrained', lambda tag: file)
-    assert load_clip(model, 'some_tag').identity['quick_gelu'] is told
 
 
 # ------------------------------------------------------------------ refusals
 
 
-def test_unknown_model_name():
-    with pytest.raises(ValueError, match=r"model_name='ViT-B-17' is not a model of open_clip"):
-        load_clip('ViT-B-17')
-
-
-def test_missing_model_config(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r'nowhere\.json.*no such model config'):
-        load_clip(str(tmp_path / 'nowhere.json'))
-
-
-def test_json_that_is_no_model_config(tmp_path: Path):
-    file = write_model(tmp_path, {'embed_dim': 8, 'vision_cfg': {}})
-    with pytest.raises(ValueError, match=r"small\.json is no open_clip model config.*'text_cfg'"):
-        load_clip(file)
-
-
-def test_missing_weights(clip: dict):
-    with pytest.raises(FileNotFoundError, match=r"pretrained='nowhere\.pt' is neither a file nor"):
-        load_clip(clip['model_name'], 'nowhere.pt')
-
-
-def test_unknown_tag_lists_those_of_the_model():
-    with pytest.raises(FileNotFoundError, match=r"'opnai' is neither .*'ViT-B-32'.*'openai'"):
-        load_clip('ViT-B-32', 'opnai')
+@pytest.mark.parametrize(
+    ('model_name', 'pretrained', 'message'),
+    [
+        ('ViT-B-17', None, r"model_name='ViT-B-17' is not a model of open_clip"),
+        ('nowhere.json', None, r'nowhere\.json.*no such model config'),
+        ('ViT-B-32', 'nowhere.pt', r"pretrained='nowhere\.pt' is neither a file nor"),
+        ('ViT-B-32', 'opnai', r"'opnai' is neither .*'ViT-B-32'.*'openai'"),
+    ],
+)
+def test_names_of_nothing(model_name: str, pretrained: str | None, message: str):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_clip(model_name, pretrained)
 
 
 @pytest.mark.parametrize('save', [save_bare, save_safetensors])
@@ -368,7 +342,12 @@ def test_a_config_beside_the_file_of_another_form_is_named(state, tmp_path: Path
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [('{', 'is not JSON'), ('[]', 'is no open_clip model config: it lacks'), ('{}', 'is no open')],
+    [
+        ('{', 'is not JSON'),
+        ('[]', 'is no open_clip model config: it lacks'),
+        ('{}', 'is no open'),
+        ('{"embed_dim": 8, "vision_cfg": {}}', "is no open_clip model config.*'text_cfg'"),
+    ],
 )
 def test_a_model_config_of_another_form_is_named(tmp_path: Path, content: str, message: str):
     file = tmp_path / 'model.json'

@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,36 +14,10 @@ from mmpretrain.structures import DataSample
 from released import Released
 from small_clip import config_with, write_clip
 
-from sotglp_mm.clip.load import build_towers, lend
 from sotglp_mm.structures import ImageFeatures
 
-NAMES = ['cat', 'dog', 'cow', 'ram', 'fox', 'bee', 'ant', 'owl', 'emu', 'yak']
-B, P, D = 3, 12, 10
-C, G, N, M, WIDTH = len(NAMES), 3, 4, 4, 16
-
-
-@pytest.fixture(scope='module')
-def build(tmp_path_factory):
-    """``build(**settings)``: a head with some settings changed."""
-    clip = write_clip(tmp_path_factory.mktemp('clip'))
-    selector = dict(type='SparsePatchSelector', k=5)
-    default = dict(type='SOTGLPHead', class_names=NAMES, selector=selector)
-    towers = build_towers(clip)
-
-    def build_head(**settings):
-        """On the same CLIP, unless a test has another."""
-        with nullcontext() if 'clip' in settings else lend(towers):
-            return MODELS.build({**default, **settings})
-
-    return build_head
-
-
-@pytest.fixture(scope='module')
-def feats() -> ImageFeatures:
-    generator = torch.Generator().manual_seed(0)
-    patches = torch.randn(B, P, D, generator=generator)
-    image = torch.randn(B, D, generator=generator)
-    return ImageFeatures(F.normalize(patches, dim=-1), F.normalize(image, dim=-1))
+B, P, C = 3, 12, 10
+G, N, M, WIDTH = 3, 4, 4, 16
 
 
 def labelled(*labels: int) -> list[DataSample]:
@@ -88,15 +61,7 @@ def test_orthogonal_local_prompts_are_orthonormal_for_each_class_and_token(build
 
 @pytest.mark.parametrize(
     ('num_global', 'dropout', 'kept'),
-    [
-        (3, 0.75, 1),
-        (4, 0.75, 1),
-        (8, 0.75, 2),
-        (5, 0.5, 3),
-        (3, 0.0, 3),
-        (3, 1.0, 1),
-        (1, 0.75, 1),
-    ],
+    [(3, 0.75, 1), (8, 0.75, 2), (5, 0.5, 3), (3, 0.0, 3), (3, 1.0, 1), (1, 0.75, 1)],
 )
 def test_number_of_kept_prompts(build, num_global: int, dropout: float, kept: int):
     head = build(num_global_prompts=num_global, prompt_dropout=dropout)
@@ -358,12 +323,6 @@ def test_shared_prompts_serve_other_classes(build, tmp_path: Path, load, shared:
 
 
 @LOADERS
-def test_a_checkpoint_of_another_shape_is_refused(build, tmp_path: Path, load):
-    with pytest.raises(RuntimeError, match=r'of shape \(10, 2, 4, 16\), .* \(10, 4, 4, 16\)'):
-        load(build(), build(num_local_prompts=2).state_dict(), tmp_path)
-
-
-@LOADERS
 def test_a_checkpoint_of_another_clip_is_refused(build, tmp_path: Path, load):
     other = write_clip(tmp_path / 'other', config_with(quick_gelu=True))
     message = r'on CLIP .*other/small.*QuickGELU\), but this model has CLIP .*, GELU\)'
@@ -380,34 +339,24 @@ def test_an_older_checkpoint_is_loaded_as_it_is(build, tmp_path: Path, load):
     assert torch.equal(head.local_prompts, trained.local_prompts)
 
 
+DAMAGE = {'_extra_state': torch.arange(5, dtype=torch.uint8)}
+NO_NUMBERS = {'global_prompts': torch.tensor([1.0, math.nan, math.inf])}
+
+
 @LOADERS
 @pytest.mark.parametrize(
-    ('key', 'value', 'message'),
+    ('ours', 'theirs', 'changes', 'message'),
     [
-        ('_extra_state', torch.arange(5, dtype=torch.uint8), 'a damaged _extra_state'),
-        ('global_prompts', torch.tensor([1.0, math.nan, math.inf]), 'global_prompts with 2 of 3'),
+        ({}, dict(num_local_prompts=2), {}, r'of shape \(10, 2, 4, 16\), .* \(10, 4, 4, 16\)'),
+        (dict(num_local_prompts=0), {}, {}, r"holds 'local_prompts', which this SOTGLPHead does"),
+        ({}, dict(num_local_prompts=0), {}, r"no 'local_prompts', which SOTGLPHead learns"),
+        ({}, {}, DAMAGE, 'holds a damaged _extra_state'),
+        ({}, {}, NO_NUMBERS, 'holds global_prompts with 2 of 3'),
     ],
 )
-def test_damaged_values_are_refused_by_name(build, tmp_path: Path, load, key, value, message):
-    with pytest.raises(RuntimeError, match=f'holds {message}'):
-        load(build(), {**build().state_dict(), key: value}, tmp_path)
-
-
-@LOADERS
-@pytest.mark.parametrize('name', ['global_prompts', 'local_prompts'])
-def test_a_checkpoint_without_the_prompts_is_refused(build, tmp_path: Path, load, name: str):
-    state = build().state_dict()
-    del state[name]
-    with pytest.raises(RuntimeError, match=rf"no '{name}', which SOTGLPHead learns"):
-        load(build(), state, tmp_path)
-
-
-@LOADERS
-def test_a_checkpoint_with_prompts_that_the_head_lacks_is_refused(build, tmp_path: Path, load):
-    with pytest.raises(
-        RuntimeError, match=r"holds 'local_prompts', which this SOTGLPHead does not"
-    ):
-        load(build(num_local_prompts=0), build().state_dict(), tmp_path)
+def test_what_does_not_fit_is_named(build, tmp_path, load, ours, theirs, changes, message):
+    with pytest.raises(RuntimeError, match=message):
+        load(build(**ours), {**build(**theirs).state_dict(), **changes}, tmp_path)
 
 
 @LOADERS
@@ -422,19 +371,13 @@ def test_a_loss_with_buffers_does_not_get_in_the_way(build, tmp_path: Path, load
 # ------------------------------------------------------------------ settings
 
 
-def test_class_names_as_a_known_list(build):
-    head = build(class_names='dtd')
-    assert head.num_classes == 47
-    assert head.class_names[0] == 'banded'
-    assert len(head.local_prompts) == 47
-
-
-def test_class_names_from_files(build, tmp_path: Path):
+def test_class_names_from_lists_and_files(build, tmp_path: Path):
     text, split = tmp_path / 'names.txt', tmp_path / 'split.json'
     text.write_text('cat\ndog\n')
     split.write_text(json.dumps({'train': [['a.jpg', 1, 'dog']], 'test': [['b.jpg', 0, 'cat']]}))
     for source in (['cat', 'dog'], str(text), str(split)):
         assert build(class_names=source).class_names == ('cat', 'dog')
+    assert len(build(class_names='dtd').local_prompts) == 47
 
 
 @pytest.mark.parametrize(

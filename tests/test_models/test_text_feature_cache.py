@@ -43,28 +43,26 @@ def test_unchanged_prompts_are_encoded_once(encode, prompts):
     assert not cache.get(encode, prompts).requires_grad
 
 
-def test_a_copy_in_place_is_noticed(encode, prompts):
+def step(prompts: nn.Parameter) -> None:
+    prompts.sum().backward()
+    torch.optim.SGD([prompts], lr=0.1).step()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda prompts: prompts.data.copy_(prompts.data + 1),
+        lambda prompts: prompts.data[1, 0, 1].add_(1e-4),
+        step,
+    ],
+    ids=['a copy in place', 'some numbers', 'a step'],
+)
+def test_a_change_is_noticed(encode, prompts, change):
     cache = TextFeatureCache()
     cache.get(encode, prompts)
-    prompts.data.copy_(prompts.data + 1)
+    change(prompts)
     assert_fresh(cache.get(encode, prompts), prompts)
     assert encode.calls == 2
-
-
-def test_a_single_changed_number_is_noticed(encode, prompts):
-    cache = TextFeatureCache()
-    cache.get(encode, prompts)
-    prompts.data[1, 0, 1, 3] += 1e-4
-    assert_fresh(cache.get(encode, prompts), prompts)
-
-
-def test_an_optimizer_s_step_is_noticed(encode, prompts):
-    cache = TextFeatureCache()
-    cache.get(encode, prompts)
-    optimizer = torch.optim.SGD([prompts], lr=0.1)
-    prompts.sum().backward()
-    optimizer.step()
-    assert_fresh(cache.get(encode, prompts), prompts)
 
 
 def test_a_change_of_autocast_is_noticed(encode, prompts):

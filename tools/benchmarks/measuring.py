@@ -65,9 +65,8 @@ def matrix_product(dtype: torch.dtype, device: str = 'cpu') -> Run:
 def gflop(run: Run) -> float:
     """Operations of the matrix products in a run, in units of 10^9; a multiply-add counts twice.
 
-    Norms, softmax, activations, selection, Sinkhorn and the gradients of selected cosines are not
-    matrix products, so the rate that follows is a lower bound. Attention is counted in full, also
-    where a causal mask saves half.
+    Whatever else there is, is not counted: the rate that follows is a lower bound. Attention is
+    counted in full, also where a causal mask saves half.
     """
     # PyTorch does not count what is fused: nn.MultiheadAttention, and all attention on CPUs
     fast = torch.backends.mha.get_fastpath_enabled()

@@ -53,9 +53,8 @@ def as_markdown(result: dict, spec: Spec) -> str:
 def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float | None]:
     """Least squares of ``y = intercept + slope x``, and the slope of log y over log x.
 
-    ``r2`` is the part of y's variance that the line explains. ``log_slope`` is 1 for what grows in
-    proportion, less where a constant part is added, 2 for what grows with the square. With fewer
-    than two different x there is nothing to fit.
+    ``log_slope`` is 1 for what grows in proportion, less where a constant part is added. With
+    fewer than two different x there is nothing to fit.
     """
     if len(set(x)) < 2:
         return dict(slope=None, intercept=None, r2=None, log_slope=None)

@@ -14,7 +14,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -66,9 +66,7 @@ LOCAL = ('package', 'product', 'plain')
 SMALL = dict(batch=1, classes=2)
 """Sizes of a run that makes libraries allocate what they keep, before memory is measured."""
 
-FITTED = dict(classes=('step_s', 'peak_gb'), batch=('step_s', 'peak_gb')) | dict.fromkeys(
-    ('k', 'local_prompts'), ('local_s', 'step_s', 'peak_gb')
-)
+FITTED = ('local_s', 'step_s', 'peak_gb')
 """What a line is fitted to in each sweep. Every prompt is encoded, so a step grows with N; the
 local branch need not do so, nor with K."""
 
@@ -147,15 +145,12 @@ def local_memory(spec: Spec, name: str) -> dict:
 
 
 def scaling(
-    spec: Spec, step: Callable[[Spec], dict], factors: list[float], class_factors: list[float]
+    spec: Spec,
+    step: Callable[[Spec], dict],
+    factors: Sequence[float] = (0.5, 1, 2, 4),
+    class_factors: Sequence[float] = (0.5, 1, 2, 4, 8, 16),
 ) -> dict:
     """Training steps over C, B, K and N, one changed at a time, with fits.
-
-    Args:
-        spec: The base.
-        step: Measures a training step.
-        factors: What B, K and N are multiplied by.
-        class_factors: What C is multiplied by.
 
     Returns:
         dict: The figures of the base, and ``sweeps``: by setting ``values``, each of
@@ -174,7 +169,7 @@ def scaling(
     for name in SWEPT:
         rows = [found[spec._replace(**{name: value})] for value in values[name]]
         sweep = {'values': values[name], **{key: [row[key] for row in rows] for key in STEP_KEYS}}
-        fits = {key: fit(values[name], sweep[key]) for key in FITTED[name]}
+        fits = {key: fit(values[name], sweep[key]) for key in FITTED}
         sweeps[name] = {**sweep, 'fits': fits}
     return {**found[spec], 'sweeps': sweeps}
 
@@ -195,11 +190,7 @@ def _parts(contender: Contender, spec: Spec, total: str, run: Run) -> dict[str, 
 
 
 def _local_runs(package: Contender, name: str, spec: Spec) -> dict[str, Run]:
-    """Forward, backward and both, down to the gradients of patches and text features.
-
-    'package' and 'plain' go from the local scores to the loss and back. 'product' computes all
-    similarities, and goes back from a gradient for each of them.
-    """
+    """Forward, backward and both, from features to the loss; 'product': to all similarities."""
     patches, text = unit_features(package, spec)
     labels = torch.randint(spec.classes, (spec.batch,))
     contender = build_plain(spec, package) if name == 'plain' else package
@@ -223,22 +214,15 @@ def _local_runs(package: Contender, name: str, spec: Spec) -> dict[str, Run]:
 
 
 def _warm_up(run: Run) -> dict[str, float]:
-    """How much memory the model took, and the peak of two runs: SGD's momentum is there only in
-    the second."""
+    """How much memory the model took, and the peak of two runs."""
     before = resident_gb()
     run()
-    run()
+    run()  # SGD's momentum is there only in the second
     return dict(model_gb=before, peak_gb=peak_gb())
 
 
 def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
-    """Figures of the package, those of the plain one and of the product below their names.
-
-    Args:
-        runs: By contender, those of the package under 'package'.
-        spec: Rounds.
-        total: The run that is compared, and counted.
-    """
+    """Figures of the package, those of the others below their names; ``total`` is compared."""
     flat = {(name, key): run for name, own in runs.items() for key, run in own.items()}
     flat['matrix', 's'] = matrix_product(DTYPES[spec.precision])
     rounds = rounds_of(flat, spec.repeats)
@@ -262,12 +246,14 @@ def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
     return figures | dict(matrix_share=rate / figures['matrix_gflop_per_s'], machine=machine())
 
 
+JOBS = {'train-step': train_step, 'predict': predict, 'local': local}
+
+
 def measure(what: str, spec: Spec, plain: bool = False, **factors: list[float]) -> dict:
     """All figures of a command."""
     if what == 'scaling':
         return scaling(spec, partial(in_own_process, train_step), **factors)
-    jobs = {'train-step': train_step, 'predict': predict, 'local': local}
-    result = in_own_process(jobs[what], spec, plain)
+    result = in_own_process(JOBS[what], spec, plain)
     if what == 'local':
         for name, figures in {'package': result, **result}.items():
             if name in LOCAL:
@@ -278,43 +264,39 @@ def measure(what: str, spec: Spec, plain: bool = False, **factors: list[float]) 
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    """The command line; what is not on it is missing."""
-    common, precision, plain = (
-        argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-        for _ in range(3)
-    )
-    for name, text in COUNTS.items():
-        common.add_argument(f'--{name.replace("_", "-")}', type=positive, metavar='N', help=text)
-    common.add_argument('--model', help='open_clip name or model config; ViT-B-16 by default')
-    common.add_argument('--pretrained', help='open_clip tag or checkpoint; random by default')
-    common.add_argument('--json', type=Path, metavar='FILE', help='write all figures there')
-    precision.add_argument(
-        '--precision', choices=('fp32', 'bf16'), help='of the computation; fp32'
-    )
-    plain.add_argument('--plain', action='store_true', help='measure the plain implementation too')
+    """The command line; settings that are not on it are missing."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    add = parser.add_subparsers(dest='what', required=True).add_parser
-    both = [common, precision, plain]
-    add('train-step', parents=both, help='one step of training, phase by phase')
-    add('predict', parents=both, help='evaluation of a batch')
-    add('local', parents=[common, plain], help='the local branch, both ways, float32')
-    sweep = add('scaling', parents=[common, precision], help='training steps over C, B, K and N')
-    factors = dict(type=float, nargs='+', metavar='X')
-    sweep.add_argument('--factors', default=[0.5, 1, 2, 4], help='of B, K and N', **factors)
-    sweep.add_argument('--class-factors', default=[0.5, 1, 2, 4, 8, 16], help='of C', **factors)
-    # the longest steps take most of a minute: few of each, and a base that is small
-    sweep.set_defaults(classes=40, repeats=2)
-    return parser.parse_args(argv)
+    add = parser.add_argument
+    add('what', choices=[*JOBS, 'scaling'])
+    for name, text in COUNTS.items():
+        add(f'--{name.replace("_", "-")}', type=positive, metavar='N', help=text)
+    add('--model', help='open_clip name or model config; ViT-B-16 by default')
+    add('--pretrained', help='open_clip tag or checkpoint; random by default')
+    add('--precision', choices=('fp32', 'bf16'), help='of the computation; fp32. Not for local')
+    add('--plain', action='store_true', help='the plain implementation too. Not for scaling')
+    add('--json', type=Path, metavar='FILE', help='write all figures there')
+    add('--factors', type=float, nargs='+', help='of B, K and N, for scaling')
+    add('--class-factors', type=float, nargs='+', help='of C, for scaling')
+    args = parser.parse_args(argv)
+    scaling = {'factors', 'class_factors'}
+    useless = {'local': scaling | {'precision'}, 'scaling': {'plain'}}.get(args.what, scaling)
+    for name in useless & vars(args).keys():
+        parser.error(f'--{name.replace("_", "-")} has no effect on {args.what}')
+    return args
 
 
 def main(argv: list[str]) -> None:
     """Measure; print the tables, and write the figures if asked to."""
     args = vars(parse_args(argv))
-    spec = Spec(**{name: args.pop(name) for name in Spec._fields if name in args})
-    file = args.pop('json', None)
-    result = measure(args.pop('what'), spec, **args)
+    what, file = args.pop('what'), args.pop('json', None)
+    # the longest steps take most of a minute: few of each, and a base that is small
+    base = Spec(classes=40, repeats=2) if what == 'scaling' else Spec()
+    spec = base._replace(**{name: args.pop(name) for name in Spec._fields if name in args})
+    result = measure(what, spec, **args)
     result['command'] = shlex.join(['python', 'tools/benchmarks/speed.py', *argv])
     result['settings'] = spec._asdict()
     print(as_markdown(result, spec))

@@ -130,19 +130,15 @@ def _differences(title: str, pairs: list[tuple[dict, dict]]) -> str:
     cells = []
     for row, other in pairs:
         combined, local = (
-            np.subtract(row['metrics'][study.COLUMNS[key]], other['metrics'][study.COLUMNS[key]])
+            np.subtract(*(each['metrics'][study.COLUMNS[key]] for each in (row, other)))
             for key in ('combined', 'local')
         )
-        won = f'{(combined > 0).sum()} of {len(combined)}'
-        cells.append(
-            [row['variant'], *(study.show(list(d), sign='+') for d in (combined, local)), won]
-        )
+        shown = [study.show(list(each), sign='+') for each in (combined, local)]
+        cells.append([row['variant'], *shown, f'{(combined > 0).sum()} of {len(combined)}'])
     return markdown_table([title, 'combined', 'local', 'seeds that gain'], cells) + '\n'
 
 
-def _uniform_counterpart(
-    settings: dict | None, known: list[tuple[dict, dict | None]]
-) -> dict | None:
+def _uniform_counterpart(settings: dict | None, known: list) -> dict | None:
     """The row with a uniform plan and the same other settings, of rows and their settings."""
     if settings is None or settings['plan'] != OT:
         return None
@@ -172,42 +168,34 @@ def settings_of(row: dict) -> dict | None:
         selector=selector,
     )
     kind = loss.pop('type')
-    return dict(plan=', '.join([PLANS.get(kind, kind), *_words(loss)]), **settings)
-
-
-def _words(settings: dict) -> list[str]:
-    return [f'{key} {value}' for key, value in settings.items()]
+    words = [PLANS.get(kind, kind), *(f'{key} {value}' for key, value in loss.items())]
+    return dict(plan=', '.join(words), **settings)
 
 
 def lines_over(points: list[Point], setting: str) -> tuple[dict, dict[str, list[tuple]]]:
-    """The most rows with transport that differ in one setting alone, and other plans beside.
-
-    Args:
-        points: Of a dataset.
-        setting: Of ``SETTINGS``.
+    """The most rows with transport that differ in one of ``SETTINGS``, and other plans beside.
 
     Returns:
         tuple: What the rows share; and by plan, ``(value of the setting, accuracies, name)`` of
         each row, in order.
     """
-    shared: list[dict] = []
-    for settings, *_ in points:
-        if settings['plan'] == OT:
-            shared.append({key: value for key, value in settings.items() if key != setting})
+    shared = [
+        {key: value for key, value in settings.items() if key != setting}
+        for settings, *_ in points
+        if settings['plan'] == OT
+    ]
     if not shared:
         return {}, {}
     common = max(shared, key=shared.count)
     lines: dict[str, list[tuple]] = {}
     for settings, *point in points:
         # a plan that is not of transport has no epsilon
-        free = {'plan', setting} | (
-            {'epsilon', 'relative'} if settings['epsilon'] is None else set()
-        )
+        free = {'plan', setting, *(('epsilon', 'relative') if settings['epsilon'] is None else ())}
         if all(settings[key] == value for key, value in common.items() if key not in free):
             lines.setdefault(settings['plan'], []).append((settings[setting], *point))
-    for line in lines.values():
-        line.sort(key=lambda point: _place(point[0]))
-    return common, lines
+    return common, {
+        plan: sorted(line, key=lambda point: _place(point[0])) for plan, line in lines.items()
+    }
 
 
 def _place(value: Any) -> float:
@@ -221,21 +209,20 @@ def write_settings_plot(rows: list[dict], file: Path) -> None:
     """
     panels, left_out = {}, {}
     for dataset, mine in study.by_dataset(rows).items():
-        known = [
-            (settings_of(row), row['metrics'][study.COLUMNS['combined']], row['variant'])
+        found = [
+            (settings, row['metrics'][study.COLUMNS['combined']], row['variant'])
             for row in mine
+            if (settings := settings_of(row)) is not None
         ]
-        found = [(settings, *rest) for settings, *rest in known if settings is not None]
-        panels[dataset] = {setting: lines_over(found, setting) for setting in SETTINGS}
-        lines = [line for _, lines in panels[dataset].values() for line in lines.values()]
-        shown = {name for line in lines for *_, name in line}
+        each = {setting: lines_over(found, setting) for setting in SETTINGS}
+        shown = {
+            name for _, lines in each.values() for line in lines.values() for *_, name in line
+        }
         left_out[dataset] = [row['variant'] for row in mine if row['variant'] not in shown]
-    varied = {
-        dataset: each
-        for dataset, each in panels.items()
-        if any(len(lines.get(OT, [])) > 1 for _, lines in each.values())
-    }
-    panels = varied or panels
+        if any(len(lines.get(OT, [])) > 1 for _, lines in each.values()):
+            panels[dataset] = each
+    if not panels:
+        return
     figure = Figure(figsize=(14, 5 * len(panels)), layout='constrained')
     grid = figure.subplots(len(panels), len(SETTINGS), squeeze=False, sharey='row')
     for axes_of_row, (dataset, each) in zip(grid, panels.items()):
@@ -244,26 +231,22 @@ def write_settings_plot(rows: list[dict], file: Path) -> None:
             axes.set_xlabel(SETTINGS[setting])
             axes.set_title(f'{dataset}\n{_describe(shared)}', size=9)
         axes_of_row[0].set_ylabel('combined top-1, %')
-    notes = [
-        f'{name}, on no line: {"; ".join(left_out[name])}' for name in panels if left_out[name]
-    ]
+    notes = [f'{name}, on no line: {"; ".join(left_out[name])}' for name in panels]
     figure.supxlabel('\n'.join(notes), size=8)
     figure.savefig(file, dpi=110)
 
 
 def _draw_panel(axes: Any, lines: dict[str, Sequence[tuple]]) -> None:
     """Values stand side by side, in order, whatever their distances."""
-    values = sorted(
-        {p[0] for line in lines.values() for p in line if p[0] is not None}, key=_place
-    )
+    found = {point[0] for line in lines.values() for point in line}
+    values = sorted(found - {None}, key=_place)
     for number, (plan, line) in enumerate(sorted(lines.items(), key=lambda each: each[0] != OT)):
         means, deviations = zip(*(study.mean_and_deviation(point[1]) for point in line))
         colour, shift = f'C{number}', 0.06 * number - 0.03  # bars do not lie over each other
         if line[0][0] is None:  # over epsilon: the same wherever one looks
             axes.axhline(means[0], color=colour, label=plan)
-            axes.axhspan(
-                means[0] - deviations[0], means[0] + deviations[0], color=colour, alpha=0.15
-            )
+            ends = means[0] - deviations[0], means[0] + deviations[0]
+            axes.axhspan(*ends, color=colour, alpha=0.15)
         else:
             places = [values.index(point[0]) + shift for point in line]
             style = dict(color=colour, label=plan, marker='o', capsize=3)

@@ -1,13 +1,4 @@
-"""Measure what the demo's tiny CLIP reaches, on generated scenes that no training saw.
-
-    python tools/studies/demo_clip_report.py sotglp_mm/demo/assets
-
-prints the figures as JSON. tools/studies/pretrain_demo_clip.py writes them beside the weights.
-"""
-
-import argparse
-import json
-from pathlib import Path
+"""Measure what the demo's tiny CLIP reaches, on generated scenes that no training saw."""
 
 import numpy as np
 import torch
@@ -124,17 +115,3 @@ def text_features(towers, names):
 
 def _stack(images):
     return normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
-
-
-def main():
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path, help='where the weights and their config are')
-    parser.add_argument('--scenes', type=int, default=1000, help='for each figure')
-    parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
-    print(json.dumps(measure(args.folder, args.scenes, args.seed), indent=2))
-
-
-if __name__ == '__main__':
-    main()

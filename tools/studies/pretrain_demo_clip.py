@@ -26,12 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from sotglp_mm.demo.captions import (
-    byte_pair_merges,
-    draw_batch,
-    draw_single_parts,
-    write_merges,
-)
+from sotglp_mm.demo.captions import byte_pair_merges, draw_batch, draw_single_parts, write_merges
 from sotglp_mm.demo.world import IMAGE_SIZE, world_words
 
 # The first steps see single large parts: shapes are found there, and small ones come after.
@@ -43,35 +38,26 @@ SETTLE_WARMUP = 20
 def parse_args(argv=None):
     """Settings of the run; the defaults made the shipped files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', type=Path, required=True, help='folder for the four files')
-    parser.add_argument('--steps', type=int, default=2000)
-    parser.add_argument('--batch', type=int, default=128)
-    parser.add_argument('--lr', type=float, default=1e-3, help='peak learning rate')
-    parser.add_argument('--warmup', type=int, default=100, help='steps of linear warm-up')
-    parser.add_argument('--weight-decay', type=float, default=0.1)
-    parser.add_argument('--settle-steps', type=int, default=400, help='steps of the second stage')
-    parser.add_argument('--settle-lr', type=float, default=4e-4, help='its peak learning rate')
-    parser.add_argument(
-        '--settle-gain',
-        type=float,
-        default=0.15,
-        help='what it scales the embedded patches by, where the residual stream starts',
-    )
-    parser.add_argument(
-        '--settle-only',
-        type=Path,
-        metavar='WEIGHTS',
-        help='start the second stage from these weights of the first one, of the same settings',
-    )
-    parser.add_argument('--width', type=int, default=192, help='image tower, a multiple of 64')
-    parser.add_argument('--layers', type=int, default=4, help='blocks of the image tower')
-    parser.add_argument('--text-width', type=int, default=128, help='a multiple of 64')
-    parser.add_argument('--text-layers', type=int, default=3)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--workers', type=int, default=1, help='processes that draw scenes')
-    parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
-    parser.add_argument('--eval-scenes', type=int, default=1000, help='scenes per figure reached')
+    add = parser.add_argument
+    add('--out', type=Path, required=True, help='folder for the four files')
+    add('--steps', type=int, default=2000)
+    add('--batch', type=int, default=128)
+    add('--lr', type=float, default=1e-3, help='peak learning rate')
+    add('--warmup', type=int, default=100, help='steps of linear warm-up')
+    add('--weight-decay', type=float, default=0.1)
+    add('--settle-steps', type=int, default=400, help='steps of the second stage')
+    add('--settle-lr', type=float, default=4e-4, help='its peak learning rate')
+    add('--settle-gain', type=float, default=0.15, help='what it scales the embedded patches by')
+    add('--settle-only', type=Path, metavar='WEIGHTS', help='of the first stage, same settings')
+    add('--width', type=int, default=192, help='image tower, a multiple of 64')
+    add('--layers', type=int, default=4, help='blocks of the image tower')
+    add('--text-width', type=int, default=128, help='a multiple of 64')
+    add('--text-layers', type=int, default=3)
+    add('--seed', type=int, default=0)
+    add('--threads', type=int, default=2)
+    add('--workers', type=int, default=1, help='processes that draw scenes')
+    add('--precision', choices=('bf16', 'fp32'), default='bf16')
+    add('--eval-scenes', type=int, default=1000, help='scenes per figure reached')
     return parser.parse_args(argv)
 
 
@@ -95,25 +81,18 @@ def write_config(args):
     """Write the merges and open_clip's model config; returns the config."""
     merges = byte_pair_merges(world_words())
     write_merges(merges, args.out / f'{STEM}_bpe.txt.gz')
-    config = {
-        'embed_dim': 128,
-        'quick_gelu': True,
-        'vision_cfg': {
-            'image_size': IMAGE_SIZE,
-            'patch_size': 8,
-            'width': args.width,
-            'layers': args.layers,
-            'head_width': 64,
-        },
-        'text_cfg': {
-            'context_length': 32,
-            'vocab_size': 512 + len(merges) + 2,
-            'width': args.text_width,
-            'heads': args.text_width // 64,
-            'layers': args.text_layers,
-            'tokenizer_kwargs': {'bpe_path': f'{STEM}_bpe.txt.gz'},
-        },
-    }
+    vision = dict(
+        image_size=IMAGE_SIZE, patch_size=8, width=args.width, layers=args.layers, head_width=64
+    )
+    text = dict(
+        context_length=32,
+        vocab_size=512 + len(merges) + 2,
+        width=args.text_width,
+        heads=args.text_width // 64,
+        layers=args.text_layers,
+        tokenizer_kwargs=dict(bpe_path=f'{STEM}_bpe.txt.gz'),
+    )
+    config = dict(embed_dim=128, quick_gelu=True, vision_cfg=vision, text_cfg=text)
     (args.out / f'{STEM}.json').write_text(json.dumps(config, indent=2) + '\n')
     return config
 
@@ -159,42 +138,25 @@ def learning_rate(step, steps, peak, warmup):
     return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def train(model, tokenizer, args):
-    """The first stage, from random weights; the mean loss of the last tenth of the steps."""
-    data = DemoBatches((args.seed,), args.steps, args.batch, easy=EASY_SHARE)
-    rates = [learning_rate(s, args.steps, args.lr, args.warmup) for s in range(args.steps)]
-    return run(model, tokenizer, args, data, rates, 'pretraining')
-
-
-def settle(model, tokenizer, args):
-    """The second stage: a shorter start of the residual stream; the mean loss as in `train`.
+def train(model, tokenizer, args, settling):
+    """One stage of symmetric contrastive training; the mean loss of the last tenth of its steps.
 
     The V-V stream begins with the embedded patches, which no loss ever looks at and which
-    attention then has to outweigh. The gain of `ln_pre` shrinks while the tower goes on learning.
+    attention then has to outweigh: in the second stage, the gain of `ln_pre` shrinks while the
+    tower goes on learning.
     """
-    steps = args.settle_steps
-    data = DemoBatches((args.seed, SETTLING), steps, args.batch, easy=0)
-    rates = [learning_rate(s, steps, args.settle_lr, SETTLE_WARMUP) for s in range(steps)]
-    shrinking = max(int(0.4 * steps), 1)
-    factor = args.settle_gain ** (1 / shrinking)
-
-    @torch.no_grad()
-    def shrink(step):
-        if step < shrinking:
-            for parameter in model.visual.ln_pre.parameters():
-                parameter.mul_(factor)
-
-    return run(model, tokenizer, args, data, rates, 'settling', shrink)
-
-
-def run(model, tokenizer, args, data, rates, title, after_step=lambda step: None):
-    """Symmetric contrastive training; returns the mean loss of the last tenth of the steps."""
+    steps, peak, warmup = args.steps, args.lr, args.warmup
+    seed, easy, shrinking = (args.seed,), EASY_SHARE, 0
+    if settling:
+        steps, peak, warmup = args.settle_steps, args.settle_lr, SETTLE_WARMUP
+        seed, easy, shrinking = (args.seed, SETTLING), 0, max(int(0.4 * steps), 1)
     optimiser, loss_fn = build_optimiser(model, args), ClipLoss()
+    data = DemoBatches(seed, steps, args.batch, easy)
     loader = DataLoader(data, batch_size=None, num_workers=args.workers)
-    bar, losses = tqdm(loader, desc=title, unit='step'), []
+    bar, losses = tqdm(loader, 'settling' if settling else 'pretraining', unit='step'), []
     for step, (images, captions) in enumerate(bar):
         for group in optimiser.param_groups:
-            group['lr'] = rates[step]
+            group['lr'] = learning_rate(step, steps, peak, warmup)
         with torch.autocast('cpu', torch.bfloat16, enabled=args.precision == 'bf16'):
             image = model.visual(normalise(images))
             text = encode_text(model, tokenizer(captions))
@@ -206,7 +168,8 @@ def run(model, tokenizer, args, data, rates, title, after_step=lambda step: None
         optimiser.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
-        after_step(step)
+            for parameter in model.visual.ln_pre.parameters() if step < shrinking else ():
+                parameter.mul_(args.settle_gain ** (1 / shrinking))
         losses.append(loss.item())
         bar.set_postfix(loss=f'{np.mean(losses[-50:]):.3f}')
     return float(np.mean(losses[-max(len(losses) // 10, 1) :]))
@@ -226,15 +189,9 @@ def load(model, path):
 
 def run_facts(args):
     """What a reader needs to make the same weights again."""
-    paths = ('out', 'settle_only')
-    settings = {key: value for key, value in vars(args).items() if key not in paths}
-    versions = {
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'open_clip': open_clip.__version__,
-        'numpy': np.__version__,
-    }
-    return {'settings': settings, 'versions': versions}
+    settings = {k: v for k, v in vars(args).items() if k not in ('out', 'settle_only')}
+    versions = {each.__name__: each.__version__ for each in (torch, open_clip, np)}
+    return dict(settings=settings, versions=dict(python=platform.python_version(), **versions))
 
 
 def main(argv=None):
@@ -246,23 +203,18 @@ def main(argv=None):
     config = write_config(args)
     model, tokenizer = build_model(config, args.out)
     file, facts = args.out / f'{STEM}.safetensors', {}
-    for stage in (train, settle):
-        if stage is train and args.settle_only:
-            load(model, args.settle_only)
-            continue
-        if stage is settle and not args.settle_steps:
-            continue
+    stages = {} if args.settle_only else {'train': False}
+    stages |= {'settle': True} if args.settle_steps else {}
+    if args.settle_only:
+        load(model, args.settle_only)
+    for stage, settling in stages.items():
         start = time.time()
-        loss = stage(model, tokenizer, args)
-        facts[stage.__name__] = dict(seconds=round(time.time() - start), loss=round(loss, 4))
+        loss = train(model, tokenizer, args, settling)
+        facts[stage] = dict(seconds=round(time.time() - start), loss=round(loss, 4))
         save(model, file)
         load(model, file)  # in float16, so that it makes no difference where a stage starts from
-    report = {
-        'reached': measure(args.out, args.eval_scenes, args.seed),
-        'stages': facts,
-        **run_facts(args),
-    }
-    text = json.dumps(report, indent=2)
+    reached = measure(args.out, args.eval_scenes, args.seed)
+    text = json.dumps(dict(reached=reached, stages=facts, **run_facts(args)), indent=2)
     (args.out / f'{STEM}.report.json').write_text(text + '\n')
     print(text)
 

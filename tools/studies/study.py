@@ -31,12 +31,8 @@ class Variant(NamedTuple):
     """A line of a table."""
 
     name: str
-    method: str
-    """Stem of a config of ``configs/demo``, or a baseline."""
-
-    options: dict = {}
-    """Dotted config keys and their values."""
-
+    method: str  # stem of a config of configs/demo, or a baseline
+    options: dict = {}  # dotted config keys and their values
     learns: bool = True
 
 
@@ -63,26 +59,14 @@ def run(
     """
     pairs = [(dataset, variant) for dataset in datasets for variant in variants]
     rates = {variant.name: LEARNING_RATES if variant.learns else () for variant in variants}
-    tries = iter(
-        run_all(
-            [_run(*pair, seeds[0], 'val', r) for pair in pairs for r in rates[pair[1].name]],
-            *(root, workers, 'tuning'),
-        )
-    )
+    tuning = [_run(*pair, seeds[0], 'val', r) for pair in pairs for r in rates[pair[1].name]]
+    tries = iter(run_all(tuning, root, workers, 'tuning'))
     rows = []
     for dataset, variant in pairs:
         tried = {r: next(tries)['metrics']['accuracy/top1'] for r in rates[variant.name]}
         best = max(tried, key=lambda rate: tried[rate]) if tried else None
-        rows.append(
-            dict(
-                dataset=dataset,
-                variant=variant.name,
-                method=variant.method,
-                options=variant.options,
-                learning_rate=best,
-                tried=tried,
-            )
-        )
+        about = dict(dataset=dataset, variant=variant.name, method=variant.method)
+        rows.append(about | dict(options=variant.options, learning_rate=best, tried=tried))
     finals = [
         _run(*pair, seed, 'test', row['learning_rate'])
         for pair, row in zip(pairs, rows)
