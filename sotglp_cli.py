@@ -264,6 +264,16 @@ def _add_show(parser: Parser) -> None:
     add('--indices', type=natural, nargs='+', default=[0], help='which of them (default 0)')
 
 
+def _add_app(parser: Parser) -> None:
+    _add_config(parser)
+    _add_checkpoint(parser)
+    add = parser.add_argument
+    add('--host', default='127.0.0.1', help='address to listen at (%(default)s: this machine)')
+    add('--port', type=natural, default=7860, help='default: %(default)s; 0: a free one')
+    add('--topk', type=positive, default=5, help='classes to show (default 5)')
+    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+
+
 def _add_data(parser: Parser) -> None:
     add = parser.add_argument
     text = 'folder of all data, $DATA of the configs; or, with --own, of yours'
@@ -396,6 +406,13 @@ COMMANDS = {
         'sotglp show CONFIG CHECKPOINT --dataset test --indices 0 5 9',
         'Exit status 1: some images could not be read.',
         bool,
+    ),
+    'app': Command(
+        'Serve a page to try a trained model in the browser',
+        'sotglp_mm.apis:app',
+        _add_app,
+        'sotglp app CONFIG CHECKPOINT\nsotglp app CONFIG CHECKPOINT --port 8080',
+        'Needs Gradio: pip install "sotglp_mm[app]". Nothing leaves this machine.',
     ),
     'data': Command(
         'Check that datasets are complete and readable, or download one',

@@ -1,5 +1,6 @@
 """What commands and users call."""
 
+from .app import app
 from .calibration import calibrate, read_calibration
 from .check_data import check_data
 from .config import build_runner, load_config
@@ -11,6 +12,7 @@ from .test import test
 from .train import train
 
 __all__ = [
+    'app',
     'build_runner',
     'calibrate',
     'check_data',

@@ -1,0 +1,98 @@
+"""``sotglp app``: the page in a real browser."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
+from mini_runs import REPO
+from PIL import Image
+
+from sotglp_cli import main
+from sotglp_mm.apis.app import Trial, example_images
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    return write_checkpoint(demo_model(), tmp_path_factory.mktemp('demo'))
+
+
+def test_answers_are_those_of_predict(checkpoint: Path, tmp_path: Path):
+    cfg = demo_config()
+    image = example_images(cfg, tmp_path)[0]
+    from sotglp_mm.apis import predict
+
+    report = predict(CONFIG, checkpoint, [image], num_workers=0, quiet=True)
+    (predicted,) = report['predictions']
+    result = Trial(cfg, checkpoint).look(image)
+    best = max(result['scores']['combined'], key=result['scores']['combined'].get)
+    assert best == predicted['label']
+    assert result['scores']['combined'][best] == pytest.approx(predicted['probability'], abs=1e-6)
+    assert set(result['scores']) == {'combined', 'global', 'local'}
+    assert result['plan'].ndim == 3
+
+
+def test_port_that_is_taken(checkpoint: Path, capsys):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(['app', str(CONFIG), str(checkpoint), '--port', port]) == 2
+    assert port in capsys.readouterr().err
+
+
+@pytest.fixture
+def page(checkpoint: Path):
+    """The page in a browser, and the addresses beyond this machine that it asked for."""
+    playwright = pytest.importorskip('playwright.sync_api')
+    command = [sys.executable, '-m', 'sotglp_cli', 'app', CONFIG, checkpoint, '--port', '0']
+    server = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPO,
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+    )
+    try:
+        lines = iter(server.stdout.readline, '')
+        address = next(filter(None, (re.search(r'http://127\.0\.0\.1:\d+', s) for s in lines)))
+        with playwright.sync_playwright() as browsers:
+            browser = browsers.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+            page = browser.new_page()
+            elsewhere: list[str] = []
+            page.on('request', lambda request: elsewhere.append(request.url))
+            page.goto(address[0])
+            page.wait_for_selector('text=Try the model')
+            yield page
+            local = (address[0], 'data:', 'blob:')
+            assert [url for url in elsewhere if not url.startswith(local)] == []
+    finally:
+        server.kill()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium: apt install chromium')
+def test_image_and_text_file_in_a_browser(page, checkpoint: Path, tmp_path: Path):
+    image = Path(example_images(demo_config(), tmp_path)[0])
+    result = Trial(demo_config(), checkpoint).look(str(image))
+    page.set_input_files('input[type=file]', image)
+    page.wait_for_selector('#plan img', timeout=60_000)
+    verdict = page.locator('#verdict').inner_text()
+    best = max(result['scores']['combined'], key=result['scores']['combined'].get)
+    assert f'{image.name}: {best}' in verdict
+    width = page.locator('#plan img').evaluate('image => image.naturalWidth')
+    assert width == result['plan'].shape[1]
+
+    (tmp_path / 'note.txt').write_text('not a picture')
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / 'black.png')
+    page.reload()
+    page.wait_for_selector('text=Try the model')
+    page.set_input_files('input[type=file]', [tmp_path / 'note.txt', tmp_path / 'black.png'])
+    page.wait_for_selector('#message:visible', timeout=60_000)
+    assert page.locator('#message').inner_text().startswith('note.txt: not a picture')
+    assert 'black.png' in page.locator('#verdict').inner_text()
