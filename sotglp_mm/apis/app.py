@@ -86,7 +86,8 @@ class Trial:
         """What the model says of an image.
 
         Returns:
-            dict: ``scores``, for each branch the probability of each class name; ``verdict``, a
+            dict: ``scores``, for each branch the probability of each class name (combined: at the
+            checkpoint's temperature, if it is calibrated); ``verdict``, a
             sentence; ``plan``, a uint8 picture (H, W, 3), or None where the model has no plans.
 
         Raises:
@@ -103,6 +104,7 @@ class Trial:
         }
         combined = tempered(branches['combined'], self.calibration['temperature'])
         branches['combined'] = combined
+        sample.set_pred_score(combined)  # the picture shows the same
         model, inputs = self.inferencer.model, batch.data['inputs']
         plan = None
         if classifier_problem(model, inputs) is None:
@@ -204,7 +206,10 @@ def build_page(trial: Trial, examples: Sequence[str], topk: int) -> Any:
                 )
                 verdict = gradio.Markdown(elem_id='verdict')
                 with gradio.Row():
-                    labels = [gradio.Label(label=b, num_top_classes=topk) for b in branches]
+                    labels = [
+                        gradio.Label(label=_title(trial, name), num_top_classes=topk)
+                        for name in branches
+                    ]
                 plan = gradio.Image(
                     label='Which patches each prompt took',
                     visible=_has_local(trial),
@@ -220,3 +225,8 @@ def build_page(trial: Trial, examples: Sequence[str], topk: int) -> Any:
 
 def _has_local(trial: Trial) -> bool:
     return getattr(trial.inferencer.model.head, 'local_prompts', None) is not None
+
+
+def _title(trial: Trial, branch: str) -> str:
+    is_calibrated = branch == 'combined' and trial.calibration['temperature'] != 1
+    return f'{branch}, calibrated' if is_calibrated else branch
