@@ -68,16 +68,6 @@ def calibrate(
     their negative log-likelihood [Guo17]_, and the threshold of the OOD score that accepts 95 % of
     them. Both are kept in the checkpoint, as ``meta['calibration']``, for ``sotglp predict``.
 
-    Args:
-        config: Path of the config of images.
-        checkpoint: Its path. The file is written anew.
-        batch_size: Images at a time.
-        num_workers: Processes that read images.
-        device: Of the model. None: the GPU, if there is one.
-        ood: The OOD score. None: 'gl_mcm' where the head has local prompts, else 'mcm'.
-        data: ``$DATA`` of the config.
-        cfg_options: Settings of the config to override.
-
     Returns:
         dict: What is kept: ``temperature`` (1, with ``why``, where none can be fitted), ``ood``
         (``name``, ``method``, ``tau``, ``threshold``, ``accepted``; or None), ``images``, ``nll``

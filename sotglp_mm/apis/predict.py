@@ -6,39 +6,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmpretrain import ImageClassificationInferencer
-from mmpretrain.structures import DataSample
 from tqdm import tqdm
 
 from ..functional import OOD_FIELDS, tempered
 from .calibration import TPR, calibration_for, ood_threshold, set_ood_score, with_rounding
 from .config import load_config
 from .inference import Failure, failure_lines, find_images, load_inferencer, read_images
-from .predict_report import as_row, check_report, print_predictions, write_report
-
-
-class Prediction(NamedTuple):
-    """What the model predicts of one image."""
-
-    path: str
-    labels: list[int]
-    """The most probable classes, best first."""
-
-    probabilities: list[float]
-    ood_score: float | None
+from .predict_report import check_report, print_predictions, write_report
 
 
 class Predictor(NamedTuple):
     """How images are predicted."""
 
     inferencer: ImageClassificationInferencer
-    ood: str | None
-    """The OOD method, if the head has any."""
-
+    ood: str | None  # the OOD method, if the head has any
     topk: int
     batch_size: int
     num_workers: int
-    temperature: float
-    """Of the probabilities; 1 where the checkpoint is not calibrated."""
+    temperature: float  # of the probabilities; 1 where the checkpoint is not calibrated
 
 
 def predict(
@@ -64,22 +49,6 @@ def predict(
     probabilities are those after its temperature, and its threshold calls images known or unknown;
     labels stay as they are. What was predicted before an interruption is printed and
     written, too.
-
-    Args:
-        config: Path of the config.
-        checkpoint: Its path, whose class names count; None for a config that learns nothing.
-        paths: Image files, folders, globs.
-        out: A .json or .csv file for the report.
-        batch_size: Images at a time.
-        num_workers: Processes that read images.
-        device: Of the model. None: the GPU, if there is one.
-        topk: Classes to name for each image.
-        ood: The OOD score. None: 'gl_mcm' where the head has local prompts, else 'mcm'.
-        calibrate: Images of known classes: the threshold accepts 95 % of them.
-        threshold: The largest OOD score of a known image, instead.
-        quiet: Print no table.
-        data: ``$DATA`` of the config.
-        cfg_options: Settings of the config to override.
 
     Returns:
         dict: ``config``, ``checkpoint``, ``classes``, ``temperature`` (of the probabilities),
@@ -111,10 +80,15 @@ def predict(
         ood=about,
         predictions=rows,
     )
-    limit = _limit(about)
+    limit = None
+    if about and about['threshold'] is not None:
+        limit = with_rounding(about['threshold'], about['temperature'])
     try:
-        for result in _predictions(predictor, list(images), failures, 'predicting'):
-            rows.append(as_row(*result, names, limit))
+        for row in _rows(predictor, list(images), failures, 'predicting'):
+            for each in row['top']:
+                each['label'] = names[each['label']] if names else str(each['label'])
+            known = {} if limit is None else dict(known=row['ood_score'] <= limit)
+            rows.append(row | row['top'][0] | known)
     except BaseException:
         if rows:
             _tell(report, failures, out, quiet)
@@ -135,29 +109,26 @@ def _tell(report: dict, failures: list[Failure], out: str | Path | None, quiet: 
         print(f'\nwritten to {out}')
 
 
-def _predictions(
+def _rows(
     predictor: Predictor, paths: list[str], failures: list[Failure], what: str
-) -> Iterator[Prediction]:
-    """One for each image that can be read; the others are added to ``failures``."""
-    inferencer = predictor.inferencer
-    batches = read_images(inferencer.config, paths, predictor.batch_size, predictor.num_workers)
+) -> Iterator[dict]:
+    """For each image that can be read, labels by number; the others go to ``failures``."""
+    inferencer, method, topk, batch_size, num_workers, temperature = predictor
     with tqdm(total=len(paths), desc=what, unit='image', file=sys.stderr) as progress:
-        for batch in batches:
+        for batch in read_images(inferencer.config, paths, batch_size, num_workers):
             failures += batch.failures
             samples = inferencer.forward(batch.data) if batch.data is not None else []
             for path, sample in zip(batch.paths, samples):
-                yield _prediction_of(path, sample, predictor)
+                score = sample.pred_score.float().cpu()
+                # of equal scores the first class, as pred_label; topk takes any
+                best = score.sort(descending=True, stable=True).indices[:topk]
+                if temperature != 1:
+                    score = tempered(score, temperature)
+                pairs = zip(best.tolist(), score[best].tolist())
+                top = [dict(label=label, probability=value) for label, value in pairs]
+                ood = dict(ood_score=float(sample.get(OOD_FIELDS[method]))) if method else {}
+                yield dict(path=path, **top[0], top=top, **ood)
             progress.update(len(batch.paths) + len(batch.failures))
-
-
-def _prediction_of(path: str, sample: DataSample, predictor: Predictor) -> Prediction:
-    # of equal scores the first class, as pred_label; topk takes any
-    score = sample.pred_score.float().cpu()
-    best = score.sort(descending=True, stable=True).indices[: predictor.topk]
-    if predictor.temperature != 1:
-        score = tempered(score, predictor.temperature)
-    ood = float(sample.get(OOD_FIELDS[predictor.ood])) if predictor.ood else None
-    return Prediction(path, best.tolist(), score[best].tolist(), ood)
 
 
 def _about_ood(
@@ -174,8 +145,8 @@ def _about_ood(
     about = dict(name=f'{predictor.ood}_T{tau:g}', method=predictor.ood, temperature=tau)
     source, chosen, images = '--calibrate', None, len(calibration)
     if calibration:
-        found = _predictions(predictor, calibration, failures, 'calibrating')
-        scores = [each.ood_score for each in found if each.ood_score is not None]
+        found = _rows(predictor, calibration, failures, 'calibrating')
+        scores = [row['ood_score'] for row in found]
         if not scores:
             raise ValueError('none of the images of --calibrate could be read')
         chosen, images = ood_threshold(predictor.ood, tau, scores), len(scores)
@@ -183,15 +154,7 @@ def _about_ood(
         source, chosen, images = 'validation', kept['ood'], kept['images']
     if chosen:
         threshold = chosen['threshold']
-        about['calibration'] = dict(
-            images=images, source=source, asked=TPR, accepted=chosen['accepted']
-        )
+        accepted = chosen['accepted']
+        about['calibration'] = dict(images=images, source=source, asked=TPR, accepted=accepted)
     about['threshold'] = threshold
     return about
-
-
-def _limit(about: dict | None) -> float | None:
-    """The largest OOD score of a known image; None: not asked for."""
-    if about is None or about['threshold'] is None:
-        return None
-    return with_rounding(about['threshold'], about['temperature'])

@@ -1,45 +1,12 @@
 """What ``sotglp predict`` prints and writes."""
 
-import csv
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from ..io.files import check_writable, write_atomically
 from ..utils.tables import print_table
-
-SUFFIXES = ('.json', '.csv')
-
-
-def as_row(
-    path: str,
-    labels: Sequence[int],
-    probabilities: Sequence[float],
-    ood_score: float | None,
-    names: Sequence[str] | None,
-    limit: float | None,
-) -> dict:
-    """A dict of JSON values for one image; ``known`` only where there is a threshold.
-
-    Args:
-        path: Of the image.
-        labels: The most probable classes, best first.
-        probabilities: Theirs.
-        ood_score: None: there is no score.
-        names: Class names in label order; None: labels are shown as numbers.
-        limit: The largest OOD score of a known image.
-    """
-    top = [
-        dict(label=names[label] if names else str(label), probability=probability)
-        for label, probability in zip(labels, probabilities)
-    ]
-    row = dict(path=path, **top[0], top=top)
-    if ood_score is not None:
-        row['ood_score'] = ood_score
-        if limit is not None:
-            row['known'] = ood_score <= limit
-    return row
 
 
 def print_predictions(report: dict) -> None:
@@ -87,7 +54,7 @@ def check_report(file: Path) -> None:
         ValueError: It is no .json or .csv file.
         OSError: Its folder cannot be written to.
     """
-    if file.suffix.lower() not in SUFFIXES:
+    if file.suffix.lower() not in ('.json', '.csv'):
         raise ValueError(f'--out {file}: expected a .json or .csv file')
     check_writable(file, '--out')
 
@@ -101,19 +68,9 @@ def write_report(file: Path, report: dict) -> None:
     if file.suffix.lower() == '.json':
         text = json.dumps(report, indent=2, ensure_ascii=False) + '\n'
     else:
-        text = _csv_text(report)
+        lines = [_csv_line(row, report['ood']) for row in report['predictions']]
+        text = pd.DataFrame(lines + report['failed'], dtype=object).to_csv(index=False)
     write_atomically(file, text.encode('utf-8', 'backslashreplace'), 'Choose another --out')
-
-
-def _csv_text(report: dict) -> str:
-    lines = [_csv_line(row, report['ood']) for row in report['predictions']]
-    lines += [dict(path=failure['path'], error=failure['error']) for failure in report['failed']]
-    columns = list(dict.fromkeys(column for line in lines for column in line))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns)
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
 
 
 def _csv_line(row: dict, ood: dict | None) -> dict:
@@ -123,5 +80,5 @@ def _csv_line(row: dict, ood: dict | None) -> dict:
     if 'known' in row:
         line['known'] = 'known' if row['known'] else 'unknown'
     for place, each in enumerate(row['top'][1:], start=2):
-        line[f'label_{place}'], line[f'probability_{place}'] = each.values()
+        line |= {f'{key}_{place}': value for key, value in each.items()}
     return line
