@@ -252,6 +252,19 @@ def _add_extract(parser: Parser) -> None:
     add('--device', default='auto', help='cpu, cuda:1, ...; default: the GPU, if there is one')
 
 
+def _add_export(parser: Parser) -> None:
+    _add_config(parser)
+    _add_checkpoint(parser)
+    add = parser.add_argument
+    add('out', type=Path, metavar='OUT', help='the file, .onnx, or .pt2 for torch-export')
+    add(
+        '--format',
+        choices=['onnx', 'torch-export'],
+        default='onnx',
+        help='for ONNX Runtime and others, or for torch.export.load (default %(default)s)',
+    )
+
+
 def _add_show(parser: Parser) -> None:
     _add_config(parser)
     _add_checkpoint(parser)
@@ -397,6 +410,15 @@ COMMANDS = {
         'sotglp extract configs/sotglp_vitb16_16shot_dtd.py --out features/dtd\n'
         'sotglp train features/dtd/config.py',
         'Killed, it goes on when it is run again; what is stored is checked then, and repaired.',
+    ),
+    'export': Command(
+        'Write a trained model to one file for deployment, which needs none of this program',
+        'sotglp_mm.apis:export',
+        _add_export,
+        'sotglp export CONFIG CHECKPOINT classifier.onnx\n'
+        'sotglp export CONFIG CHECKPOINT classifier.pt2 --format torch-export',
+        'Images in, class probabilities of the branches and OOD scores out, any batch size. The\n'
+        'file is compared with the model on images of the test set before it gets its name.',
     ),
     'show': Command(
         'Draw how a trained model divides the patches of images among its prompts',

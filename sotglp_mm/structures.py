@@ -9,6 +9,9 @@ from typing import NamedTuple, cast
 
 from torch import Tensor
 
+PRED_SCORE = 'pred_score'
+"""MMPretrain's DataSample field, (C,): class probabilities; here of all branches together."""
+
 PRED_SCORE_GLOBAL = 'pred_score_global'
 """DataSample field, (C,): class probabilities of the global branch alone."""
 

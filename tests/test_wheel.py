@@ -61,7 +61,7 @@ def test_the_wheel_brings_the_command(wheel):
 def test_sdist_can_build_and_test_itself(sdist):
     with tarfile.open(sdist) as archive:
         found = {name.partition('/')[2] for name in archive.getnames()}
-    everything = files_below('sotglp_mm', 'configs', 'tools', 'tests', 'docs')
+    everything = files_below('sotglp_mm', 'configs', 'tools', 'tests', 'docs', 'examples')
     top = {'setup.py', 'setup.cfg', 'pyproject.toml', 'Makefile', 'LICENSE', 'ruff.toml'}
     texts = {'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'model-index.yml'}
     assert not (everything | top | texts) - found

@@ -4,6 +4,7 @@ from .app import app
 from .calibration import calibrate, read_calibration
 from .check_data import check_data
 from .config import build_runner, load_config
+from .export import export
 from .extract import extract
 from .predict import predict
 from .show import show
@@ -16,6 +17,7 @@ __all__ = [
     'build_runner',
     'calibrate',
     'check_data',
+    'export',
     'extract',
     'load_config',
     'predict',

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .exporting import is_exporting
+
 MAX_NUMBERS = 2**25
 """Numbers of (B, P, C) that exist at once (256 MB in float64), unless one image has more."""
 
@@ -100,13 +102,15 @@ def ood_scores(
     Returns:
         dict[str, Tensor]: By method (B, T), lower is more in-distribution.
     """
-    size = len(patches)
     if text is not None:
         # a mean of cosines over prompts is the cosine with their mean: (B, P, C, N) is never made
         text = text.mean(dim=1)
+    parts = [(global_scores, patches)]
+    if text is not None and not is_exporting():
         size = max(MAX_NUMBERS // max(_COPIES * patches.shape[1] * len(text), 1), 1)
+        parts = list(zip(global_scores.split(size), patches.split(size)))
     found: dict[str, list] = {method: [] for method in methods}
-    for of_image, chunk in zip(global_scores.split(size), patches.split(size)):
+    for of_image, chunk in parts:
         of_image, of_patches = of_image[..., None], chunk
         if text is not None:
             of_patches = torch.einsum('bpd,cd->bpc', chunk, text)[..., None]

@@ -7,6 +7,8 @@ overlap; one shared set leaves the division to optimal transport.)
 import torch
 from torch import Tensor
 
+from .exporting import is_exporting
+
 RANKS = ('mean', 'max', 'logsumexp')
 SOFT_MAX_TEMPERATURE = 0.05
 """Cosine units of the soft maximum of ``rank='logsumexp'``."""
@@ -48,7 +50,7 @@ def select_support(scores: Tensor, k: int) -> Tensor:
 
     Returns:
         Tensor: int64 (B, C, K), indices of patches, best first; of equal scores (compared in
-        float32) the lower index.
+        float32) the lower index. An exported program may take either.
 
     Raises:
         ValueError: There are fewer than ``k`` patches.
@@ -59,7 +61,9 @@ def select_support(scores: Tensor, k: int) -> Tensor:
             f'k={k} patches were asked for, but an image has {num_patches}; '
             f'set k of SparsePatchSelector to a number from 1 to {num_patches}'
         )
-    return _unique_keys(scores.transpose(1, 2)).topk(k, dim=-1).indices
+    keys = scores.transpose(1, 2)
+    # ONNX cannot read the bits of a float; there, TopK takes the lower index by itself
+    return (keys if is_exporting() else _unique_keys(keys)).topk(k, dim=-1).indices
 
 
 def _unique_keys(scores: Tensor) -> Tensor:

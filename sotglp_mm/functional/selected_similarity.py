@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .exporting import is_exporting
+
 GATHER_BYTES = 2**24
 """How much of the selected patches is copied at a time; about what a processor's cache holds."""
 
@@ -30,6 +32,8 @@ def selected_similarity(patches: Tensor, prompts: Tensor, support: Tensor) -> Te
     Returns:
         Tensor: (B, C, K, N), ``<patches[b, support[b, c, k]], prompts[c, n]>``.
     """
+    if is_exporting():
+        return _gathered(patches, prompts, support)
     if support.ndim == 3:
         return _SelectedSimilarity.apply(patches, prompts, support)
     # a prompt with a support of its own is a class of one prompt
@@ -38,6 +42,14 @@ def selected_similarity(patches: Tensor, prompts: Tensor, support: Tensor) -> Te
         patches, prompts.flatten(0, 1)[:, None], of_prompts.flatten(1, 2).contiguous()
     )
     return similarity.view(of_prompts.shape).transpose(2, 3)
+
+
+def _gathered(patches: Tensor, prompts: Tensor, support: Tensor) -> Tensor:
+    """The same out of the full product: chunks would be counted by the batch."""
+    every = (patches @ prompts.flatten(0, 1).T).unflatten(-1, prompts.shape[:2])
+    if support.ndim == 3:
+        support = support[..., None].expand(-1, -1, -1, prompts.shape[1])
+    return every.gather(1, support.transpose(1, 2)).transpose(1, 2)
 
 
 class _SelectedSimilarity(torch.autograd.Function):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..structures import TransportPlan
+from .exporting import is_exporting
 
 TOLERANCE = 1e-2
 """A plan counts as converged whose marginals are met to this, in sum."""
@@ -74,10 +75,8 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
     # problems last: sums over K or N then add whole vectors, many times faster than K x N blocks
     problems = log_kernel.reshape(-1, k, n).permute(1, 2, 0)
     chunk = max(CHUNK_NUMBERS // max(k * n, 1), 1)
-    solved = [
-        _solve_chunk(part.contiguous(), max_iters, tolerance)
-        for part in problems.split(chunk, dim=-1)
-    ]
+    parts = [problems] if is_exporting() else problems.split(chunk, dim=-1)
+    solved = [_solve_chunk(part.contiguous(), max_iters, tolerance) for part in parts]
     plan = torch.cat([s.plan for s in solved], dim=-1).permute(2, 0, 1).reshape(cost.shape)
     error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
     converged = error <= (TOLERANCE if tolerance is None else tolerance)

@@ -12,6 +12,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..functional import TOLERANCE, capped_sinkhorn, local_scores, sinkhorn, transport_cost
+from ..functional.exporting import is_exporting
 from ..functional.local_score import REDUCTIONS
 from ..functional.sinkhorn import check_epsilon
 from ..structures import TransportPlan
@@ -109,7 +110,8 @@ class OTAllocationLoss(AllocationLoss):
             spread = cost.float().std(dim=(-2, -1), correction=0, keepdim=True)
             cost = cost / spread.clamp_min(torch.finfo(torch.float32).eps)
         solved = sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance)
-        if not self.training and not self._looked:  # once: a look makes a GPU wait
+        # once: a look makes a GPU wait
+        if not (self.training or self._looked or is_exporting()):
             self._looked = True
             converged = float(solved.converged.float().mean())
             if converged < MIN_CONVERGED:

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ..functional.exporting import is_exporting
 from ..functional.patch_support import RANKS, rank_patches, select_support
 from ..utils.settings import checked_settings
 
@@ -46,7 +47,7 @@ class SparsePatchSelector(BaseModule):
         """
         if isinstance(self.k, str):  # 'all'
             every = torch.arange(patches.shape[1], device=patches.device)
-            return every.expand(len(patches), len(prompts), -1)
+            return every.expand(patches.shape[0], len(prompts), -1)
         ranked_by = 1 if self.rank == 'mean' else prompts.shape[1]
         return _select_in_chunks(
             patches, prompts, self.k, ranked_by, lambda p, texts: rank_patches(p, texts, self.rank)
@@ -91,9 +92,12 @@ def _select_in_chunks(
 ) -> Tensor:
     """The K best patches of each image for each text; ``rank`` makes (B, P, texts, numbers)."""
     patches, texts = _at_least_float32(patches), _at_least_float32(texts)
-    chunk = max(CHUNK_NUMBERS // max(patches.shape[0] * patches.shape[1] * numbers, 1), 1)
+    parts = [texts]
+    if not is_exporting():
+        chunk = CHUNK_NUMBERS // max(patches.shape[0] * patches.shape[1] * numbers, 1)
+        parts = list(texts.split(max(chunk, 1)))
     with torch.autocast(patches.device.type, enabled=False):  # bfloat16 ties what differs
-        supports = [select_support(rank(patches, some), k) for some in texts.split(chunk)]
+        supports = [select_support(rank(patches, some), k) for some in parts]
     return torch.cat(supports, dim=1)
 
 

@@ -150,16 +150,16 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         else:
             target = torch.cat([sample.gt_label for sample in data_samples])
         scale, local = self.towers.logit_scale, None
-        text = self._text_features(self.global_prompts, self._text_caches[0])
+        text = self.global_text()
         with _no_autocast(text):
             scores = self._train_global_scores(feats.image, text)
             logits = scale * scores
             loss = self.loss_module(logits, target, avg_factor=len(logits), **kwargs)
             losses = dict(loss_global=loss)
         if self.local_prompts is not None:
-            text = self._local_text()
+            text = self.local_text()
             with _no_autocast(text):
-                local = self._local_scores(feats.patches, text)
+                local = self.local_scores(feats.patches, text)
                 losses['loss_local'] = self.local_loss(local, target, scale)
         if self.cal_acc:
             if target.ndim > 1:
@@ -241,14 +241,14 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         known = [s.gt_label if len(s.get('gt_label', ())) else s.pred_label for s in samples]
         labels = torch.cat(known).to(feats.image.device)
         found = self.allocation(feats, labels)  # refuses a head without local prompts
-        cosines = mean_cosine(self._local_text()[labels])
+        cosines = mean_cosine(self.local_text()[labels])
         set_allocation(samples, found, cosines, feats.patches.shape[1])
 
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
         """By DataSample field of ``ood_methods`` (B,), or (B, T) of several temperatures."""
         needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
-        text = self._local_text() if needs_local else None
+        text = self.local_text() if needs_local else None
         taus = (self.ood_tau,) if isinstance(self.ood_tau, float) else self.ood_tau
         with _no_autocast(global_scores):
             found = ood_scores(self.ood_methods, taus, global_scores, feats.patches, text)
@@ -260,14 +260,14 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:
         """Sg (B, C), all global prompts averaged, and Sl (B, C) or None if N = 0."""
         self._check_features(feats)
-        text = self._text_features(self.global_prompts, self._text_caches[0])
+        text = self.global_text()
         with _no_autocast(text):
             global_scores = self.global_similarity(feats.image, text).mean(dim=-1)
         if self.local_prompts is None:
             return global_scores, None
-        text = self._local_text()
+        text = self.local_text()
         with _no_autocast(text):
-            return global_scores, self._local_scores(feats.patches, text)
+            return global_scores, self.local_scores(feats.patches, text)
 
     @torch.no_grad()
     def allocation(self, feats: ImageFeatures, labels: Tensor) -> Allocation:
@@ -277,7 +277,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
             feats: As in :meth:`predict`.
             labels: int64 (B,), the class asked for; the others cost nothing.
         """
-        text = self._local_text()[labels]
+        text = self.local_text()[labels]
         found = []
         with _no_autocast(text):
             for patches, prompts in zip(feats.patches[:, None], text[:, None]):  # one of each
@@ -296,7 +296,8 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         """Cosines (B, C, K, N) of selected patches and the local prompts of their class."""
         return selected_similarity(patches, text, support)
 
-    def _local_scores(self, patches: Tensor, text: Tensor) -> Tensor:
+    def local_scores(self, patches: Tensor, text: Tensor) -> Tensor:
+        """Sl (B, C) of patches (B, P, D) and local text features (C, N, D)."""
         support = self.selector(patches, text)
         return self.local_loss.scores(self.local_similarity(patches, text, support))
 
@@ -315,7 +316,16 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         drawn = torch.randint(num_global, size, device=self.global_prompts.device)
         return drawn[get_rank() :: world]
 
-    def _local_text(self) -> Tensor:
+    def global_text(self) -> Tensor:
+        """Unit text features (C, G, D) of the global prompts."""
+        return self._text_features(self.global_prompts, self._text_caches[0])
+
+    def local_text(self) -> Tensor:
+        """Unit text features (C, N, D) of the local prompts.
+
+        Raises:
+            ValueError: There are no local prompts.
+        """
         if self.local_prompts is None:
             raise ValueError('SOTGLPHead has no local prompts (num_local_prompts=0): no plan')
         return self._text_features(self.local_prompts, self._text_caches[1])

@@ -46,6 +46,7 @@ class Contender(NamedTuple):
     """A model and its images, in parts that can be run and measured."""
 
     module: nn.Module
+    images: Tensor  # (B, 3, H, W), normalised
     encode_text: Run  # features of the global and of the local prompts
     encode_image: Run  # both streams of the image tower
     local_scores: Callable[[Tensor, Tensor], Tensor]  # (B, P, D) and (C, N, D) -> (B, C)
@@ -82,6 +83,7 @@ def build_package(spec: Spec, training: bool = True) -> Contender:
 
     return Contender(
         module=model,
+        images=images,
         encode_text=lambda: list(map(head.text_encoder, prompts)),
         encode_image=lambda: model.backbone(images),
         local_scores=local_scores,

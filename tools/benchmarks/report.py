@@ -31,12 +31,19 @@ SINGLE = {
     'encode_image_s': "open_clip's encode_image, s",
     'image_ratio': 'image forward over encode_image, median over rounds',
     'plain_over_package': 'plain implementation over package, time, median over rounds',
+    'onnx_over_package': 'ONNX file over package, time, median over rounds',
+    'torch_export_over_package': '.pt2 file over package, time, median over rounds',
     'local_ratio': 'local branch over full product, time, median over rounds',
     'matrix_gflop_per_s': 'matrix rate, best, GFLOP/s',
     'matrix_share': 'share of the matrix rate',
     'text_matrix_share': 'text tower: share of the matrix rate',
 }
-OTHERS = {'plain': 'plain', 'product': 'full product'}
+OTHERS = {
+    'plain': 'plain',
+    'product': 'full product',
+    'onnx': 'ONNX file',
+    'torch_export': '.pt2 file',
+}
 SWEPT = dict(classes='C', batch='B', k='K', local_prompts='N')
 """Settings that are swept, one at a time, and their letters."""
 

@@ -2,6 +2,7 @@
 
     python tools/benchmarks/speed.py train-step --classes 20 --batch 4 --plain --json step.json
     python tools/benchmarks/speed.py predict --classes 100 --batch 8
+    python tools/benchmarks/speed.py exported --classes 100 --batch 8
     python tools/benchmarks/speed.py local --classes 1000 --batch 32
     python tools/benchmarks/speed.py scaling
 
@@ -51,6 +52,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sotglp_cli import positive
+from sotglp_mm.apis.export import to_onnx, to_pt2, trace
+from sotglp_mm.models.exported_classifier import ExportedClassifier
 
 COUNTS = dict(
     classes='C',
@@ -117,6 +120,24 @@ def predict(spec: Spec, plain: bool = False) -> dict:
     runs['open_clip'] = dict(encode_image_s=in_precision(spec, package.clip_image))
     figures = _measured(runs, spec, 'batch_s')
     return memory | figures | dict(images_per_s=spec.batch / figures['batch_s'])
+
+
+@torch.no_grad()
+def exported(spec: Spec, plain: bool = False) -> dict:
+    """Evaluating a batch, beside the programs that ``sotglp export`` writes."""
+    package = build_package(spec, training=False)
+    classifier = ExportedClassifier(package.module).eval()
+    program = trace(classifier, package.images)
+    runs = {('package', 'batch_s'): package.predict}
+    for name, make in dict(onnx=to_onnx, torch_export=to_pt2).items():
+        run = make(program, classifier.output_names, '').run
+        runs[name, 'batch_s'] = partial(run, package.images)
+    rounds = rounds_of(runs, spec.repeats)
+    figures = {name: {key: value} for (name, key), value in medians(rounds).items()}
+    for name in ('onnx', 'torch_export'):
+        ratio = median_ratio(rounds, (name, 'batch_s'), ('package', 'batch_s'))
+        figures[f'{name}_over_package'] = ratio
+    return figures.pop('package') | figures | dict(machine=machine())
 
 
 def local(spec: Spec, plain: bool = False) -> dict:
@@ -246,7 +267,7 @@ def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
     return figures | dict(matrix_share=rate / figures['matrix_gflop_per_s'], machine=machine())
 
 
-JOBS = {'train-step': train_step, 'predict': predict, 'local': local}
+JOBS = {'train-step': train_step, 'predict': predict, 'exported': exported, 'local': local}
 
 
 def measure(what: str, spec: Spec, plain: bool = False, **factors: list[float]) -> dict:
@@ -283,7 +304,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add('--class-factors', type=float, nargs='+', help='of C, for scaling')
     args = parser.parse_args(argv)
     scaling = {'factors', 'class_factors'}
-    useless = {'local': scaling | {'precision'}, 'scaling': {'plain'}}.get(args.what, scaling)
+    useless = {
+        'local': scaling | {'precision'},
+        'exported': scaling | {'precision', 'plain'},
+        'scaling': {'plain'},
+    }.get(args.what, scaling)
     for name in useless & vars(args).keys():
         parser.error(f'--{name.replace("_", "-")} has no effect on {args.what}')
     return args

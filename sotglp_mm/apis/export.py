@@ -1,0 +1,303 @@
+"""Write a trained model to one file for deployment: ``sotglp export CONFIG CHECKPOINT OUT``."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import DATASETS, MODELS
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from ..functional import OOD_FIELDS
+from ..io.files import check_writable, write_atomically
+from ..models import SOTGLPHead
+from ..models.exported_classifier import ExportedClassifier
+from ..version import __version__
+from .config import load_config
+from .inference import default_ood_method, image_pipeline, load_inferencer
+from .preprocessing import describe_preprocessing
+
+SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2'}
+
+BATCH_SIZES = (1, 3, 8)
+"""Of the images that an exported file is checked on."""
+
+TOLERANCE = 1e-4
+"""Largest difference from the model: of probabilities, and of the cosines behind OOD scores."""
+
+MAX_ONNX_BYTES = 2**31
+"""What a file of protobuf can hold."""
+
+METADATA = 'sotglp_mm'
+"""Key of the metadata of an .onnx file, name of the extra file in a .pt2; its value is JSON."""
+
+Outputs = dict[str, np.ndarray]
+Program = Callable[[Tensor], Outputs]
+"""From normalised images (B, 3, H, W)."""
+
+
+class CheckImages(NamedTuple):
+    """What an exported file is checked on."""
+
+    images: Tensor
+    """(B, 3, H, W), normalised, of all batches."""
+
+    source: str
+
+
+class Exported(NamedTuple):
+    """A file before it is one."""
+
+    content: bytes
+    opset: int | None
+    run: Program
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path | None,
+    out: str | Path,
+    *,
+    format: str = 'onnx',
+    data: str | Path | None = None,
+    cfg_options: dict | None = None,
+) -> dict[str, Any]:
+    """Export, as ``sotglp export`` does with flags of these names.
+
+    The file takes ``images`` (B, 3, H, W), normalised, any B. It gives class probabilities
+    ``pred_score``, ``pred_score_global`` and, with local prompts, ``pred_score_local`` (B, C),
+    and the OOD scores of ``model.head.ood_methods``, ``ood_<method>``; without any, the one that
+    ``sotglp predict`` takes. Text features are constants in it. Its metadata say how an image is
+    prepared, and the class names. It is written only if it agrees with the model on real images.
+
+    Args:
+        config: Path of the config.
+        checkpoint: Its path, whose class names count; None for a config that learns nothing.
+        out: The file, .onnx or .pt2.
+        format: 'onnx', or 'torch-export' for ``torch.export.load``.
+        data: ``$DATA`` of the config. The check takes images of its test set; where that is not
+            there, drawn ones of the demo.
+        cfg_options: Settings of the config to override.
+
+    Returns:
+        dict: ``file``, ``bytes``, ``opset`` (None of a .pt2), ``outputs``, ``images`` (what the
+        check took) and ``difference``, the largest, see :data:`TOLERANCE`.
+
+    Raises:
+        FileNotFoundError, ValueError: A setting, the config or the checkpoint cannot be used, or
+            the model cannot be exported.
+        ImportError: The packages for ONNX are missing.
+        RuntimeError: The exported program does not agree with the model.
+    """
+    out = Path(out)
+    if out.suffix != SUFFIXES[format]:
+        raise ValueError(f'{out}: --format {format} writes a file that ends in {SUFFIXES[format]}')
+    check_writable(out, 'OUT')
+    if format == 'onnx':
+        _check_packages()
+    model, cfg = load_model(config, checkpoint, data, cfg_options)
+    checked = check_images(cfg, model)
+    classifier = ExportedClassifier(model).eval()
+    metadata = json.dumps(describe(model, cfg), ensure_ascii=False)
+    program = trace(classifier, checked.images)
+    exporter = to_onnx if format == 'onnx' else to_pt2
+    exported = exporter(program, classifier.output_names, metadata)
+    difference = largest_difference(model, exported.run, checked.images)
+    if not difference <= TOLERANCE:  # NaN, too
+        raise RuntimeError(
+            f'the exported program differs from the model by {difference:.2g} on '
+            f'{checked.source}; expected at most {TOLERANCE:g}. {out} was not written. Another '
+            'version of torch, onnxscript or onnxruntime may do better'
+        )
+    write_atomically(out, exported.content, 'Choose another OUT')
+    report = dict(
+        file=str(out),
+        bytes=len(exported.content),
+        opset=exported.opset,
+        outputs=list(classifier.output_names),
+        images=checked.source,
+        difference=difference,
+    )
+    _print(report)
+    return report
+
+
+def load_model(
+    config: str | Path,
+    checkpoint: str | Path | None,
+    data: str | Path | None = None,
+    cfg_options: dict | None = None,
+) -> tuple[ImageClassifier, Config]:
+    """The model on the CPU, and its config.
+
+    Raises:
+        ValueError: A part of it cannot be exported.
+    """
+    cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
+    head = cfg.model.head
+    if not issubclass(MODELS.get(head.type), SOTGLPHead):
+        raise ValueError(
+            f'the model cannot be exported: its head is {head.type}, and only the prompts of '
+            'SOTGLPHead can be made constants. Take a config with that head'
+        )
+    head.ood_methods = list(head.get('ood_methods', ())) or [default_ood_method(head)]
+    model = load_inferencer(cfg, checkpoint, device='cpu').model
+    if model.head.local_prompts is not None and getattr(model.head.local_loss, 'tolerance', None):
+        raise ValueError(
+            'the model cannot be exported: its head.local_loss '
+            f'({type(model.head.local_loss).__name__}) stops at a tolerance, and an exported '
+            'program makes a fixed number of iterations. Set model.head.local_loss.tolerance=None'
+        )
+    return model, cfg
+
+
+def check_images(cfg: Config, model: ImageClassifier) -> CheckImages:
+    """Normalised images of the config's test set; of the demo, where that is not there."""
+    number = sum(BATCH_SIZES)
+    try:
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        source = f'{number} images of the test set'
+    except (OSError, ValueError) as error:
+        demo = dict(type='DemoScenesDataset', split='test', pipeline=image_pipeline(cfg))
+        dataset = DATASETS.build(demo)
+        source = f"{number} of the demo's images (the test set is not there: {error})"
+    # spread over the set: neighbours are of one class
+    indices = np.linspace(0, len(dataset) - 1, number).astype(int)
+    inputs = [dataset[int(index)]['inputs'] for index in indices]
+    return CheckImages(model.data_preprocessor(dict(inputs=inputs))['inputs'], source)
+
+
+def describe(model: ImageClassifier, cfg: Config) -> dict[str, Any]:
+    """The metadata of an exported file."""
+    head = model.head
+    identity = head.towers.identity
+    return dict(
+        sotglp_mm=__version__,
+        class_names=list(head.class_names),
+        preprocessing=describe_preprocessing(cfg, model.data_preprocessor),
+        ood={OOD_FIELDS[method]: dict(temperature=head.ood_tau) for method in head.ood_methods},
+        clip={key: identity[key] for key in ('model_name', 'quick_gelu', 'weights_sha256')},
+    )
+
+
+def trace(classifier: ExportedClassifier, images: Tensor) -> ExportedProgram:
+    """A program for any batch size.
+
+    Raises:
+        ValueError: Names the part that cannot be traced.
+    """
+    batch = torch.export.Dim('batch')
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                classifier, (images[:2],), dynamic_shapes={'images': {0: batch}}, strict=False
+            )
+    except Exception as error:  # whatever its code runs into
+        reason = ' '.join(str(error).split())[:400]
+        raise ValueError(
+            f'the model cannot be exported: {_part_of(error, classifier)} does what torch.export '
+            f'cannot follow ({type(error).__name__}: {reason})'
+        ) from error
+    for node in program.graph.nodes:  # the file would name folders of this machine
+        node.meta.pop('stack_trace', None)
+    return program
+
+
+def _part_of(error: BaseException, classifier: ExportedClassifier) -> str:
+    """The innermost part of the model that ran."""
+    names = {id(part): name for name, part in classifier.named_modules() if name}
+    found, frame = 'a part of it', error.__traceback__
+    while frame is not None:
+        part = frame.tb_frame.f_locals.get('self')
+        if id(part) in names:
+            found = f'{names[id(part)]} ({type(part).__name__})'
+        frame = frame.tb_next
+    return found
+
+
+def to_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: str) -> Exported:
+    """An ONNX file, run by ONNX Runtime."""
+    import onnxruntime
+
+    size = sum(each.nbytes for each in program.state_dict.values())
+    if size >= MAX_ONNX_BYTES:
+        raise ValueError(
+            f'the model has {size / 1e9:.1f} GB, and an .onnx file holds less than '
+            f'{MAX_ONNX_BYTES / 1e9:.1f}; take --format torch-export'
+        )
+    made: Any = torch.onnx.export(
+        program,
+        (),
+        input_names=['images'],
+        output_names=list(outputs),
+        dynamic_shapes={'images': {0: 'batch'}},
+        dynamo=True,
+        verbose=False,
+    )
+    made.model.metadata_props[METADATA] = metadata
+    content = made.model_proto.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+
+    def run(images: Tensor) -> Outputs:
+        return dict(zip(outputs, session.run(list(outputs), {'images': images.numpy()})))
+
+    return Exported(content, made.model.opset_imports[''], run)
+
+
+def to_pt2(program: ExportedProgram, outputs: tuple[str, ...], metadata: str) -> Exported:
+    """A file for ``torch.export.load``, read again."""
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={METADATA: metadata})
+    content = file.getvalue()
+    module = torch.export.load(io.BytesIO(content)).module()
+
+    def run(images: Tensor) -> Outputs:
+        return {name: each.detach().numpy() for name, each in zip(outputs, module(images))}
+
+    return Exported(content, None, run)
+
+
+@torch.no_grad()
+def largest_difference(model: ImageClassifier, run: Program, images: Tensor) -> float:
+    """Of the model and the program, over batches of :data:`BATCH_SIZES`; NaN if one has any."""
+    found = []
+    for batch in images.split(BATCH_SIZES):
+        samples = model.predict(batch)
+        for name, ours in run(batch).items():
+            expected = torch.stack([sample.get(name) for sample in samples]).double().numpy()
+            difference = np.abs(ours - expected)
+            if name in OOD_FIELDS.values():
+                # in units of a cosine: at a high temperature all scores are nearly equal
+                difference = difference / np.abs(expected) * np.array(model.head.ood_tau)
+            found.append(difference.max())
+    return float(np.max(found))
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'{error}; for an .onnx file: pip install onnx onnxscript onnxruntime. Or take '
+            '--format torch-export'
+        ) from error
+
+
+def _print(report: dict[str, Any]) -> None:
+    opset = f', opset {report["opset"]}' if report['opset'] else ''
+    print(
+        f'{report["file"]}: {report["bytes"] / 1e6:.1f} MB{opset}\n'
+        f'outputs: {", ".join(report["outputs"])}\n'
+        f'checked on {report["images"]}, in batches of {", ".join(map(str, BATCH_SIZES))}: '
+        f'largest difference {report["difference"]:.1g}'
+    )

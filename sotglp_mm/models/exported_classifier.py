@@ -1,0 +1,74 @@
+"""A trained classifier as one module of tensors in, tensors out; see ``sotglp_mm.apis.export``."""
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models import ImageClassifier
+from torch import Tensor, nn
+
+from ..clip.towers import HoldsClipTowers
+from ..functional import OOD_FIELDS, OOD_SCORES
+from ..functional.ood_scores import ood_scores
+from ..structures import PRED_SCORE, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
+
+
+class ExportedClassifier(nn.Module):
+    """A classifier without its text tower: the features of its prompts are constants.
+
+    ``torch.export`` can trace it with any batch size.
+
+    Args:
+        model (ImageClassifier): In eval mode, with a :class:`SOTGLPHead`. Its parts are shared.
+    """
+
+    def __init__(self, model: ImageClassifier) -> None:
+        super().__init__()
+        self.global_text: Tensor
+        self.local_text: Tensor
+        head = model.head
+        neck = model.neck if model.with_neck else nn.Identity()
+        self.features = nn.Sequential(model.backbone, neck)
+        # parts do not register the tower that they use; what is traced must have its weights
+        holders = [each for each in self.features.modules() if isinstance(each, HoldsClipTowers)]
+        self.visual = nn.ModuleList(dict.fromkeys(each.towers.clip.visual for each in holders))
+        self.scale = float(head.towers.logit_scale)
+        self.ood_methods, self.ood_tau = head.ood_methods, head.ood_tau
+        # a mean of cosines over prompts is the cosine with their mean: a linear classifier
+        self.register_buffer('global_text', head.global_text().mean(dim=1))
+        self.local_scores = None
+        if head.local_prompts is not None:
+            self.register_buffer('local_text', head.local_text())
+            self.selector, self.local_loss = head.selector, head.local_loss
+            self.local_scores = head.local_scores
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """DataSample fields, in the order of :meth:`forward`."""
+        local = () if self.local_scores is None else (PRED_SCORE_LOCAL,)
+        ood = (OOD_FIELDS[method] for method in self.ood_methods)
+        return (PRED_SCORE, PRED_SCORE_GLOBAL, *local, *ood)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`SOTGLPHead.predict` says of images.
+
+        Args:
+            images: (B, 3, H, W), normalised.
+
+        Returns:
+            tuple[Tensor, ...]: Probabilities (B, C) of both branches together, of the global one
+            and, unless N = 0, of the local one; OOD scores (B,), or (B, T).
+        """
+        feats = self.features(images)
+        scores = [F.linear(feats.image, self.global_text)]
+        if self.local_scores is not None:
+            scores.append(self.local_scores(feats.patches, self.local_text))
+        branches = [torch.stack(scores).mean(dim=0), *scores]
+        probabilities = [(self.scale * each).softmax(dim=-1) for each in branches]
+        return (*probabilities, *self._ood_scores(scores[0], feats.patches))
+
+    def _ood_scores(self, global_scores: Tensor, patches: Tensor) -> list[Tensor]:
+        several = isinstance(self.ood_tau, tuple)
+        needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
+        text = self.local_text if needs_local else None
+        taus = self.ood_tau if several else (self.ood_tau,)
+        found = ood_scores(self.ood_methods, taus, global_scores, patches, text)
+        return [values if several else values[:, 0] for values in found.values()]
