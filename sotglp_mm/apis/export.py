@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,10 +105,12 @@ def export(
     checked = check_images(cfg, model)
     classifier = ExportedClassifier(model).eval()
     metadata = json.dumps(describe(model, cfg), ensure_ascii=False)
+    expected = predictions(model, checked.images, classifier.output_names)
     program = trace(classifier, checked.images)
     exporter = to_onnx if format == 'onnx' else to_pt2
     exported = exporter(program, classifier.output_names, metadata)
-    difference = largest_difference(model, exported.run, checked.images)
+    outputs = [exported.run(batch) for batch in checked.images.split(BATCH_SIZES)]
+    difference = largest_difference(outputs, expected, model.head.ood_tau)
     if not difference <= TOLERANCE:  # NaN, too
         raise RuntimeError(
             f'the exported program differs from the model by {difference:.2g} on '
@@ -266,17 +268,26 @@ def to_pt2(program: ExportedProgram, outputs: tuple[str, ...], metadata: str) ->
 
 
 @torch.no_grad()
-def largest_difference(model: ImageClassifier, run: Program, images: Tensor) -> float:
-    """Of the model and the program, over batches of :data:`BATCH_SIZES`; NaN if one has any."""
+def predictions(model: ImageClassifier, images: Tensor, names: Sequence[str]) -> list[Outputs]:
+    """What the model says of each batch of :data:`BATCH_SIZES`."""
+    batches = [model.predict(batch) for batch in images.split(BATCH_SIZES)]
+    return [
+        {name: torch.stack([sample.get(name) for sample in batch]).numpy() for name in names}
+        for batch in batches
+    ]
+
+
+def largest_difference(
+    outputs: Sequence[Outputs], expected: Sequence[Outputs], ood_tau: float | tuple[float, ...]
+) -> float:
+    """Of the program and the model; NaN if one of them has any."""
     found = []
-    for batch in images.split(BATCH_SIZES):
-        samples = model.predict(batch)
-        for name, ours in run(batch).items():
-            expected = torch.stack([sample.get(name) for sample in samples]).double().numpy()
-            difference = np.abs(ours - expected)
+    for ours, theirs in zip(outputs, expected):
+        for name, values in theirs.items():
+            difference = np.abs(ours[name] - values)
             if name in OOD_FIELDS.values():
                 # in units of a cosine: at a high temperature all scores are nearly equal
-                difference = difference / np.abs(expected) * np.array(model.head.ood_tau)
+                difference = difference / np.abs(values) * np.array(ood_tau)
             found.append(difference.max())
     return float(np.max(found))
 

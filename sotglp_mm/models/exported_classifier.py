@@ -32,11 +32,13 @@ class ExportedClassifier(nn.Module):
         self.visual = nn.ModuleList(dict.fromkeys(each.towers.clip.visual for each in holders))
         self.scale = float(head.towers.logit_scale)
         self.ood_methods, self.ood_tau = head.ood_methods, head.ood_tau
-        # a mean of cosines over prompts is the cosine with their mean: a linear classifier
-        self.register_buffer('global_text', head.global_text().mean(dim=1))
         self.local_scores = None
+        with torch.no_grad():
+            # a mean of cosines over prompts is the cosine with their mean: a linear classifier
+            self.register_buffer('global_text', head.global_text().mean(dim=1))
+            if head.local_prompts is not None:
+                self.register_buffer('local_text', head.local_text())
         if head.local_prompts is not None:
-            self.register_buffer('local_text', head.local_text())
             self.selector, self.local_loss = head.selector, head.local_loss
             self.local_scores = head.local_scores
 
