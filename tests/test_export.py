@@ -37,7 +37,10 @@ def clip(tmp_path_factory) -> dict:
 
 @pytest.fixture(scope='module')
 def options(clip) -> dict:
-    return {'model.clip': dict(_delete_=True, **clip), 'model.head.local_init': 'template'}
+    return {
+        'model.clip': dict(_delete_=True, **clip),
+        'model.head.local_loss.max_iters': 5,  # each takes a part of a second to trace
+    }
 
 
 @pytest.fixture(scope='module')
@@ -81,17 +84,22 @@ def predicted(model: torch.nn.Module, images: torch.Tensor, names: tuple) -> lis
     return [torch.stack([sample.get(name) for sample in samples]) for name in names]
 
 
+TRANSPORT = dict(type='OTAllocationLoss', max_iters=5)
 METHODS = {
-    'released': dict(ood_methods=['mcm', 'l_mcm', 'gl_mcm'], ood_tau=[1.0, 1000.0]),
-    'logsumexp': dict(selector=dict(type='SparsePatchSelector', k=7, rank='logsumexp')),
+    'released': dict(
+        local_loss=TRANSPORT, ood_methods=['mcm', 'l_mcm', 'gl_mcm'], ood_tau=[1.0, 1000.0]
+    ),
+    'logsumexp': dict(
+        selector=dict(type='SparsePatchSelector', k=7, rank='logsumexp'), local_loss=TRANSPORT
+    ),
     'capped': dict(
         selector=dict(type='SparsePatchSelector', k=7, rank='max'),
-        local_loss=dict(type='CappedAllocationLoss', capacity=3, reduction='sum'),
+        local_loss=dict(type='CappedAllocationLoss', capacity=3, max_iters=5, reduction='sum'),
     ),
     'plot': dict(
         local_shared=True,
         selector=dict(type='SparsePatchSelector', k='all'),
-        local_loss=dict(type='OTAllocationLoss', relative=True),
+        local_loss=dict(relative=True, **TRANSPORT),
         ood_methods=['gl_mcm'],
     ),
     'gallop': dict(
@@ -230,7 +238,8 @@ def test_without_the_test_set_the_demo_is_drawn(clip, tmp_path):
 
 
 def test_a_model_that_onnx_cannot_hold(clip, monkeypatch):
-    program = EXPORT.trace(ExportedClassifier(build(clip)), torch.randn(2, 3, 64, 64))
+    classifier = ExportedClassifier(build(clip, num_local_prompts=0))
+    program = EXPORT.trace(classifier, torch.randn(2, 3, 64, 64))
     monkeypatch.setattr(EXPORT, 'MAX_ONNX_BYTES', 1000)
     with pytest.raises(ValueError, match='take --format torch-export'):
         EXPORT.to_onnx(program, (), '')
