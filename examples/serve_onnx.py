@@ -42,7 +42,11 @@ def main(model: str, *paths: str) -> None:
         images = load(path, about['preprocessing'])[None]  # any number of them at once
         outputs = dict(zip(names, session.run(names, {'images': images})))
         best = outputs['pred_score'][0].argmax()
-        scores = [f'{name} {outputs[name][0]}' for name in about['ood']]
+        scores = []
+        for name, ood in about['ood'].items():
+            scores.append(f'{name} {outputs[name][0]}')
+            if ood['threshold'] is not None:
+                scores.append('known' if outputs[name][0] <= ood['threshold'] else 'unknown')
         label, probability = about['class_names'][best], outputs['pred_score'][0, best]
         print('\t'.join([path, label, f'{probability:.4f}', *scores]))
 

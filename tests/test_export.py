@@ -16,7 +16,7 @@ from PIL import Image
 from small_clip import config_with, write_clip
 
 from sotglp_cli import main
-from sotglp_mm.apis import export, load_config, predict
+from sotglp_mm.apis import calibrate, export, load_config, predict, read_calibration
 from sotglp_mm.functional import mcm
 from sotglp_mm.models.allocations import UniformAllocationLoss
 from sotglp_mm.models.exported_classifier import ExportedClassifier
@@ -49,6 +49,7 @@ def checkpoint(options, tmp_path_factory) -> Path:
     model = MODELS.build(load_config(CONFIG, options).model)
     file = tmp_path_factory.mktemp('run') / 'epoch_1.pth'
     torch.save(dict(state_dict=model.state_dict()), file)
+    calibrate(CONFIG, file, num_workers=0, cfg_options=options)
     return file
 
 
@@ -134,7 +135,10 @@ def test_onnx_file(onnx_file, checkpoint, options):
     assert shapes == {name: ['batch', 24] for name in names}
     about = json.loads({each.key: each.value for each in file.metadata_props}['sotglp_mm'])
     assert about['class_names'][:2] == ['bavo', 'cilen']
-    assert about['ood'] == {'ood_gl_mcm': {'temperature': 1.0}}
+    kept = read_calibration(checkpoint)
+    assert about['temperature'] == kept['temperature'] != 1
+    limit = pytest.approx(kept['ood']['threshold'], rel=1e-5)
+    assert about['ood'] == {'ood_gl_mcm': {'temperature': 1.0, 'threshold': limit}}
     assert about['preprocessing']['steps'] == [
         {'resize_short_edge': 64, 'interpolation': 'bicubic'},
         {'center_crop': [64, 64]},
@@ -179,6 +183,7 @@ def test_example_serves_what_the_model_predicts(onnx_file, checkpoint, options, 
     assert [row[3].split()[0] for row in served] == ['ood_gl_mcm'] * len(paths)
     scores = [float(row[3].split()[1]) for row in served]
     np.testing.assert_allclose(scores, [row['ood_score'] for row in ours], atol=1e-6)
+    assert [row[4] == 'known' for row in served] == [row['known'] for row in ours]
 
 
 def test_global_prompts_alone_are_a_linear_classifier(options, tmp_path, capsys):
@@ -188,7 +193,8 @@ def test_global_prompts_alone_are_a_linear_classifier(options, tmp_path, capsys)
     assert 'outputs: pred_score, pred_score_global, ood_mcm\n' in capsys.readouterr().out
     extra = {EXPORT.METADATA: ''}
     program = torch.export.load(file, extra_files=extra)
-    assert json.loads(extra[EXPORT.METADATA])['ood'] == {'ood_mcm': {'temperature': 1.0}}
+    ood = {'ood_mcm': {'temperature': 1.0, 'threshold': None}}
+    assert json.loads(extra[EXPORT.METADATA])['ood'] == ood
     weight = program.state_dict['global_text']
     assert weight.shape == (24, 10)
     (embedding,) = (

@@ -14,13 +14,14 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ..functional import OOD_FIELDS
+from ..functional import OOD_FIELDS, tempered
 from ..io.files import check_writable, write_atomically
 from ..models import SOTGLPHead
 from ..models.exported_classifier import ExportedClassifier
 from ..version import __version__
+from .calibration import calibration_for, set_ood_score, with_rounding
 from .config import load_config
-from .inference import default_ood_method, image_pipeline, load_inferencer
+from .inference import image_pipeline, load_inferencer
 from .preprocessing import describe_preprocessing
 
 SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2'}
@@ -102,10 +103,11 @@ def export(
     if format == 'onnx':
         _check_packages()
     model, cfg = load_model(config, checkpoint, data, cfg_options)
+    kept = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
     checked = check_images(cfg, model)
-    classifier = ExportedClassifier(model).eval()
-    metadata = json.dumps(describe(model, cfg), ensure_ascii=False)
-    expected = predictions(model, checked.images, classifier.output_names)
+    classifier = ExportedClassifier(model, kept['temperature']).eval()
+    metadata = json.dumps(describe(model, cfg, kept), ensure_ascii=False)
+    expected = predictions(model, checked.images, classifier)
     program = trace(classifier, checked.images)
     exporter = to_onnx if format == 'onnx' else to_pt2
     exported = exporter(program, classifier.output_names, metadata)
@@ -148,7 +150,8 @@ def load_model(
             f'the model cannot be exported: its head is {head.type}, and only the prompts of '
             'SOTGLPHead can be made constants. Take a config with that head'
         )
-    head.ood_methods = list(head.get('ood_methods', ())) or [default_ood_method(head)]
+    if not head.get('ood_methods'):
+        set_ood_score(cfg)
     model = load_inferencer(cfg, checkpoint, device='cpu').model
     if model.head.local_prompts is not None and getattr(model.head.local_loss, 'tolerance', None):
         raise ValueError(
@@ -175,15 +178,24 @@ def check_images(cfg: Config, model: ImageClassifier) -> CheckImages:
     return CheckImages(model.data_preprocessor(dict(inputs=inputs))['inputs'], source)
 
 
-def describe(model: ImageClassifier, cfg: Config) -> dict[str, Any]:
-    """The metadata of an exported file."""
+def describe(model: ImageClassifier, cfg: Config, kept: dict) -> dict[str, Any]:
+    """The metadata of an exported file; ``kept`` is of :func:`calibrate`."""
     head = model.head
     identity = head.towers.identity
+    ood: dict[str, dict] = {
+        OOD_FIELDS[method]: dict(temperature=head.ood_tau, threshold=None)
+        for method in head.ood_methods
+    }
+    chosen = kept['ood']
+    if chosen and chosen['method'] in head.ood_methods and chosen['tau'] == head.ood_tau:
+        limit = with_rounding(chosen['threshold'], chosen['tau'])
+        ood[OOD_FIELDS[chosen['method']]]['threshold'] = limit
     return dict(
         sotglp_mm=__version__,
         class_names=list(head.class_names),
         preprocessing=describe_preprocessing(cfg, model.data_preprocessor),
-        ood={OOD_FIELDS[method]: dict(temperature=head.ood_tau) for method in head.ood_methods},
+        temperature=kept['temperature'],
+        ood=ood,
         clip={key: identity[key] for key in ('model_name', 'quick_gelu', 'weights_sha256')},
     )
 
@@ -268,13 +280,21 @@ def to_pt2(program: ExportedProgram, outputs: tuple[str, ...], metadata: str) ->
 
 
 @torch.no_grad()
-def predictions(model: ImageClassifier, images: Tensor, names: Sequence[str]) -> list[Outputs]:
-    """What the model says of each batch of :data:`BATCH_SIZES`."""
-    batches = [model.predict(batch) for batch in images.split(BATCH_SIZES)]
-    return [
-        {name: torch.stack([sample.get(name) for sample in batch]).numpy() for name in names}
-        for batch in batches
-    ]
+def predictions(
+    model: ImageClassifier, images: Tensor, classifier: ExportedClassifier
+) -> list[Outputs]:
+    """What ``sotglp predict`` says of each batch of :data:`BATCH_SIZES`."""
+    found = []
+    for batch in images.split(BATCH_SIZES):
+        samples = model.predict(batch)
+        for sample in samples:
+            sample.pred_score = tempered(sample.pred_score, classifier.temperature)
+        fields = {
+            name: torch.stack([sample.get(name) for sample in samples]).numpy()
+            for name in classifier.output_names
+        }
+        found.append(fields)
+    return found
 
 
 def largest_difference(

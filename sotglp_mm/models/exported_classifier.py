@@ -18,9 +18,10 @@ class ExportedClassifier(nn.Module):
 
     Args:
         model (ImageClassifier): In eval mode, with a :class:`SOTGLPHead`. Its parts are shared.
+        temperature (float): Of the probabilities of both branches together. Defaults to 1.
     """
 
-    def __init__(self, model: ImageClassifier) -> None:
+    def __init__(self, model: ImageClassifier, temperature: float = 1.0) -> None:
         super().__init__()
         self.global_text: Tensor
         self.local_text: Tensor
@@ -31,6 +32,7 @@ class ExportedClassifier(nn.Module):
         holders = [each for each in self.features.modules() if isinstance(each, HoldsClipTowers)]
         self.visual = nn.ModuleList(dict.fromkeys(each.towers.clip.visual for each in holders))
         self.scale = float(head.towers.logit_scale)
+        self.temperature = temperature
         self.ood_methods, self.ood_tau = head.ood_methods, head.ood_tau
         self.local_scores = None
         with torch.no_grad():
@@ -50,7 +52,7 @@ class ExportedClassifier(nn.Module):
         return (PRED_SCORE, PRED_SCORE_GLOBAL, *local, *ood)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`SOTGLPHead.predict` says of images.
+        """What :meth:`SOTGLPHead.predict` says of images, at the temperature.
 
         Args:
             images: (B, 3, H, W), normalised.
@@ -63,7 +65,7 @@ class ExportedClassifier(nn.Module):
         scores = [F.linear(feats.image, self.global_text)]
         if self.local_scores is not None:
             scores.append(self.local_scores(feats.patches, self.local_text))
-        branches = [torch.stack(scores).mean(dim=0), *scores]
+        branches = [torch.stack(scores).mean(dim=0) / self.temperature, *scores]
         probabilities = [(self.scale * each).softmax(dim=-1) for each in branches]
         return (*probabilities, *self._ood_scores(scores[0], feats.patches))
 
