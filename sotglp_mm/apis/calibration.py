@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from ..class_names.resolve import class_difference
+from ..class_names.resolve import class_difference, resolve_class_names
 from ..datasets.data_identity import class_names_of, image_identity
 from ..functional import (
     NUM_BINS,
@@ -171,8 +171,9 @@ def validation_images(cfg: Config) -> Dataset:
     settings = deepcopy(settings)
     settings.update(split='val', pipeline=image_pipeline(cfg))
     dataset = DATASETS.build(settings)
+    names = cfg.model.head.get('class_names')
     difference = class_difference(
-        cfg.model.head.get('class_names') or class_names_of(dataset),
+        resolve_class_names(names) if names else class_names_of(dataset),
         class_names_of(dataset),
         'the model',
         'the validation images',

@@ -70,6 +70,14 @@ def test_validation_images_that_are_test_images_are_refused(tmp_path):
         validation_images(load_config(CONFIG, data=tmp_path))
 
 
+def test_class_names_by_the_name_of_a_list(run):
+    cfg = load_config(CONFIG, data=run.photos, checkpoint=run.raw)
+    names = run.photos.parent / 'names.txt'
+    names.write_text('\n'.join(cfg.model.head.class_names))
+    cfg.model.head.class_names = str(names)
+    assert len(validation_images(cfg)) == run.found['images']
+
+
 def test_it_is_kept_in_the_checkpoint_and_all_else_stays(run):
     before, after = read_checkpoint(run.raw), read_checkpoint(run.checkpoint)
     assert read_calibration(run.raw) is None
