@@ -106,13 +106,11 @@ def _replay(runner: Runner) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # torch's: no step of the optimiser in between
         for step in range(1, runner.iter + 1):
-            for scheduler in _schedulers(runner):
-                if not scheduler.by_epoch:
-                    scheduler.step()
-            if step * runner.epoch // runner.iter > epochs:
-                epochs += 1
+            ends = step * runner.epoch // runner.iter > epochs
+            epochs += ends
+            for by_epoch in (False, True) if ends else (False,):
                 for scheduler in _schedulers(runner):
-                    if scheduler.by_epoch:
+                    if scheduler.by_epoch == by_epoch:
                         scheduler.step()
 
 

@@ -3,16 +3,14 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 from tqdm import tqdm
 
 WORKERS = min(8, os.cpu_count() or 1)
-T = TypeVar('T')
 
 
 def undecodable(files: Sequence[Path], progress: str) -> dict[Path, str]:
@@ -39,24 +37,24 @@ def duplicates(files: Sequence[Path], progress: str) -> list[list[Path]]:
     return [same for group in groups for same in _alike(group, digests)]
 
 
-def _alike(group: Sequence[Path], keys: dict[Path, Hashable]) -> list[list[Path]]:
-    by_key: dict[Hashable, list[Path]] = {}
+def _alike(group: Sequence[Path], keys: dict) -> list[list[Path]]:
+    by_key: dict[object, list[Path]] = {}
     for file in group:
         by_key.setdefault(keys[file], []).append(file)
     return [same for same in by_key.values() if len(same) > 1]
 
 
-def _sha256(file: Path) -> Hashable:
+def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open('rb') as opened:
         while block := opened.read(1 << 20):
             digest.update(block)
-    return digest.digest()
+    return digest.hexdigest()
 
 
 def _each(
-    function: Callable[[Path], T], files: Sequence[Path], progress: str
-) -> Iterator[tuple[Path, T]]:
+    function: Callable[[Path], str], files: Sequence[Path], progress: str
+) -> Iterator[tuple[Path, str]]:
     """Every file with the function's value, in order."""
     with ThreadPool(WORKERS) as threads:
         values = threads.imap(function, files, chunksize=64)

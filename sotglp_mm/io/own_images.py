@@ -135,25 +135,23 @@ def _check_class_folders(
     source: Path, splits: Iterable[str], depth: int, images: list[str], skipped: list[str]
 ) -> None:
     """Every class has an image that Pillow can open, and a name of its own."""
-    folders = [each for top in (list(splits) or ['.']) for each in _folders(source / top)]
-    files: dict[str, list[str]] = {folder.relative_to(source).as_posix(): [] for folder in folders}
+    files: dict[str, list[str]] = {}
     for path in [*images, *skipped]:
         files.setdefault('/'.join(path.split('/')[:depth]), []).append(path)
-    for folder in folders:
+    seen: dict[tuple[Path, str], Path] = {}
+    for folder in [each for top in (list(splits) or ['.']) for each in _folders(source / top)]:
         name = folder.relative_to(source).as_posix()
         if not is_text(name):
             raise ValueError(
                 f'{source}: the name of the class folder {name!r} is not UTF-8; rename it'
             )
-        if not any(can_be_opened(source / path) for path in files[name]):
-            only = f'only {shown(files[name])}, which Pillow cannot read'
-            what = only if files[name] else 'no image'
+        inside = files.get(name, [])
+        if not any(can_be_opened(source / path) for path in inside):
+            what = f'only {shown(inside)}, which Pillow cannot read' if inside else 'no image'
             raise ValueError(
                 f'{source}: the class folder {name!r} has {what}; add images in a format that '
                 'Pillow reads (JPEG, PNG, WebP, TIFF, ...), or remove the folder'
             )
-    seen: dict[tuple[Path, str], Path] = {}
-    for folder in folders:
         twin = seen.setdefault((folder.parent, composed(folder.name)), folder)
         if twin is not folder:
             raise ValueError(

@@ -21,21 +21,27 @@ SAME_FILES = {
 
 
 def check_stack() -> None:
-    """Refuse a doubled, outdated or incomplete installation; log what is newer than was tried.
-
-    Raises:
-        ImportError: Says what was found, and what to install instead.
-    """
+    """Refuse a doubled, outdated or incomplete installation; log what is newer than was tried."""
     installed = {name: _versions(names) for name, names in SAME_FILES.items()}
     outdated, untried = _out_of_bounds()
-    checks = [
-        *(_doubled(name, versions) for name, versions in installed.items()),
-        *outdated,
-        _without_mmcv(installed['mmcv']),
-        _without_pkg_resources(installed['mmengine']),
-        _without_find_loader(installed['mmengine']),
-    ]
-    problems = [problem for problem in checks if problem]
+    doubled = [_doubled(name, found) for name, found in installed.items() if len(found) > 1]
+    problems = [*doubled, *outdated]
+    if not installed['mmcv'] and not find_spec('mmcv'):
+        problems.append(
+            "MMPretrain needs mmcv, which is missing: `pip install 'sotglp_mm[standalone]'`."
+        )
+    mmengine = installed['mmengine'].get('mmengine')  # not the fork
+    if mmengine and not find_spec('pkg_resources'):
+        problems.append(
+            f'mmengine {mmengine} imports pkg_resources, which setuptools 81 dropped: '
+            "`pip install 'setuptools<81'`."
+        )
+    if mmengine and not hasattr(pkgutil, 'find_loader'):
+        problems.append(
+            f'mmengine {mmengine} calls pkgutil.find_loader, which Python 3.14 dropped. '
+            'Use the forks: `pip uninstall -y mmengine mmpretrain mmcv mmcv-lite`, then '
+            '`pip install onedl-mmengine onedl-mmpretrain onedl-mmcv`.'
+        )
     if problems:
         raise ImportError('sotglp_mm cannot run in this environment: ' + '\n'.join(problems))
     for line in untried:
@@ -92,37 +98,10 @@ def _out_of_bounds() -> tuple[list[str], list[str]]:
     return older, newer
 
 
-def _doubled(name: str, versions: dict[str, str]) -> str | None:
-    if len(versions) < 2:
-        return None
+def _doubled(name: str, versions: dict[str, str]) -> str:
     keep = next(iter(versions))
     listed = ' and '.join(f'{each} {number}' for each, number in versions.items())
     return (
         f'{listed} are both installed and write the same files ({name}/), so neither is complete. '
         f'Keep one: `pip uninstall -y {" ".join(versions)}`, then `pip install {keep}`.'
-    )
-
-
-def _without_mmcv(versions: dict[str, str]) -> str | None:
-    if versions or find_spec('mmcv'):
-        return None
-    return "MMPretrain needs mmcv, which is missing: `pip install 'sotglp_mm[standalone]'`."
-
-
-def _without_pkg_resources(versions: dict[str, str]) -> str | None:
-    if 'mmengine' not in versions or find_spec('pkg_resources'):
-        return None
-    return (
-        f'mmengine {versions["mmengine"]} imports pkg_resources, which setuptools 81 dropped: '
-        "`pip install 'setuptools<81'`."
-    )
-
-
-def _without_find_loader(versions: dict[str, str]) -> str | None:
-    if 'mmengine' not in versions or hasattr(pkgutil, 'find_loader'):
-        return None
-    return (
-        f'mmengine {versions["mmengine"]} calls pkgutil.find_loader, which Python 3.14 dropped. '
-        'Use the forks: `pip uninstall -y mmengine mmpretrain mmcv mmcv-lite`, then '
-        '`pip install onedl-mmengine onedl-mmpretrain onedl-mmcv`.'
     )
