@@ -1,6 +1,7 @@
 """The layout of a cache: what is pinned, and what is said of files that are not as they were."""
 
 import errno
+import io
 import json
 import os
 import resource
@@ -121,36 +122,28 @@ def test_a_missing_array_is_named(folder: Path, name: str):
         open_arrays(folder, ABOUT)
 
 
-def test_a_truncated_array_is_named(folder: Path):
-    file = folder / 'patches.npy'
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r'patches\.npy is damaged or cut short.*\(2, 3, 5, 7\)'):
-        open_arrays(folder, ABOUT)
-
-
-@pytest.mark.parametrize('content', [b'', b'not an array', b'\x80\x04K\x01.', BROKEN_HEADER])
-def test_a_foreign_array_is_named(folder: Path, content: bytes):
-    (folder / 'image.npy').write_bytes(content)
-    with pytest.raises(ValueError, match=r'image\.npy is damaged'):
-        open_arrays(folder, ABOUT)
-
-
-def test_pickled_objects_are_not_read(folder: Path):
-    np.save(folder / 'image.npy', np.array([{}, []], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r'image\.npy is damaged.*object'):
-        open_arrays(folder, ABOUT)
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
-    ('array', 'found'),
+    ('content', 'message'),
     [
-        (np.zeros((2, 3, 8), np.float16), r'float16 of shape \(2, 3, 8\)'),
-        (np.zeros((2, 3, 7), np.float32), r'float32 of shape \(2, 3, 7\)'),
+        (npy(np.zeros((2, 3, 7), np.float16))[:-1], r'is damaged or cut short.*\(2, 3, 7\)'),
+        *(
+            (content, 'is damaged')
+            for content in (b'', b'no array', b'\x80\x04K\x01.', BROKEN_HEADER)
+        ),
+        (npy(np.array([{}, []], dtype=object)), 'is damaged.*object'),  # a pickle
+        (npy(np.zeros((2, 3, 8), np.float16)), r'holds float16 of shape \(2, 3, 8\).*\(2, 3, 7\)'),
+        (npy(np.zeros((2, 3, 7), np.float32)), r'holds float32 of shape \(2, 3, 7\)'),
     ],
 )
-def test_an_array_of_another_shape_or_dtype_is_refused(folder: Path, array, found: str):
-    np.save(folder / 'image.npy', array)
-    with pytest.raises(ValueError, match=rf'image\.npy holds {found}.*\(2, 3, 7\)'):
+def test_an_array_that_is_something_else_is_named(folder: Path, content: bytes, message: str):
+    (folder / 'image.npy').write_bytes(content)
+    with pytest.raises(ValueError, match=rf'image\.npy {message}'):
         open_arrays(folder, ABOUT)
 
 
