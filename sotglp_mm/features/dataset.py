@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import to_tensor
 from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
@@ -29,7 +30,7 @@ from .format import (
 
 @DATASETS.register_module()
 @checked_settings
-class CachedFeatureDataset:
+class CachedFeatureDataset(BaseDataset):
     """One split of a feature cache that ``sotglp extract`` made.
 
     An item is ``inputs``, :class:`ImageFeatures` of one view, float16, ``patches`` (P, W) and
@@ -79,6 +80,8 @@ class CachedFeatureDataset:
                 f'it stopped: {self._command()}'
             )
         self.source = None if source is None else self._checked_source(source)
+        classes = tuple(self.about['classes'])
+        super().__init__(ann_file='', metainfo=dict(classes=classes), test_mode=True)
         data = 'NOT compared with the data (source=None)' if source is None else 'checked'
         print_log(
             f'Cached features: split {split!r} of {cache}, {len(self)} images, {views} views; '
@@ -86,54 +89,33 @@ class CachedFeatureDataset:
             logger='current',
         )
 
-    @property
-    def metainfo(self) -> dict:
-        """Class names."""
-        return dict(classes=self.CLASSES)
+    def load_data_list(self) -> list[dict]:
+        """``gt_label``, the row of the arrays and, if the image has one, ``img_path``."""
+        infos = []
+        for row, (identity, label, _) in enumerate(self.samples):
+            if self.source is not None:
+                identity = self.source.get_data_info(row).get('img_path')
+            path = dict(img_path=identity) if isinstance(identity, str) else {}
+            infos.append(dict(gt_label=label, row=row, **path))
+        return infos
 
-    @property
-    def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
-        """Class names that the features were extracted with."""
-        return tuple(self.about['classes'])
-
-    def full_init(self) -> None:
-        """Nothing left to do; MMEngine calls it."""
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> dict:
+    def prepare_data(self, idx: int) -> dict:
+        """One view of an image."""
+        info = self.get_data_info(int(idx))
+        label, row = info.pop('gt_label'), info.pop('row')
+        view = self.view if isinstance(self.view, int) else self._random_view(idx)
         arrays = self._open()
-        view = self.view if isinstance(self.view, int) else self._random_view(index)
         # of what is read, and of nothing else: opening a cache of any size stays cheap
-        damaged = damaged_array(arrays, view, int(index), self._number)
+        damaged = damaged_array(arrays, view, row, self._number)
         if damaged is not None:
-            raise ValueError(self._damage(damaged, view, index))
+            raise ValueError(self._damage(damaged, view, row))
         features = ImageFeatures(
             # copies: a tensor must not write to the map, nor keep it open
-            patches=to_tensor(np.array(arrays.patches[view, index])),
-            image=to_tensor(np.array(arrays.image[view, index])),
+            patches=to_tensor(np.array(arrays.patches[view, row])),
+            image=to_tensor(np.array(arrays.image[view, row])),
         )
-        info = self.get_data_info(index)
-        label = info.pop('gt_label')
         sample = DataSample(metainfo=dict(**info, view=view)).set_gt_label(label)
         return dict(inputs=features, data_samples=sample)
-
-    def get_data_info(self, index: int) -> dict:
-        """``gt_label``, ``sample_idx`` and, if the image has one, ``img_path``."""
-        identity, label, _ = self.samples[index]
-        if self.source is not None:
-            identity = self.source.get_data_info(index).get('img_path')
-        info = dict(gt_label=label, sample_idx=int(index))
-        return dict(info, img_path=identity) if isinstance(identity, str) else info
-
-    def get_cat_ids(self, index: int) -> list[int]:
-        """Label of an image, in a list."""
-        return [self.samples[index][1]]
-
-    def get_gt_labels(self) -> np.ndarray:
-        """int (N,)."""
-        return np.array([label for _, label, _ in self.samples])
 
     def image_embeddings(self) -> np.ndarray:
         """Image embeddings of all views, float16 (V, N, W); patches are not read.
@@ -153,22 +135,22 @@ class CachedFeatureDataset:
         # pickled to a spawned worker, a memory map would become a copy of the whole file
         return {**self.__dict__, '_arrays': None}
 
-    def _random_view(self, index: int) -> int:
-        views = self.about['views']
-        with item_randomness(index):
-            return int(np.random.randint(views)) if views > 1 else 0
-
     def _open(self) -> SplitArrays:
         if self._arrays is None:
             self._arrays = open_arrays(self.folder, self.about)
         return self._arrays
 
-    def _damage(self, array: str, view: int, index: int) -> str:
+    def _damage(self, array: str, view: int, row: int) -> str:
         return (
             f'feature cache: {self.folder / array}.npy is not what was written '
-            f'for image {index}, view {view} (its checksum differs): it is damaged, or of '
+            f'for image {row}, view {view} (its checksum differs): it is damaged, or of '
             f'another cache. This finds and repairs what is wrong: {self._command()}'
         )
+
+    def _random_view(self, index: int) -> int:
+        views = self.about['views']
+        with item_randomness(index):
+            return int(np.random.randint(views)) if views > 1 else 0
 
     def _command(self) -> str:
         return read_manifest(self.feature_cache)[MADE]['command']
