@@ -162,14 +162,12 @@ class ProcessesCheckHook(Hook):
         """Compare all processes with the first, or raise ``ValueError``."""
         first, *others = all_gather_object(_situation(runner))
         for rank, other in enumerate(others, start=1):
-            for what, value in first.items():
-                if other[what] != value:
-                    raise ValueError(
-                        f'The processes of this run differ. {what}: '
-                        f'{_difference(value, other[what], f"process {rank}")}. All need the '
-                        'same config, data, CLIP weights and work dir; copy them, or put them on '
-                        'a disk that all machines share.'
-                    )
+            for what, ours, theirs in differences(first, other):
+                raise ValueError(
+                    f'The processes of this run differ. {what}: {ours} in process 0 and {theirs} '
+                    f'in process {rank}. All need the same config, data, CLIP weights and work '
+                    'dir; copy them, or put them on a disk that all machines share.'
+                )
 
 
 def _situation(runner: Runner) -> dict[str, Any]:
@@ -187,15 +185,6 @@ def _situation(runner: Runner) -> dict[str, Any]:
         'Place to continue from (epoch, iteration)': (runner.epoch, runner.iter),
         'Batches in an epoch': len(runner.train_dataloader),
     }
-
-
-def _difference(value: Any, other: Any, who: str) -> str:
-    if isinstance(value, list):
-        for index, pair in enumerate(zip(value, other)):
-            if pair[0] != pair[1]:
-                return f'number {index} is {pair[0]!r} in process 0 and {pair[1]!r} in {who}'
-        return f'{len(value)} in process 0 and {len(other)} in {who}'
-    return f'{value!r} in process 0 and {other!r} in {who}'
 
 
 @HOOKS.register_module()

@@ -78,14 +78,14 @@ def test_metrics_are_those_of_one_process(config: Path, work_dir: Path, found: l
     ('changed', 'message'),
     [
         (dict(), 'nothing'),
-        (dict(names=['cat', 'dog', 'cow']), "number 1 is 'cow' in process 0 and 'dog' in process"),
-        (dict(names=['cat', 'cow']), 'Class names: 3 in process 0 and 2 in process 2'),
+        (dict(names=['cat', 'dog', 'cow']), "names.1: 'cow' in process 0 and 'dog' in process 2"),
+        (dict(names=['cat', 'cow']), "Class names.2: 'dog' in process 0 and absent in process 2"),
         (
             dict(names=['cat', 'cow'], before_model=True),
             "label 2, 'dog', is known to process 0 al",
         ),
-        (dict(images=[['b.jpg', 0]]), "['a.jpg', 0] in process 0 and ['b.jpg', 0] in process 2"),
-        (dict(clip='other'), 'CLIP: {\'head._extra_state\': \'{"clip": "ViT"}\'} in process 0'),
+        (dict(images=[['b.jpg', 0]]), "images.0.0: 'a.jpg' in process 0 and 'b.jpg' in process"),
+        (dict(clip='other'), 'CLIP.head._extra_state: \'{"clip": "ViT"}\' in process 0 and'),
         (dict(epoch=2), '(epoch, iteration): (0, 0) in process 0 and (2, 4) in process 2'),
         (dict(batches=3), 'Batches in an epoch: 2 in process 0 and 3 in process 2'),
     ],
