@@ -6,6 +6,7 @@ from .check_data import check_data
 from .config import build_runner, load_config
 from .export import export
 from .extract import extract
+from .few_shot_classifier import FewShotClassifier
 from .predict import predict
 from .show import show
 from .strict import strict_loading
@@ -13,6 +14,7 @@ from .test import test
 from .train import train
 
 __all__ = [
+    'FewShotClassifier',
     'app',
     'build_runner',
     'calibrate',

@@ -102,6 +102,15 @@ def image_pipeline(cfg: Config) -> list[dict]:
             'images are needed, and this config reads stored features; use the config that they '
             'were extracted with, it loads the same checkpoint'
         )
+    return loading_pipeline(dataset)
+
+
+def loading_pipeline(dataset: Any) -> list[dict]:
+    """Transforms in a dataset's settings, from loading to packing.
+
+    Raises:
+        ValueError: There are none.
+    """
     pipeline = find_pipeline(dataset)
     if pipeline is None:
         raise ValueError(
@@ -109,7 +118,7 @@ def image_pipeline(cfg: Config) -> list[dict]:
             'transforms from LoadImageStrict to PackInputs'
         )
     if not any('Load' in transform['type'] for transform in pipeline):
-        return [dict(type='LoadImageStrict'), *pipeline]  # the test set draws its images
+        return [dict(type='LoadImageStrict'), *pipeline]  # the set draws its images
     return list(pipeline)
 
 

@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS
 from ..class_names.resolve import class_names_of_split
 from ..io.files import write_atomically
 from ..io.json_file import read_json
-from ..io.names import shown
+from ..io.names import composed, folded, shown
 from ..io.own_images import SPLITS, read_own_images
 from ..utils.settings import check_choice, checked_settings
 from .listed_images import ListedImagesDataset
@@ -21,6 +21,9 @@ from .listed_images import ListedImagesDataset
 SEED = 1
 FILE_NAME = f'split_sotglp_seed{SEED}.json'
 """Never the name of one of the field's fixed split files."""
+
+TEST_OR_ALL = 'test_or_all'
+"""As ``split``: images that a model which did not train on them is evaluated on."""
 
 
 @DATASETS.register_module()
@@ -33,37 +36,69 @@ class OwnImagesDataset(ListedImagesDataset):
 
     Args:
         data_root (str): The folder, or the file.
-        split (str): 'train', 'val' or 'test'. Defaults to 'train'.
+        split (str): 'train', 'val', 'test', or 'test_or_all': those for testing, or, where nothing
+            splits the images or has split them, all. Defaults to 'train'.
+        classes (Sequence[str], optional): Class names in label order, of which the images may
+            lack some. Defaults to those of the images, sorted.
         **kwargs: As in MMPretrain's ``BaseDataset``.
 
     Raises:
-        ValueError: What :func:`read_own_images` refuses, an absent split, or a kept split that
-            does not fit the images any more.
+        ValueError: What :func:`read_own_images` refuses, an absent split, a class that is not one
+            of ``classes``, or a kept split that does not fit the images any more.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', **kwargs: Any) -> None:
-        check_choice('OwnImagesDataset', 'split', split, SPLITS)
-        own = read_own_images(data_root)
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        classes: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_choice('OwnImagesDataset', 'split', split, (*SPLITS, TEST_OR_ALL))
+        own = read_own_images(data_root, min_classes=1 if classes else 2)
         for note in own.notes:
             print_log(f'{own.source}: {note}', logger='current')
+        prefix = '' if own.source == own.folder else f'{own.source.stem}_'
+        file = own.folder / f'{prefix}{FILE_NAME}'
         splits = own.splits
+        if split == TEST_OR_ALL:
+            split = 'test'
+            if splits is None and not file.is_file():
+                rows = [[path, own.classes.index(name), name] for path, name in own.labelled]
+                splits = {split: rows}
         if splits is None:
-            prefix = '' if own.source == own.folder else f'{own.source.stem}_'
-            file = own.folder / f'{prefix}{FILE_NAME}'
             splits = _kept_split(file, own.labelled, own.classes)
         if not splits.get(split):
             raise ValueError(
                 f'{own.source} has no images for split {split!r}; it has '
                 f'{sorted(name for name, rows in splits.items() if rows)}'
             )
+        rows, names = splits[split], own.classes
+        if classes:
+            names = tuple(map(composed, classes))
+            rows = _relabelled(rows, names, own.source)
         super().__init__(
-            rows=splits[split],
-            classes=own.classes,
+            rows=rows,
+            classes=names,
             folder=own.folder,
             source=f'split {split!r} of {own.source}',
             data_root=str(own.folder),
             **{'test_mode': split != 'train', **kwargs},
         )
+
+
+def _relabelled(rows: Sequence[Sequence], classes: Sequence[str], source: Path) -> list[list]:
+    """Rows with the labels of these classes; capitals and underscores do not matter."""
+    label_of = {folded(name): label for label, name in enumerate(classes)}
+    label_of |= {name: label for label, name in enumerate(classes)}
+    labels = {name: label_of.get(name, label_of.get(folded(name))) for *_, name in rows}
+    unknown = sorted(name for name, label in labels.items() if label is None)
+    if unknown:
+        raise ValueError(
+            f'{source} has images of {shown(unknown)}, which the model does not know; it has '
+            f'{len(classes)} classes: {shown(classes)}. Name the folders like these'
+        )
+    return [[path, labels[name], name] for path, _, name in rows]
 
 
 def _split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, list]:

@@ -5,6 +5,7 @@ from .checkpoints import PlainCheckpointHook, WholeCheckpointHook, latest_checkp
 from .distributed import explaining_lost_process, prepare_processes
 from .exact_resume import RandomStateHook, ResumedSettingsHook, ResumedValidationHook
 from .few_shot_record_hook import FewShotRecordHook
+from .progress_bar_hook import ProgressBarHook
 from .run_checks import (
     ClassNamesCheckHook,
     EmptyEpochHook,
@@ -25,6 +26,7 @@ __all__ = [
     'LearnedParametersHook',
     'PlainCheckpointHook',
     'ProcessesCheckHook',
+    'ProgressBarHook',
     'RandomStateHook',
     'ResumedSettingsHook',
     'ResumedValidationHook',

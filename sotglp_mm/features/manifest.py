@@ -45,9 +45,9 @@ def splits_of(cfg: Config) -> dict[str, str]:
 
 def build_model(cfg: Config, device: str) -> dict:
     """Backbone and data preprocessor on their device, in eval mode."""
+    check_storable(cfg)
     pixels = dict(cfg.model.get('data_preprocessor') or {})
     pixels.setdefault('type', 'ClsDataPreprocessor')
-    _check_parts(cfg, pixels)
     pixels.pop('batch_augments', None)
     backbone = {**cfg.model.backbone, 'clip': clip_of(cfg)}
     parts = dict(backbone=backbone, data_preprocessor=pixels)
@@ -59,7 +59,9 @@ def clip_of(cfg: Config) -> dict:
     return cfg.model.get('clip') or cfg.model.backbone.clip
 
 
-def _check_parts(cfg: Config, pixels: dict) -> None:
+def check_storable(cfg: Config) -> None:
+    """Raise ``ValueError`` if features cannot stand in for the images of a model."""
+    pixels = cfg.model.get('data_preprocessor') or {}
     backbone = cfg.model.backbone
     if backbone.type == 'CachedFeatureBackbone':
         raise ValueError('this is the config of a cache already; give the one it was made from')
@@ -72,8 +74,9 @@ def _check_parts(cfg: Config, pixels: dict) -> None:
         )
     if cfg.get('data_preprocessor') and not cfg.model.get('data_preprocessor'):
         raise ValueError('expected data_preprocessor inside model, found it beside; move it there')
-    if pixels['type'] != 'ClsDataPreprocessor':
-        raise ValueError(f'expected a ClsDataPreprocessor in model, got {pixels["type"]!r}')
+    kind = pixels.get('type', 'ClsDataPreprocessor')
+    if kind != 'ClsDataPreprocessor':
+        raise ValueError(f'expected a ClsDataPreprocessor in model, got {kind!r}')
     if pixels.get('batch_augments') or cfg.model.get('train_cfg'):
         raise ValueError(
             'batch augmentations (mixup, cutmix) mix pixels, so features cannot be cached; leave '

@@ -46,7 +46,7 @@ class OwnImages(NamedTuple):
     notes: list[str]  # for the log: skipped files, repeated lines, val used as test
 
 
-def read_own_images(source: str | Path) -> OwnImages:
+def read_own_images(source: str | Path, min_classes: int = 2) -> OwnImages:
     """Read images in one of three forms.
 
     - ``folder/<class>/<image>``
@@ -61,20 +61,20 @@ def read_own_images(source: str | Path) -> OwnImages:
     Raises:
         FileNotFoundError: It does not exist.
         ValueError: It is in no such form, a class has no readable image, a line cannot be read,
-            one image has two labels or two splits, or there are fewer than two classes.
+            one image has two labels or two splits, or there are fewer than ``min_classes``.
     """
     source = Path(source).expanduser()
     if source.is_file():
-        return _read_table(source)
+        return _read_table(source, min_classes)
     if not source.is_dir():
         raise FileNotFoundError(
             f'{source} does not exist; expected a folder with a folder of images for each class, '
             'or a .csv file with the columns path,label'
         )
-    return _read_folder(source)
+    return _read_folder(source, min_classes)
 
 
-def _read_folder(source: Path) -> OwnImages:
+def _read_folder(source: Path, min_classes: int) -> OwnImages:
     found = find_images(source)
     splits = _split_folders(source)
     depth = 2 if splits else 1
@@ -106,7 +106,7 @@ def _read_folder(source: Path) -> OwnImages:
     notes = []
     if skipped:
         notes.append(f'{len(skipped)} files are no images and are not used: {shown(skipped)}')
-    return _assemble(source, source, rows, notes)
+    return _assemble(source, source, rows, notes, min_classes)
 
 
 def _split_folders(source: Path) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _check_class_folders(
             )
 
 
-def _read_table(source: Path) -> OwnImages:
+def _read_table(source: Path, min_classes: int) -> OwnImages:
     if source.suffix.lower() != '.csv':
         raise ValueError(f'{source}: expected a folder, or a .csv file with columns path,label')
     try:
@@ -188,7 +188,7 @@ def _read_table(source: Path) -> OwnImages:
                 f'{source}: {row.path} is in two splits, {first.split!r} and {row.split!r}; one '
                 'image belongs to one split'
             )
-    return _assemble(source, source.parent, rows, notes)
+    return _assemble(source, source.parent, rows, notes, min_classes)
 
 
 def _row(row: dict, line: int, has_split: bool) -> Row:
@@ -205,9 +205,11 @@ def _row(row: dict, line: int, has_split: bool) -> Row:
     return Row(posixpath.normpath(path), composed(label), split)
 
 
-def _assemble(source: Path, folder: Path, rows: list[Row], notes: list[str]) -> OwnImages:
+def _assemble(
+    source: Path, folder: Path, rows: list[Row], notes: list[str], min_classes: int
+) -> OwnImages:
     classes = tuple(sorted({row.label for row in rows}))
-    if len(classes) < 2:
+    if len(classes) < min_classes:
         raise ValueError(
             f'{source}: there is one class, {classes[0]!r}, and at least two are needed; {LAYOUTS}'
         )

@@ -1,0 +1,41 @@
+"""How far a training is, in one line."""
+
+import sys
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from tqdm import tqdm
+
+
+@HOOKS.register_module()
+class ProgressBarHook(Hook):
+    """A bar of the steps, with the time left and the loss, on standard error."""
+
+    priority = 'VERY_LOW'
+
+    def before_train(self, runner: Runner) -> None:
+        """Start, where a resumed run goes on."""
+        self.bar = tqdm(
+            total=runner.max_iters,
+            initial=runner.iter,
+            desc='training',
+            unit='step',
+            file=sys.stderr,
+        )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """One step further."""
+        if outputs and 'loss' in outputs:
+            self.bar.set_postfix(loss=f'{outputs["loss"].item():.3f}', refresh=False)
+        self.bar.update()
+
+    def after_train(self, runner: Runner) -> None:
+        """The end."""
+        self.bar.close()
