@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
+import mat4py
 import pytest
 from mini_checkpoints import write_checkpoint
 from mini_data import write_image
 from mini_runs import REPO
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS, MODELS
 
 from sotglp_mm.apis import load_config
+from sotglp_mm.class_names.resolve import resolve_class_names
 
 DEMO = REPO / 'configs' / 'sotglp_demo_16shot.py'
 OWN = REPO / 'configs' / 'sotglp_vitb16_16shot_own.py'
@@ -76,8 +80,70 @@ def test_class_names_come_from_the_checkpoint_where_there_are_no_images(tmp_path
     file = write_checkpoint(tmp_path / 'epoch_1.pth', meta=meta)
     cfg = load_config(OWN, checkpoint=file, data=tmp_path / 'absent')
     assert cfg.model.head.class_names == ['cow', 'cat']
-    with pytest.raises(
-        ValueError, match=r'absent does not exist.*So there are no class names'
-    ) as e:
+    with pytest.raises(ValueError, match=r'absent does not exist.*So there are no class') as error:
         load_config(OWN, data=tmp_path / 'absent')
-    assert str(e.value).count('does not exist') == 1  # of both loaders
+    assert str(error.value).count('does not exist') == 1  # of both loaders
+
+
+def cars(root: Path, count: int) -> None:
+    (root / 'devkit').mkdir()
+    images = dict(fname=[f'{i}.jpg' for i in range(count)], **{'class': [*range(1, count + 1)]})
+    mat4py.savemat(str(root / 'devkit' / 'cars_train_annos.mat'), dict(annotations=images))
+
+
+def flowers(root: Path, count: int) -> None:
+    mat4py.savemat(str(root / 'imagelabels.mat'), dict(labels=[*range(1, count + 1)]))
+    ids = dict(trnid=[*range(1, count - 1)], valid=[count - 1, count], tstid=[1, 2])
+    mat4py.savemat(str(root / 'setid.mat'), ids)
+
+
+# the file with a line for each image, and the line of an image of a class
+OF_MMPRETRAIN = {
+    'Food101': ('meta/train.txt', '{name}/1'),
+    'Caltech101': ('meta/train.txt', 'x/1.jpg {label}'),
+    'SUN397': ('Partitions/Training_01.txt', '/a/{name}/1.jpg'),
+    'OxfordIIITPet': ('annotations/trainval.txt', 'x_1 {number} 1 1'),
+}
+
+
+@pytest.mark.parametrize('kind', [*OF_MMPRETRAIN, 'StanfordCars', 'Flowers102'])
+def test_class_names_of_mmpretrains_own_sets(tmp_path: Path, kind: str):
+    names = getattr(DATASETS.get(kind), 'METAINFO', {}).get('classes')
+    settings = dict(type=kind, data_root=str(tmp_path))
+    if kind == 'StanfordCars':
+        cars(tmp_path, len(names))
+    elif kind == 'Flowers102':  # has no names
+        names = [f'flower {i}' for i in range(102)]
+        flowers(tmp_path, len(names))
+        with pytest.raises(ValueError, match='Flowers102 has no class names; give them in'):
+            load_config(few_shot_config(tmp_path, settings))
+        settings['metainfo'] = dict(classes=names)
+    else:
+        file, line = OF_MMPRETRAIN[kind]
+        (tmp_path / file).parent.mkdir()
+        lines = [line.format(name=name, label=i, number=i + 1) for i, name in enumerate(names)]
+        (tmp_path / file).write_text('\n'.join(reversed(lines)))
+    cfg = load_config(few_shot_config(tmp_path, settings))
+    assert cfg.model.head.class_names == list(names)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert sorted(dataset.get_gt_labels()) == [*range(len(names))]
+
+
+def few_shot_config(folder: Path, dataset: dict) -> Path:
+    (folder / 'config.py').write_text(f"""
+_base_ = {str(DEMO)!r}
+train_dataloader = dict(dataset=dict(dataset=dict(_delete_=True, **{dataset!r})))
+test_dataloader = dict(dataset=dict(_delete_=True, **{dataset!r}))
+model = dict(head=dict(class_names='dataset'))
+""")
+    return folder / 'config.py'
+
+
+def test_dataset_for_class_names_is_understood_in_a_config_alone(tmp_path: Path):
+    cfg = load_config(few_shot_config(tmp_path, dict(type='DemoScenesDataset')))
+    assert cfg.model.head.class_names == list(resolve_class_names('demo_scenes'))
+    plain = Config.fromfile(tmp_path / 'config.py').model  # as MMPretrain's tools/train.py
+    several = dict(type='MultiTaskHead', task_heads=dict(first=plain.head))
+    for model in (plain, {**plain, 'head': several}):
+        with pytest.raises(ValueError, match='give the names as a list'):
+            MODELS.build(model)

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mini_runs import REPO, small_config
+from mini_trust import assert_equal
+from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
@@ -168,6 +172,38 @@ def test_every_image_is_read_rightly_or_refused_by_name(odd: Path, name: str):
     np.testing.assert_allclose(
         image[..., ::-1].astype(int), rgb, atol=4 if name.endswith(LOSSY) else 0
     )
+
+
+def test_a_run_on_oddities_is_the_run_on_plain_pictures(tmp_path: Path, tiny):
+    """As what they are to be seen, or, of formats with losses, as they were read above."""
+    readable = [name for name in sorted(IMAGES) if not isinstance(IMAGES[name][1], str)]
+    for number, name in enumerate(readable):
+        write, seen = IMAGES[name]
+        folder = f'{"train" if number % 3 else "Test"}/{"ab"[number % 2]}'
+        for kind in ('odd', 'plain'):
+            (tmp_path / kind / folder).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / 'odd' / folder / name)
+        if name.endswith(LOSSY):
+            seen = load(tmp_path / 'odd' / folder / name)[..., ::-1]
+        rgb = seen.astype(np.uint8) if seen.ndim == 3 else seen[..., None].repeat(3, -1)
+        saved(rgb.astype(np.uint8))(tmp_path / 'plain' / folder / f'{number:03}.png')
+    runs = [run_on(tmp_path / kind, tiny.clip) for kind in ('odd', 'plain')]
+    assert len(runs[0][1]) == len(readable[::3])
+    assert_equal(*runs)
+
+
+def run_on(images: Path, clip: dict) -> tuple[dict, list[list[float]], dict]:
+    """What a run learns, the probabilities of the test images, and the metrics."""
+    work_dir = images.with_name(f'{images.name}_run')
+    config = REPO / 'configs' / 'sotglp_vitb16_16shot_own.py'
+    cfg = small_config(config, images, work_dir, clip)
+    cfg.experiment_name = images.name
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    metrics = runner.test()
+    samples = [each for batch in runner.test_dataloader for each in runner.model.test_step(batch)]
+    scores = [sample.pred_score.tolist() for sample in samples]
+    return torch.load(work_dir / 'epoch_1.pth', weights_only=True)['state_dict'], scores, metrics
 
 
 def test_other_ways_to_load(odd: Path, tmp_path: Path):

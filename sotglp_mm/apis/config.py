@@ -14,13 +14,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 
-from ..class_names.resolve import class_names_of_checkpoint
+from ..class_names.resolve import FROM_DATASET, class_names_of_checkpoint
 from ..engine.distributed import prepare_processes
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-FROM_DATASET = 'dataset'
-"""As ``class_names`` of a head: those of the training set."""
-
 READ_BY_RUNNER = (
     *(
         name

@@ -3,6 +3,7 @@
 import glob
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,7 +18,9 @@ from mmpretrain.registry import TRANSFORMS
 from torch.utils.data import DataLoader, Dataset
 
 from ..io.checkpoint_file import check_weights, naming_checkpoint
-from ..io.image_files import IMAGE_SUFFIXES, image_files
+from ..io.image_files import IMAGE_SUFFIXES
+from ..io.image_files import find_images as files_below
+from ..io.names import shown
 from ..utils.tables import printable
 
 MAX_ASPECT = 500
@@ -78,16 +81,26 @@ def _images_of_name(name: str) -> list[tuple[Path, str]]:
         raise FileNotFoundError(
             f'{printable(name)} does not exist; expected an image, a folder or a glob'
         )
-    images = []
-    for match in matches:
-        below = image_files(match) if match.is_dir() else None
-        images += [(match, match.name)] if below is None else [(match / x, x) for x in below]
+    images = [image for match in matches for image in _images_of_path(match)]
     if not images:
         raise FileNotFoundError(
             f'{printable(name)} holds no image; images end with {", ".join(IMAGE_SUFFIXES)}, or '
             'are files that Pillow can open'
         )
     return images
+
+
+def _images_of_path(path: Path) -> list[tuple[Path, str]]:
+    if not path.is_dir():
+        return [(path, path.name)]
+    inside = files_below(path)
+    if inside.images and inside.skipped:
+        print(
+            f'{printable(str(path))}: {len(inside.skipped)} files are no images and are not used: '
+            f'{shown(inside.skipped)}',
+            file=sys.stderr,
+        )
+    return [(path / image, image) for image in inside.images]
 
 
 def image_pipeline(cfg: Config) -> list[dict]:

@@ -14,7 +14,7 @@ from ..io.files import check_writable, write_atomically
 from .calibration import calibration_for
 from .config import LOADERS, build_runner, load_config, metrics_of
 
-METRIC_SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
+OUT_SUFFIXES = dict(metrics=('.json', '.yaml', '.yml', '.pkl'), pred=('.pkl', '.pickle'))
 
 
 def test(
@@ -43,10 +43,13 @@ def test(
     Raises:
         FileNotFoundError, ValueError: A setting, the data or the checkpoint cannot be used.
     """
-    if out_item == 'metrics' and Path(out or '').suffix not in METRIC_SUFFIXES:
+    if out_item and not out:
+        raise ValueError(f'--out-item {out_item} needs --out FILE')
+    out_item, suffixes = out_item or 'pred', OUT_SUFFIXES[out_item or 'pred']
+    if out and Path(out).suffix not in suffixes:
         raise ValueError(
-            f'--out {out} with --out-item metrics: expected a file that ends in '
-            f'{", ".join(METRIC_SUFFIXES)}'
+            f'--out {out} with --out-item {out_item}: expected a file that ends in '
+            f'{", ".join(suffixes)}'
         )
     if out:
         check_writable(out, '--out')
@@ -76,11 +79,11 @@ def test(
             if metric.type == 'CalibrationError' and (kept := calibration_for(cfg, checkpoint)):
                 metric.setdefault('temperature', kept['temperature'])
     runner = build_runner(cfg)
-    if out and out_item != 'metrics':
+    if out and out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
     with naming_checkpoint(cfg.load_from), explaining_lost_process():
         metrics = runner.test()
-    if out_item == 'metrics':
+    if out and out_item == 'metrics':
         text = mmengine.dump(metrics, file_format=Path(str(out)).suffix[1:])
         if is_main_process():
             write_atomically(str(out), text, 'Choose another --out')

@@ -10,6 +10,9 @@ from ..io.json_file import read_json
 from ..io.names import composed, folded
 from ..io.own_images import read_own_images
 
+FROM_DATASET = 'dataset'
+"""As ``class_names`` of a config's head: those of the training set; a config is needed for it."""
+
 CLASS_LISTS = Path(__file__).parent / 'lists'
 
 
@@ -25,7 +28,8 @@ def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: It is neither a known list nor a file.
-        ValueError: There are no names, or an empty one, or a checkpoint that keeps none.
+        ValueError: It is 'dataset', there are no names, or an empty one, or a checkpoint that
+            keeps none.
     """
     names = _read_class_names(class_names) if isinstance(class_names, str) else tuple(class_names)
     if not names:
@@ -42,6 +46,13 @@ def _read_class_names(source: str) -> tuple[str, ...]:
         path = Path(source).expanduser()
     if path.is_dir() or path.suffix == '.csv':
         return read_own_images(path).classes
+    if source == FROM_DATASET and not path.is_file():
+        raise ValueError(
+            "class_names='dataset' is understood for the one head of a config (model.head), by "
+            "sotglp's own commands and sotglp_mm.apis.load_config, which read the names from the "
+            'training set. Here, give the names as a list, or the path of a text file with one '
+            'name a line'
+        )
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in CLASS_LISTS.glob('*.txt')))
         raise FileNotFoundError(

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ class CoOpSplitDataset(ListedImagesDataset):
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
         data_prefix (str): Folder of the images below ``data_root``. Defaults to 'images'.
         **kwargs: As in MMPretrain's ``BaseDataset``.
+
+    Raises:
+        ValueError: The list has an image in training and elsewhere, or with two labels.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class CoOpSplitDataset(ListedImagesDataset):
             )
         path = find_split_list(split_file, place.folder, root)
         splits, classes = read_split_list(path)
+        check_images_once(splits, path)
         if split not in splits:
             raise ValueError(f'{path} has no split {split!r}; it has {sorted(splits)}')
         super().__init__(
@@ -94,3 +99,21 @@ def read_split_list(path: Path) -> tuple[dict[str, list], tuple[str, ...]]:
     for rows in splits.values():
         check_inside(rows, f'split file {path}')
     return splits, classes
+
+
+def check_images_once(splits: dict[str, list], path: Path) -> None:
+    """Refuse a list that has an image in training and elsewhere, or with two labels.
+
+    Raises:
+        ValueError: Names the first such image.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for split, rows in splits.items():
+        for file, _, name in rows:
+            first = seen.setdefault(posixpath.normpath(file), (split, name))
+            splits_differ = split != first[0] and 'train' in (split, first[0])
+            if splits_differ or name != first[1]:
+                raise ValueError(
+                    f'{path} has {file} in {first[0]!r} as {first[1]!r} and in {split!r} as '
+                    f'{name!r}; an image of train belongs to no other split, and has one class'
+                )

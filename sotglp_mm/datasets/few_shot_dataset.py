@@ -1,6 +1,7 @@
 """A few images of every class, drawn once and for all by a seed."""
 
 import copy
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from mmpretrain.registry import DATASETS, TRANSFORMS
 
 from ..utils.settings import check_choice, checked_settings
 from .class_halves import labels_of
-from .data_identity import class_names_of, innermost, label_of
+from .data_identity import class_names_of, image_identity, innermost, label_of
 from .epoch_sampler import item_randomness
 from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 
@@ -35,7 +36,8 @@ class FewShotDataset:
       classes get fewer.
 
     It may wrap, and be wrapped by, ``ConcatDataset``, ``RepeatDataset``, ``ClassBalancedDataset``
-    and ``KFoldDataset``: shots from train and val together are those of a ``ConcatDataset``.
+    and ``KFoldDataset``: shots from train and val together are those of a ``ConcatDataset``. An
+    image that a wrapper or a list repeats is drawn once.
 
     Args:
         dataset (dict | BaseDataset): The dataset to draw from.
@@ -84,10 +86,12 @@ class FewShotDataset:
         self._classes = class_names_of(self.dataset)
         if classes == 'base':
             self._classes = self._classes[: len(labels_of('base', len(self._classes)))]
-        infos = (self.dataset.get_data_info(i) for i in range(len(self.dataset)))
-        labels = np.array([label_of(info, self.dataset) for info in infos])
+        labels, distinct = self._labels_and_distinct()
         self._check_classes(labels)
-        self.indices = self._draw(labels) if files is None else self._read(files, labels)
+        if files is None:
+            self.indices = distinct[self._draw(labels[distinct])]
+        else:
+            self.indices = self._read(files, labels)
         self._log(labels, files)
 
     @property
@@ -146,6 +150,17 @@ class FewShotDataset:
     def few_shot_record(self) -> dict:
         """Settings, classes and images of this set, for a file that ``files`` takes."""
         return few_shot_record(self)
+
+    def _labels_and_distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """Label of each image, and where each comes first: wrappers and lists repeat some."""
+        labels: list[int] = []
+        first: dict[tuple, int] = {}
+        for index in range(len(self.dataset)):
+            info = self.dataset.get_data_info(index)
+            labels.append(label_of(info, self.dataset))
+            identity = info.get('img_path') or json.dumps(image_identity(info, ''))
+            first.setdefault((identity, labels[-1]), index)
+        return np.array(labels), np.array(list(first.values()))
 
     def _draw(self, labels: np.ndarray) -> np.ndarray:
         ours = np.flatnonzero(labels < len(self._classes))

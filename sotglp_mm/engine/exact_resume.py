@@ -101,12 +101,14 @@ def _can_be_replayed(runner: Runner) -> bool:
 
 
 def _replay(runner: Runner) -> None:
-    """Step fresh schedules as often as the run has, in its order."""
-    epochs = 0
+    """Step fresh schedules as often as a run of this config has by now, in its order."""
+    epochs, steps = 0, runner.iter
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        steps = runner.epoch * len(runner.train_dataloader)  # the batch may be another than before
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # torch's: no step of the optimiser in between
-        for step in range(1, runner.iter + 1):
-            ends = step * runner.epoch // runner.iter > epochs
+        for step in range(1, steps + 1):
+            ends = step * runner.epoch // steps > epochs
             epochs += ends
             for by_epoch in (False, True) if ends else (False,):
                 for scheduler in _schedulers(runner):

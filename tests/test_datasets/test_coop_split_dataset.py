@@ -88,6 +88,28 @@ def test_a_path_that_no_system_takes_is_missing(root: Path):
 
 
 @pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        (
+            dict(test=[['cow/w0.png', 2, 'cow'], ['./cat/c0.png', 0, 'cat']]),
+            r"has \./cat/c0\.png in 'train' as 'cat' and in 'test' as 'cat'; an image of train",
+        ),
+        (
+            dict(val=[['cow/w0.png', 0, 'cat']]),
+            r"has cow/w0\.png in 'val' as 'cat' and in 'test' as 'cow'",
+        ),
+    ],
+    ids=['in two splits', 'two labels'],
+)
+def test_one_image_twice(root: Path, changed: dict, message: str):
+    write(root, {**SPLITS, **changed})
+    with pytest.raises(ValueError, match=message):
+        build(root)
+    write(root, {**SPLITS, 'val': SPLITS['test']})  # val may serve as test
+    assert len(build(root, split='test')) == 2
+
+
+@pytest.mark.parametrize(
     ('changes', 'message'),
     [
         (dict(val=[['cat/c1.png', 0, 'kitten']]), r"label 0 is called 'cat' and.*'kitten'"),

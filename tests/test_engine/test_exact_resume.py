@@ -157,6 +157,17 @@ def test_settings_of_the_optimiser_are_the_configs_and_named(config: Path, whole
     assert kept.read_bytes() == (whole / 'few_shot_files.json').read_bytes()
 
 
+def test_a_schedule_in_iterations_follows_another_batch_size(config: Path, whole: Path):
+    """Three steps an epoch before, two now: epoch 3 has the rates that it has with two."""
+    cosine = dict(type='CosineAnnealingLR', by_epoch=True, eta_min=0, convert_to_iter_based=True)
+    now = dict(param_scheduler=cosine, train_dataloader__batch_size=6)
+    expected = losses(train(config, config.parent / 'two_steps', **now))
+    work_dir, latest = config.parent / 'then_two_steps', str(whole / 'epoch_2.pth')
+    train(config, work_dir, resume=True, load_from=latest, **now)
+    rates = [row['lr'] for row in losses(work_dir).values()]
+    assert rates == [expected[step]['lr'] for step in range(5, 9)]
+
+
 def test_without_the_states_resuming_is_another_run(config: Path, whole: Path):
     """The tests above can fail: what the hook restores does matter."""
     work_dir = config.parent / 'forgetful'

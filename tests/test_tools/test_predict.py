@@ -308,6 +308,7 @@ def test_a_file_name_that_is_not_text_and_a_pipe(own, run, folder):
     os.mkfifo(folder / 'x.png')
     found = run(folder, folder / 'x.png')
     assert found.status == 1
+    assert "1 files are no images and are not used: 'x.png'" in found.err
     (row,) = found.report['predictions']
     assert os.fsencode(row['path']) == name
     assert r'caf\udce9.png' in found.out

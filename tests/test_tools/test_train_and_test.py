@@ -1,6 +1,7 @@
 """The main job through the command lines: train, resume, test, one process and two."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 import torch
 from mini_runs import REPO, run_tool, write_config, write_images
 from mini_trust import assert_equal, learned
+
+from sotglp_cli import main
+from sotglp_mm.engine import work_dir_lock
 
 
 @pytest.fixture(scope='module')
@@ -184,6 +188,29 @@ def test_checkpoint_of_other_classes_is_refused(config: Path, trained: Path):
     done = run_tool(['test.py', config, trained / 'epoch_2.pth', *flags], config.parent)
     assert done.returncode != 0
     assert "it has 3, and not once 'dotted'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (
+            ['--out', 'metrics.csv', '--out-item', 'metrics'],
+            r'ends in \.json, \.yaml, \.yml, \.pkl',
+        ),
+        (['--out', 'metrics.csv'], r'with --out-item pred: expected a file that ends in \.pkl'),
+        (['--out-item', 'metrics'], 'metrics needs --out FILE'),
+    ],
+)
+def test_results_that_cannot_be_written_stop_before_the_test(capsys, flags: list, message: str):
+    assert main(['test', 'no/such/config.py', 'none', *flags]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_work_dir_in_use_is_left_alone(config: Path, tmp_path: Path, capsys):
+    with work_dir_lock(tmp_path):
+        assert main(['train', str(config), '--work-dir', str(tmp_path)]) == 2
+    assert f'{tmp_path} is in use: process ' in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ['.lock']
 
 
 def test_usage_of_the_shell_scripts():
