@@ -17,8 +17,10 @@ from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
+from ..class_names.resolve import class_difference
 from ..io.checkpoint_file import refusing_checkpoint
 from ..io.json_file import as_json, differences, flat
+from ..models.learned_state import read_identity
 from ..utils.settings import checked_settings
 
 STATES = 'random_states'
@@ -50,6 +52,7 @@ class ResumedSettingsHook(Hook):
     def __init__(self) -> None:
         self._groups: list[dict] | None = None
         self._before: dict | None = None
+        self._weights: dict = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the settings that decide the result."""
@@ -58,6 +61,7 @@ class ResumedSettingsHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the config's settings before MMEngine replaces them."""
         self._before = checkpoint.get('meta', {}).get('settings')
+        self._weights = checkpoint.get('state_dict', {})
         if not _can_be_replayed(runner):
             return
         self._groups = [
@@ -73,6 +77,8 @@ class ResumedSettingsHook(Hook):
         """Put the settings back, replay the schedule, and log what differs."""
         if runner.iter == 0:
             return  # a new run, from weights alone or from nothing
+        _check_class_order(runner.model, self._weights)
+        self._weights = {}
         if self._groups is not None:
             for group, settings in zip(runner.optim_wrapper.param_groups, self._groups):
                 group.update(settings)
@@ -85,6 +91,27 @@ class ResumedSettingsHook(Hook):
             runner.logger.warning(
                 'The run resumes with other settings than it had; these count from now on '
                 '(docs/train.md, Resuming):\n  ' + '\n  '.join(lines)
+            )
+
+
+def _check_class_order(model: Any, weights: dict) -> None:
+    """Prompts are matched by name when they are loaded; the optimiser's buffers are not.
+
+    Raises:
+        ValueError: The head has its classes in another order than when the checkpoint was written.
+    """
+    for name, part in model.named_modules():
+        trained = read_identity(weights, f'{name.removeprefix("module.")}.')
+        if trained is None or 'class_names' not in trained:
+            continue
+        difference = class_difference(
+            trained['class_names'], part.class_names, 'the checkpoint', 'the head'
+        )
+        if difference is not None:
+            raise ValueError(
+                f'The run cannot resume with other classes, or another order: {difference}. Use '
+                "the checkpoint's class_names and data; or start a new run from its weights, with "
+                'load_from and without --resume'
             )
 
 

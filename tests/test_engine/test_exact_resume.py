@@ -168,6 +168,20 @@ def test_a_schedule_in_iterations_follows_another_batch_size(config: Path, whole
     assert rates == [expected[step]['lr'] for step in range(5, 9)]
 
 
+def test_classes_in_another_order_do_not_resume(config: Path, whole: Path, tmp_path: Path):
+    """Their prompts would be matched by name, and their momentum would not."""
+    names = Config.fromfile(config).model.head.class_names
+    options = dict(
+        model__head__class_names=[names[1], names[0], *names[2:]],
+        default_hooks__class_names=None,  # the dataset has the first order
+        load_from=str(whole / 'epoch_2.pth'),
+    )
+    with pytest.raises(ValueError, match=r"cannot resume .*: label 0 is 'banded' for the check"):
+        train(config, tmp_path / 'run', resume=True, **options)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+    train(config, tmp_path / 'new', train_cfg__max_epochs=1, **options)  # weights alone
+
+
 def test_without_the_states_resuming_is_another_run(config: Path, whole: Path):
     """The tests above can fail: what the hook restores does matter."""
     work_dir = config.parent / 'forgetful'

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from released import Released
 from small_clip import config_with, write_clip
 
+from sotglp_mm.class_names import equal_prompts
 from sotglp_mm.structures import ImageFeatures
 
 B, P, C = 3, 12, 10
@@ -369,6 +370,18 @@ def test_a_loss_with_buffers_does_not_get_in_the_way(build, tmp_path: Path, load
 
 
 # ------------------------------------------------------------------ settings
+
+
+def test_names_that_clip_cannot_tell_apart_are_named(build, monkeypatch):
+    logged = []
+    monkeypatch.setattr(equal_prompts, 'print_log', lambda text, **_: logged.append(text))
+    names = ['sea_lion', 'cat', 'sea lion']
+    head = build(class_names=names)
+    assert "apart, their names have the same tokens: 'sea_lion', 'sea lion'" in logged.pop()
+    text = head.text_encoder(head.global_prompts)
+    assert torch.equal(text[0], text[2]) and not torch.equal(text[0], text[1])
+    build(class_names=names, keep_underscores=True)
+    assert not logged
 
 
 def test_class_names_from_lists_and_files(build, tmp_path: Path):
