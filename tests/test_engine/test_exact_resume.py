@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mini_runs import CLASSES
 from mini_trust import EPOCHS, assert_equal, learned, losses, metrics, train, trust_config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -170,9 +171,8 @@ def test_a_schedule_in_iterations_follows_another_batch_size(config: Path, whole
 
 def test_classes_in_another_order_do_not_resume(config: Path, whole: Path, tmp_path: Path):
     """Their prompts would be matched by name, and their momentum would not."""
-    names = Config.fromfile(config).model.head.class_names
     options = dict(
-        model__head__class_names=[names[1], names[0], *names[2:]],
+        model__head__class_names=[*reversed(CLASSES)],
         default_hooks__class_names=None,  # the dataset has the first order
         load_from=str(whole / 'epoch_2.pth'),
     )
