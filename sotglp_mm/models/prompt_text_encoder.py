@@ -58,6 +58,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self.towers = towers
         self.context_length = context_length
         self.class_chunk = class_chunk
+        self.keep_underscores = keep_underscores
         texts = [name if keep_underscores else name.replace('_', ' ') for name in class_names]
         tokens = [towers.text.tokenizer.encode(text) for text in texts]
         warn_of_equal_prompts(class_names, tokens)

@@ -18,6 +18,7 @@ from ..class_names.resolve import class_difference, resolve_class_names
 from ..clip.load import towers_for_part
 from ..functional import OOD_FIELDS, OOD_SCORES, mean_cosine, selected_similarity
 from ..functional.ood_scores import ood_scores
+from ..io.checkpoint_file import CheckpointMismatch
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
 from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
@@ -351,17 +352,22 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         return super().train(mode)
 
     def identity(self) -> dict:
-        """CLIP and class names, for the checkpoint."""
-        return dict(super().identity(), class_names=list(self.class_names))
+        """CLIP and class names, and how these are read, for the checkpoint."""
+        return dict(
+            super().identity(),
+            class_names=list(self.class_names),
+            keep_underscores=self.text_encoder.keep_underscores,
+        )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         trained = read_identity(state_dict, prefix)
-        names = None if trained is None else trained['class_names']
+        names = None
         difference = note = None
-        if names is None:
+        if trained is None:
             note = 'The checkpoint does not say with which CLIP and classes it was trained'
         else:
-            sides = 'the checkpoint', 'this SOTGLPHead'
+            names, sides = trained['class_names'], ('the checkpoint', 'this SOTGLPHead')
+            self._check_underscores(trained.get('keep_underscores'), names)
             difference = class_difference(names, self.class_names, *sides)
         key, prompts = f'{prefix}local_prompts', self.local_prompts
         if prompts is not None and prompts.ndim == 3:
@@ -382,6 +388,16 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
                 state_dict[key], names, initial, self.class_names, bool(self.load_shared)
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _check_underscores(self, kept: bool | None, names: Sequence[str]) -> None:
+        """Other prompts are other weights; a checkpoint of an older version does not say."""
+        ours = self.text_encoder.keep_underscores
+        if kept not in (None, ours) and any('_' in name for name in (*names, *self.class_names)):
+            raise CheckpointMismatch(
+                f'The checkpoint was trained with keep_underscores={kept}, and this SOTGLPHead '
+                f'has {ours}: class names with underscores are other words to CLIP. Set '
+                f'model.head.keep_underscores={kept}'
+            )
 
 
 def _no_autocast(tensor: Tensor) -> torch.autocast:

@@ -332,6 +332,17 @@ def test_a_checkpoint_of_another_clip_is_refused(build, tmp_path: Path, load):
 
 
 @LOADERS
+def test_names_that_are_read_in_another_way_are_refused(build, tmp_path: Path, load):
+    names = ['sea_lion', 'cat']
+    trained = build(class_names=names, keep_underscores=True)
+    load(build(class_names=names, keep_underscores=True), trained.state_dict(), tmp_path)
+    with pytest.raises(RuntimeError, match=r'Set model\.head\.keep_underscores=True'):
+        load(build(class_names=names), trained.state_dict(), tmp_path)
+    plain = build(keep_underscores=True).state_dict()  # no name has an underscore
+    load(build(), plain, tmp_path)
+
+
+@LOADERS
 def test_an_older_checkpoint_is_loaded_as_it_is(build, tmp_path: Path, load):
     trained, head = build(), build()
     state = trained.state_dict()
