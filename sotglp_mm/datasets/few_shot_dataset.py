@@ -217,12 +217,12 @@ def per_class_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndarr
 def stratified_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndarray:
     """``num_shots * C`` indices stratified by class frequency, sorted; int (number drawn,)."""
     classes, counts = np.unique(labels, return_counts=True)
-    total = num_shots * len(classes)
-    if total + len(classes) > len(labels) or counts.min() < 2:
+    total, rarest = num_shots * len(classes), int(np.argmin(counts))
+    if total + len(classes) > len(labels) or counts[rarest] < 2:
         raise ValueError(
             f"FewShotDataset: sampling='stratified' cannot draw {num_shots} x {len(classes)} "
             f'images out of {len(labels)} (it has to leave {len(classes)} over, and needs 2 of '
-            f'every class; the rarest, label {classes[counts.argmin()]}, has {counts.min()}). '
+            f'every class; the rarest, label {classes[rarest]}, has {counts[rarest]}). '
             "Take fewer shots, or sampling='per_class'."
         )
     # here: scikit-learn is a fifth of the package's import time, and most runs need none of it

@@ -71,7 +71,7 @@ def _draw_pair(
 ) -> tuple[set, tuple]:
     """Parts of a new scene and the two to name; neither fits a scene drawn before."""
     for _ in range(20):
-        chosen = _choose(rest, rng.choice((2, 3, 4), p=(0.45, 0.35, 0.2)), rng)
+        chosen = _choose(rest, int(rng.choice((2, 3, 4), p=(0.45, 0.35, 0.2))), rng)
         pair, parts = tuple(chosen[:2]), set(chosen)
         # in small batches of few names an overlap may be unavoidable: the last try then stands
         fits = any(parts.issuperset(n) for n in named) or any(s.issuperset(pair) for s in shown)

@@ -28,7 +28,7 @@ class ClassPlan(NamedTuple):
     @property
     def largest_share(self) -> float:
         """What the best prompt gets of a patch, in the mean over the mass."""
-        return float(self.plan.max(axis=1).sum() / max(self.plan.sum(), 1e-12))
+        return float(self.plan.max(axis=1).sum() / np.maximum(self.plan.sum(), 1e-12))
 
     @property
     def winner(self) -> np.ndarray:
