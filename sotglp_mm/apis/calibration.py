@@ -106,7 +106,7 @@ def calibrate(
     stream = io.BytesIO()
     torch.save(content, stream)
     write_atomically(checkpoint, stream.getvalue(), 'Make room and calibrate again')
-    _tell(found, checkpoint)
+    _report(found, checkpoint)
     return found
 
 
@@ -316,7 +316,7 @@ def _settings(cfg: Config) -> dict:
     )
 
 
-def _tell(found: dict, checkpoint: str | Path) -> None:
+def _report(found: dict, checkpoint: str | Path) -> None:
     rows = [
         ['negative log-likelihood', *(f'{value:.4f}' for value in found['nll'])],
         [f'calibration error, {NUM_BINS} bins, %', *(f'{value:.1f}' for value in found['ece'])],

@@ -91,13 +91,13 @@ def predict(
             rows.append(row | row['top'][0] | known)
     except BaseException:
         if rows:
-            _tell(report, failures, out, quiet)
+            _report(report, failures, out, quiet)
         raise
-    _tell(report, failures, out, quiet)
+    _report(report, failures, out, quiet)
     return report
 
 
-def _tell(report: dict, failures: list[Failure], out: str | Path | None, quiet: bool) -> None:
+def _report(report: dict, failures: list[Failure], out: str | Path | None, quiet: bool) -> None:
     each_once = list(dict.fromkeys(failures))
     report['failed'] = [failure._asdict() for failure in each_once]
     if not quiet:

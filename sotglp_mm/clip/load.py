@@ -110,7 +110,7 @@ def load_clip(
             (see :func:`read_clip_weights`), ``'sotglp-demo'``, or None for random weights.
         quick_gelu: The activation that the weights were trained with. By default it follows the
             weights: the tag, OpenAI's archive or an ``open_clip_config.json`` beside the file
-            tells; else the model config does.
+            says it; else the model config does.
 
     Raises:
         FileNotFoundError: The config or checkpoint does not exist, or cannot be fetched.
@@ -156,8 +156,8 @@ def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeigh
         return None
     if pretrained == EMBEDDED:
         weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
-        told = config.get('quick_gelu', False)
-        return weights._replace(quick_gelu=told, told_by='its model config says so')
+        active = config.get('quick_gelu', False)
+        return weights._replace(quick_gelu=active, source='its model config says so')
     tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)
     if not tag:
         if not Path(pretrained).expanduser().is_file():
@@ -167,8 +167,8 @@ def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeigh
             )
         return read_clip_weights(pretrained)
     weights = read_clip_weights(_fetch(model_name, pretrained, tag))
-    told = bool(tag.get('quick_gelu', False))
-    return weights._replace(quick_gelu=told, told_by=f"open_clip's tag {pretrained!r} says so")
+    active = bool(tag.get('quick_gelu', False))
+    return weights._replace(quick_gelu=active, source=f"open_clip's tag {pretrained!r} says so")
 
 
 def _fetch(model_name: str, pretrained: str, tag: dict) -> str:
@@ -281,14 +281,14 @@ def _log(
             level=logging.WARNING,
         )
         return
-    told_by = 'the config says so' if asked is not None else weights.told_by
-    level = logging.INFO if told_by or not _either_activation(model_name) else logging.WARNING
-    told_by = told_by or (
+    source = 'the config says so' if asked is not None else weights.source
+    level = logging.INFO if source or not _either_activation(model_name) else logging.WARNING
+    source = source or (
         f"{pretrained} does not tell, so as in {model_name}'s model config; set quick_gelu in "
         'clip=dict(...) if these weights were trained otherwise'
     )
     name = 'QuickGELU' if activation else 'GELU'
-    text = f'CLIP {model_name} from {pretrained}; {name} ({told_by})'
+    text = f'CLIP {model_name} from {pretrained}; {name} ({source})'
     print_log(text, logger='current', level=level)
 
 

@@ -23,8 +23,8 @@ class CLIPWeights(NamedTuple):
     """What a checkpoint file says."""
 
     state_dict: dict[str, Tensor]
-    quick_gelu: bool | None  # that these weights were trained with; None: it does not tell
-    told_by: str  # how that is known
+    quick_gelu: bool | None  # that these weights were trained with; None: it does not say
+    source: str  # of the activation: how it is known
 
 
 def read_clip_weights(path: str | Path) -> CLIPWeights:

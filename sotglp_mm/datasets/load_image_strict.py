@@ -54,10 +54,10 @@ class LoadImageStrict(LoadImageFromFile):
                 f'image {path} does not exist; check data_root, or what moved it since the start'
             ) from error
         except Exception as error:  # decoders raise whatever they like
-            # Pillow's "cannot identify" names a buffer in memory, which tells nobody anything
-            told = '' if isinstance(error, UnidentifiedImageError) else f': {error}'
+            # Pillow's "cannot identify" names a buffer in memory, which says nothing to a user
+            detail = '' if isinstance(error, UnidentifiedImageError) else f': {error}'
             raise ValueError(
-                f'image {path} cannot be decoded ({type(error).__name__}{told}); expected a '
+                f'image {path} cannot be decoded ({type(error).__name__}{detail}); expected a '
                 'JPEG, PNG or other picture. Replace the file, or take it out of the split.'
             ) from error
 
