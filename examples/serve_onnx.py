@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 def load(path: str, how: dict) -> np.ndarray:
     """A picture as the model takes it: float32 (3, H, W)."""
-    image = Image.open(path)
+    image: Image.Image = Image.open(path)
     if image.mode[0] in 'IF' or image.mode == 'LA':
         raise ValueError(f'{path} is a picture of mode {image.mode}; convert it to RGB first')
     image = (ImageOps.exif_transpose(image) if how['exif_orientation'] else image).convert('RGB')

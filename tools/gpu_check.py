@@ -138,12 +138,12 @@ def demo(args: argparse.Namespace, processes: int = 1) -> Iterator[str]:
         settings = ('train_cfg.max_epochs', 'param_scheduler.T_max', 'train_cfg.val_interval')
         options = [f'{name}={args.epochs}' for name in settings]
         flags = ['--amp', '--work-dir', folder, '--cfg-options', *options]
-        command = [sys.executable, REPO / 'tools' / 'train.py', DEMO, *flags]
+        command: list[str | Path] = [sys.executable, REPO / 'tools' / 'train.py', DEMO, *flags]
         if processes > 1:
             command = [REPO / 'tools' / 'dist_train.sh', DEMO, str(processes), *flags]
         start, env = time.time(), {**os.environ, 'PYTHON': sys.executable}
-        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        done = subprocess.run(command, env=env, text=True, **pipes)
+        pipe = subprocess.PIPE
+        done = subprocess.run(command, env=env, text=True, stdout=pipe, stderr=subprocess.STDOUT)
         if done.returncode:
             raise RuntimeError(f'training ended with {done.returncode}:\n{done.stdout[-2000:]}')
         (log,) = Path(folder).glob('*/vis_data/scalars.json')

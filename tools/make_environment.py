@@ -4,7 +4,8 @@
 
 The Makefile calls it. Each --pip is a command of pip. A file NAME.done in the environment says
 that it is complete; one without it, which an interrupted call leaves, is made anew. Without
-arguments it only checks this Python. It needs the standard library alone.
+arguments it only checks this Python. It needs the standard library alone, and starts on Python
+3.6, to say that it is too old: types that are newer stand in quotes.
 """
 
 import argparse
@@ -36,7 +37,7 @@ PIP_FAILURES = {
 """Patterns in what pip writes to stderr, and what to do."""
 
 
-def supported_python():
+def supported_python() -> 'tuple[tuple[int, int], tuple[int, int]]':
     """The lowest version of python_requires in setup.cfg, and the first one above."""
     parser = configparser.ConfigParser()
     parser.read(REPO / 'setup.cfg')
@@ -44,7 +45,7 @@ def supported_python():
     return (3, int(found[0])), (3, int(found[1]))
 
 
-def check_python(found=sys.version_info[:2]):
+def check_python(found: 'tuple[int, int]' = sys.version_info[:2]) -> None:
     """End with a sentence if this Python is out of range, or cannot make environments."""
     first, end = supported_python()
     if not first <= found < end:
@@ -63,7 +64,7 @@ def check_python(found=sys.version_info[:2]):
         )
 
 
-def parse_args(argv=None):
+def parse_args(argv: 'list[str] | None' = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='of the environment')
@@ -78,13 +79,13 @@ def parse_args(argv=None):
 class Environment:
     """A virtual environment."""
 
-    def __init__(self, folder, torch=''):
+    def __init__(self, folder: Path, torch: str = '') -> None:
         self.folder, self.torch = folder, torch
         self.python = folder / 'bin' / 'python'
         cuda = platform.system() == 'Linux' and torch != 'cpu'
         self.disk = DISK_GB['cuda' if cuda else 'cpu']
 
-    def is_complete(self):
+    def is_complete(self) -> bool:
         """Was it finished, and by this Python?"""
         config = self.folder / 'pyvenv.cfg'
         return (
@@ -94,7 +95,7 @@ class Environment:
             and 'version = {}.{}.'.format(*sys.version_info) in config.read_text()
         )
 
-    def create(self):
+    def create(self) -> None:
         """Make it anew."""
         free = shutil.disk_usage(self.folder.parent).free / 1e9
         if free < self.disk:
@@ -103,19 +104,19 @@ class Environment:
                 'take the small build of torch by TORCH=cpu'
             )
         command = [sys.executable, '-m', 'venv', '--clear', str(self.folder)]
-        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        done = subprocess.run(command, text=True, **pipes)
+        pipe = subprocess.PIPE
+        done = subprocess.run(command, text=True, stdout=pipe, stderr=subprocess.STDOUT)
         if done.returncode:
             sys.exit(f'{self.folder} could not be made: {done.stdout.strip()}')
 
-    def pip(self, *arguments):
+    def pip(self, *arguments: str) -> None:
         """Run pip, whose output is shown; end with a sentence if it fails."""
         command = [str(self.python), '-m', 'pip', '--disable-pip-version-check', *arguments]
         if self.torch and arguments[0] == 'install':
             command += ['--extra-index-url', TORCH_INDEX.format(self.torch)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             written = []
-            for line in process.stderr:
+            for line in process.stderr or ():
                 sys.stderr.write(line)
                 written.append(line)
         if process.returncode:
@@ -127,23 +128,23 @@ class Environment:
                 f'again: it makes {self.folder} anew'
             )
 
-    def run(self, code):
+    def run(self, code: str) -> 'subprocess.CompletedProcess[str]':
         """Run a line of Python in it."""
         return subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
 
-    def version(self, name):
+    def version(self, name: str) -> str:
         """Of what is installed in it."""
         code = f'from importlib.metadata import version; print(version({name!r}))'
         return self.run(code).stdout.strip()
 
-    def check_torch(self):
+    def check_torch(self) -> str:
         """Say so where pip did not take the build of torch that was asked for."""
         version = self.version('torch')
         if self.torch and not version.endswith(f'+{self.torch}'):
             return f"torch {version}: PyTorch's index gave no build for TORCH={self.torch}"
         return f'torch {version}'
 
-    def check_cv2(self):
+    def check_cv2(self) -> str:
         """MMCV needs cv2: where a server lacks its libraries, take the build that needs none."""
         done = self.run('import cv2')
         missing = re.search(r'(\S+\.so\S*): cannot open shared object', done.stderr)
@@ -162,7 +163,7 @@ class Environment:
 say = functools.partial(print, flush=True)  # the output of pip follows
 
 
-def main(argv=None):
+def main(argv: 'list[str] | None' = None) -> None:
     """Make or update the environment."""
     check_python()
     if not (sys.argv[1:] if argv is None else argv):

@@ -6,7 +6,7 @@ Both have the same parts, so that the same code measures both.
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from plain_method import PlainMethod
-from torch import Tensor, nn
+from torch import Tensor
 
 import sotglp_mm  # noqa: F401  registers the parts
 from sotglp_mm.class_names.resolve import resolve_class_names
@@ -45,7 +45,7 @@ class Spec(NamedTuple):
 class Contender(NamedTuple):
     """A model and its images, in parts that can be run and measured."""
 
-    module: nn.Module
+    module: Any  # CLIPClassifier or PlainMethod
     images: Tensor  # (B, 3, H, W), normalised
     encode_text: Run  # features of the global and of the local prompts
     encode_image: Run  # both streams of the image tower
@@ -113,7 +113,7 @@ def build_plain(spec: Spec, package: Contender) -> Contender:
         encode_text=lambda: list(map(plain.encode_text, prompts)),
         encode_image=lambda: plain.encode_image(images),
         local_scores=plain.local_scores,
-        loss=lambda: sum(plain.losses(images, labels)),
+        loss=lambda: torch.add(*plain.losses(images, labels)),
         predict=predict,
     )
 

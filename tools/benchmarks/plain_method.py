@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor, nn
 
 
@@ -31,8 +32,14 @@ class PlainMethod(nn.Module):
     iterations = 20
 
     def __init__(
-        self, clip, tokenizer, class_names: Sequence[str], num_global=3, num_local=4, k=10
-    ):
+        self,
+        clip: CLIP,
+        tokenizer: SimpleTokenizer,
+        class_names: Sequence[str],
+        num_global: int = 3,
+        num_local: int = 4,
+        k: int = 10,
+    ) -> None:
         super().__init__()
         self.clip, self.k = clip, k
         names = [name.replace('_', ' ') for name in class_names]

@@ -66,9 +66,6 @@ COUNTS = dict(
 )
 
 LOCAL = ('package', 'product', 'plain')
-SMALL = dict(batch=1, classes=2)
-"""Sizes of a run that makes libraries allocate what they keep, before memory is measured."""
-
 FITTED = ('local_s', 'step_s', 'peak_gb')
 """What a line is fitted to in each sweep. Every prompt is encoded, so a step grows with N; the
 local branch need not do so, nor with K."""
@@ -133,7 +130,7 @@ def exported(spec: Spec, plain: bool = False) -> dict:
         run = make(program, classifier.output_names, '').run
         runs[name, 'batch_s'] = partial(run, package.images)
     rounds = rounds_of(runs, spec.repeats)
-    figures = {name: {key: value} for (name, key), value in medians(rounds).items()}
+    figures: dict = {name: {key: value} for (name, key), value in medians(rounds).items()}
     for name in ('onnx', 'torch_export'):
         ratio = median_ratio(rounds, (name, 'batch_s'), ('package', 'batch_s'))
         figures[f'{name}_over_package'] = ratio
@@ -158,7 +155,8 @@ def plain_memory(spec: Spec, training: bool) -> dict:
 def local_memory(spec: Spec, name: str) -> dict:
     """Memory of the local branch above its inputs (gradients are above), and the peak."""
     package = build_package(spec)
-    _local_runs(package, name, spec._replace(**SMALL))['local_s']()
+    # a small run makes libraries allocate what they keep
+    _local_runs(package, name, spec._replace(batch=1, classes=2))['local_s']()
     run = _local_runs(package, name, spec)['local_s']
     built = peak_gb()  # memory_above may make the kernel forget it
     above = memory_above(run)

@@ -8,7 +8,6 @@ an hour or so on two idle cores, and goes on where it was when it is started aga
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +38,13 @@ def _variant(
     name: str,
     *,
     rank: str = 'mean',
-    k: int = 10,
+    k: int | str = 10,
     epsilon: float | None = 0.1,
     reduction: str = 'sum',
     init: str = 'template',
     method: str = 'sotglp',
     prompts: int = 4,
-    **loss,
+    **loss: Any,
 ) -> study.Variant:
     """SOT-GLP with other settings; ``epsilon`` None is the uniform plan."""
     if epsilon is None:
@@ -61,8 +60,8 @@ def _variant(
     return study.Variant(name, method, options)
 
 
-SOFT = dict(rank='logsumexp', k=20)
-CAPPED = dict(_delete_=True, type='CappedAllocationLoss', capacity=20)
+SOFT: dict[str, Any] = dict(rank='logsumexp', k=20)
+CAPPED: dict[str, Any] = dict(_delete_=True, type='CappedAllocationLoss', capacity=20)
 MAIN = [
     study.Variant('paper', 'sotglp'),
     _variant('paper, uniform plan', epsilon=None, reduction='mean', init='random'),
@@ -119,8 +118,12 @@ def gains(rows: list[dict]) -> str:
     text = ''
     for dataset, mine in study.by_dataset(rows).items():
         known = [(row, settings_of(row)) for row in mine]
-        even = [(row, _uniform_counterpart(settings, known)) for row, settings in known]
-        text += _differences(f'{dataset}: OT minus uniform', [pair for pair in even if pair[1]])
+        even = [
+            (row, other)
+            for row, settings in known
+            if (other := _uniform_counterpart(settings, known))
+        ]
+        text += _differences(f'{dataset}: OT minus uniform', even)
         first = [(row, mine[0]) for row in mine[1:]]
         text += _differences(f'{dataset}: minus {mine[0]["variant"]}', first)
     return text
@@ -167,7 +170,7 @@ def settings_of(row: dict) -> dict | None:
         projection=cfg.model.neck.learn,
         selector=selector,
     )
-    kind = loss.pop('type')
+    kind = str(loss.pop('type'))
     words = [PLANS.get(kind, kind), *(f'{key} {value}' for key, value in loss.items())]
     return dict(plan=', '.join(words), **settings)
 
@@ -236,7 +239,7 @@ def write_settings_plot(rows: list[dict], file: Path) -> None:
     figure.savefig(file, dpi=110)
 
 
-def _draw_panel(axes: Any, lines: dict[str, Sequence[tuple]]) -> None:
+def _draw_panel(axes: Any, lines: dict[str, list[tuple]]) -> None:
     """Values stand side by side, in order, whatever their distances."""
     found = {point[0] for line in lines.values() for point in line}
     values = sorted(found - {None}, key=_place)

@@ -1,10 +1,16 @@
 """Measure what the demo's tiny CLIP reaches, on generated scenes that no training saw."""
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
 
+from sotglp_mm.clip.towers import ClipTowers
 from sotglp_mm.demo.digits_dataset import DemoDigitsDataset
 from sotglp_mm.demo.world import DIGITS, PAIRS, TEMPLATE, render_scene
 
@@ -14,12 +20,12 @@ MEAN = torch.tensor([122.771, 116.746, 104.094]).view(1, 3, 1, 1)
 STD = torch.tensor([68.5, 66.632, 70.323]).view(1, 3, 1, 1)
 
 
-def normalise(images):
+def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W) RGB in 0-255 to what the tower takes."""
-    return (images.float() - MEAN) / STD
+    return (images.float() - MEAN.to(images.device)) / STD.to(images.device)
 
 
-def measure(folder, scenes=1000, seed=0, stem=STEM):
+def measure(folder: Path, scenes: int = 1000, seed: int = 0, stem: str = STEM) -> dict[str, float]:
     """All figures, fractions of one, of the files in `folder`; `scenes` for each of them."""
     clip = dict(
         model_name=str(folder / f'{stem}.json'), pretrained=str(folder / f'{stem}.safetensors')
@@ -48,7 +54,12 @@ def measure(folder, scenes=1000, seed=0, stem=STEM):
 
 
 @torch.no_grad()
-def pointing(streams, towers, scenes, rng):
+def pointing(
+    streams: Mapping[str, Callable[[Tensor], Tensor]],
+    towers: ClipTowers,
+    scenes: int,
+    rng: np.random.Generator,
+) -> dict[str, float]:
     """How often the patch that best matches a shape's caption lies on that shape.
 
     Scenes have two to four shapes, one of them is asked for. A patch lies on it if it shows any
@@ -56,15 +67,15 @@ def pointing(streams, towers, scenes, rng):
     a frame or a moon is bare ground). 'chance' is the share of such patches. `streams` names
     functions from images to patch features (B, P, W).
     """
-    images, covers, boxes, names = [], [], [], []
+    shots, covers, boxes, names = [], [], [], []
     for _ in range(scenes):
         shown = [str(name) for name in rng.choice(PAIRS, rng.integers(2, 5), replace=False)]
         scene = render_scene(shown, rng)
-        images.append(scene.image)
+        shots.append(scene.image)
         covers.append(scene.covers[0])
         boxes.append(scene.parts[0].box)
         names.append(shown[0])
-    images, text = _stack(images), text_features(towers, names)
+    images, text = stack(shots), text_features(towers, names)
     patch = towers.clip.visual.patch_size[0]
     hits = {
         '': F.max_pool2d(torch.tensor(np.stack(covers)).float(), patch).flatten(1),
@@ -81,7 +92,7 @@ def pointing(streams, towers, scenes, rng):
     return report
 
 
-def ordinary_patches(visual, images):
+def ordinary_patches(visual: VisionTransformer, images: Tensor) -> Tensor:
     """What CLIP's own patch tokens are at the end, after ln_post; (B, P, W)."""
     outputs = visual.forward_intermediates(
         images, indices=1, normalize_intermediates=True, output_fmt='NLC', intermediates_only=True
@@ -89,7 +100,7 @@ def ordinary_patches(visual, images):
     return outputs['image_intermediates'][0]
 
 
-def centres_inside(boxes, visual):
+def centres_inside(boxes: Tensor, visual: VisionTransformer) -> Tensor:
     """Whether each patch's centre is in the box, float (B, P)."""
     (rows, columns), patch = visual.grid_size, visual.patch_size[0]
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
@@ -99,19 +110,22 @@ def centres_inside(boxes, visual):
 
 
 @torch.no_grad()
-def zero_shot(towers, images, labels, names):
+def zero_shot(
+    towers: ClipTowers, images: Sequence[np.ndarray], labels: np.ndarray, names: Sequence[str]
+) -> float:
     """Top-1 of the image embedding against the captions of all `names`."""
-    features = F.normalize(towers.clip.visual(_stack(images)), dim=-1)
+    features = F.normalize(towers.clip.visual(stack(images)), dim=-1)
     predicted = (features @ text_features(towers, names).T).argmax(1)
     return (predicted.numpy() == labels).mean().item()
 
 
 @torch.no_grad()
-def text_features(towers, names):
+def text_features(towers: ClipTowers, names: Sequence[str]) -> Tensor:
     """Unit features of 'a photo of a {name}', (len(names), D)."""
     tokens = towers.text.tokenizer([TEMPLATE.format(name) for name in names])
     return towers.clip.encode_text(tokens, normalize=True)
 
 
-def _stack(images):
+def stack(images: Sequence[np.ndarray]) -> Tensor:
+    """Images (H, W, 3), RGB in 0-255, to what the tower takes, (B, 3, H, W)."""
     return normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))

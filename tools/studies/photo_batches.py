@@ -75,7 +75,7 @@ def draw_captions(names: Sequence[Sequence[str]], rng: np.random.Generator) -> l
     """One caption a class: a random template, and the first name in half of the cases."""
     captions = []
     for several in names:
-        name = several[0 if rng.random() < 0.5 else rng.integers(len(several))]
+        name = several[0 if rng.random() < 0.5 else int(rng.integers(len(several)))]
         captions.append(TEMPLATES[rng.integers(len(TEMPLATES))].format(name))
     return captions
 

@@ -7,19 +7,23 @@ prints the figures as JSON. tools/studies/pretrain_photos.py writes them beside 
 
 import argparse
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import demo_clip_report
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_clip_report import centres_inside, normalise, ordinary_patches, text_features
+from demo_clip_report import centres_inside, normalise, ordinary_patches, stack, text_features
+from mmengine.dataset import BaseDataset
 from mmpretrain.registry import DATASETS, MODELS
 from photo_folder import SIZE, class_ids, read_names, read_val
+from torch import Tensor
 
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 from sotglp_mm.features.baselines import Labelled
 from sotglp_mm.features.baselines import linear_probe as fit_probe
+from sotglp_mm.models.open_clip_vit import OpenCLIPViT
 
 STEM = 'sotglp_photos'
 PROBED = ('eurosat', 'caltech101')
@@ -32,7 +36,9 @@ TEST_PIPELINE = [
 ]
 
 
-def measure(folder, photos, data, cache, scenes=1000):
+def measure(
+    folder: Path, photos: Path, data: Path | None, cache: Path, scenes: int = 1000
+) -> dict[str, dict[str, float]]:
     """All figures, fractions of one, of the files in `folder`.
 
     Args:
@@ -54,7 +60,7 @@ def measure(folder, photos, data, cache, scenes=1000):
 
 
 @torch.no_grad()
-def measure_photos(backbone, photos, cache):
+def measure_photos(backbone: OpenCLIPViT, photos: Path, cache: Path) -> dict[str, float]:
     """Top-1 of the validation photographs, and how often the best patch lies in the box.
 
     The best patch is the one that matches the caption of the photograph's own class best; it lies
@@ -64,7 +70,7 @@ def measure_photos(backbone, photos, cache):
     text = text_features(towers, [names[key][0] for key in class_ids(photos)])
     boxes = torch.from_numpy(val.boxes) + torch.tensor([0, 0, 1, 1])
     inside = centres_inside(boxes, towers.clip.visual)
-    hits = {key: [] for key in ('top1', 'pointing_vv', 'pointing_ordinary')}
+    hits: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(val.labels), BATCH):
         part = slice(start, start + BATCH)
         labels = torch.from_numpy(val.labels[part])
@@ -85,7 +91,7 @@ def measure_photos(backbone, photos, cache):
     return {key: round(value, 4) for key, value in report.items()}
 
 
-def linear_probe(backbone, data, name):
+def linear_probe(backbone: OpenCLIPViT, data: Path, name: str) -> float:
     """Logistic regression on image embeddings before the projection, top-1 of the test images.
 
     16 shots, the mean over three draws. The regularisation is chosen on 4 validation images a
@@ -102,7 +108,7 @@ def linear_probe(backbone, data, name):
     return round(float(np.mean(scores)), 4)
 
 
-def build_set(data, name, split):
+def build_set(data: Path, name: str, split: str) -> BaseDataset:
     """One split of one of the benchmark's sets."""
     known = KNOWN_SETS[name]
     return DATASETS.build(
@@ -117,26 +123,25 @@ def build_set(data, name, split):
     )
 
 
-def few_shot(data, name, split, shots, seed):
+def few_shot(data: Path, name: str, split: str, shots: int, seed: int) -> BaseDataset:
     """The few-shot part of a split, as configs draw it."""
     dataset = build_set(data, name, split)
     return DATASETS.build(dict(type='FewShotDataset', dataset=dataset, num_shots=shots, seed=seed))
 
 
 @torch.no_grad()
-def embeddings(backbone, dataset):
+def embeddings(backbone: OpenCLIPViT, dataset: BaseDataset) -> Labelled:
     """Image embeddings (N, W) before the projection, and labels (N,)."""
     features, labels = [], []
     for start in range(0, len(dataset), BATCH):
         items = [dataset[i] for i in range(start, min(start + BATCH, len(dataset)))]
-        images = np.stack([item['img'][..., ::-1] for item in items])
-        images = normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
+        images = stack([item['img'][..., ::-1] for item in items])
         features.append(backbone(images).image.numpy())
         labels += [item['gt_label'] for item in items]
     return Labelled(np.concatenate(features), np.array(labels))
 
 
-def main():
+def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='where the weights and their config are')

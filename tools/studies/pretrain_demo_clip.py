@@ -15,6 +15,7 @@ import math
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -22,7 +23,9 @@ import torch
 import torch.nn.functional as F
 from demo_clip_report import STEM, measure, normalise
 from open_clip.loss import ClipLoss
+from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -35,7 +38,7 @@ SETTLING = 1  # in the seeds of the second stage's batches
 SETTLE_WARMUP = 20
 
 
-def parse_args(argv=None):
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Settings of the run; the defaults made the shipped files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -64,20 +67,20 @@ def parse_args(argv=None):
 class DemoBatches(Dataset):
     """Batch number `index` of a run, drawn from (*seed, index): workers do not change it."""
 
-    def __init__(self, seed, steps, size, easy):
+    def __init__(self, seed: tuple[int, ...], steps: int, size: int, easy: float) -> None:
         self.seed, self.steps, self.size, self.easy = seed, steps, size, easy
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
         rng = np.random.default_rng((*self.seed, index))
         easy = index < self.easy * self.steps
         batch = (draw_single_parts if easy else draw_batch)(self.size, rng)
         return torch.from_numpy(batch.images).permute(0, 3, 1, 2), batch.captions
 
 
-def write_config(args):
+def write_config(args: argparse.Namespace) -> dict[str, Any]:
     """Write the merges and open_clip's model config; returns the config."""
     merges = byte_pair_merges(world_words())
     write_merges(merges, args.out / f'{STEM}_bpe.txt.gz')
@@ -97,7 +100,7 @@ def write_config(args):
     return config
 
 
-def build_model(config, folder):
+def build_model(config: dict[str, Any], folder: Path) -> tuple[CLIP, open_clip.SimpleTokenizer]:
     """The CLIP of a model config and its tokenizer."""
     text = config['text_cfg']
     tokenizer = open_clip.SimpleTokenizer(
@@ -105,10 +108,10 @@ def build_model(config, folder):
         context_length=text['context_length'],
     )
     # CLIP starts at 14; the contrast that the frozen towers end with is what prompts learn with
-    return open_clip.model.CLIP(**config, init_logit_scale=math.log(20)), tokenizer
+    return CLIP(**config, init_logit_scale=math.log(20)), tokenizer
 
 
-def encode_text(model, tokens):
+def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
     """Normalised text features (B, D). The tower is causal, so it runs to the longest caption."""
     length = int(tokens.argmax(1).max()) + 1  # [EOT] has the largest id
     tokens = tokens[:, :length]
@@ -118,19 +121,20 @@ def encode_text(model, tokens):
     return F.normalize((x @ model.text_projection).float(), dim=-1)
 
 
-def build_optimiser(model, args):
+def build_optimiser(model: nn.Module, args: argparse.Namespace) -> torch.optim.Optimizer:
     """AdamW that decays matrices only; embeddings, biases and norms are left alone."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim >= 2 and 'embedding' not in name
         (decayed if is_matrix else spared).append(parameter)
-    groups = [{'params': decayed}, {'params': spared, 'weight_decay': 0.0}]
+    groups: list[dict[str, Any]] = [{'params': decayed}, {'params': spared, 'weight_decay': 0.0}]
     return torch.optim.AdamW(
         groups, lr=args.lr, betas=(0.9, 0.98), weight_decay=args.weight_decay, fused=True
     )
 
 
-def learning_rate(step, steps, peak, warmup):
+def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     """Linear warm-up, then a half cosine to zero."""
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -138,20 +142,24 @@ def learning_rate(step, steps, peak, warmup):
     return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def train(model, tokenizer, args, settling):
+def train(
+    model: CLIP, tokenizer: open_clip.SimpleTokenizer, args: argparse.Namespace, settling: bool
+) -> float:
     """One stage of symmetric contrastive training; the mean loss of the last tenth of its steps.
 
     The V-V stream begins with the embedded patches, which no loss ever looks at and which
     attention then has to outweigh: in the second stage, the gain of `ln_pre` shrinks while the
     tower goes on learning.
     """
-    steps, peak, warmup = args.steps, args.lr, args.warmup
-    seed, easy, shrinking = (args.seed,), EASY_SHARE, 0
     if settling:
         steps, peak, warmup = args.settle_steps, args.settle_lr, SETTLE_WARMUP
-        seed, easy, shrinking = (args.seed, SETTLING), 0, max(int(0.4 * steps), 1)
+        data = DemoBatches((args.seed, SETTLING), steps, args.batch, easy=0)
+        shrinking = max(int(0.4 * steps), 1)
+    else:
+        steps, peak, warmup = args.steps, args.lr, args.warmup
+        data = DemoBatches((args.seed,), steps, args.batch, EASY_SHARE)
+        shrinking = 0
     optimiser, loss_fn = build_optimiser(model, args), ClipLoss()
-    data = DemoBatches(seed, steps, args.batch, easy)
     loader = DataLoader(data, batch_size=None, num_workers=args.workers)
     bar, losses = tqdm(loader, 'settling' if settling else 'pretraining', unit='step'), []
     for step, (images, captions) in enumerate(bar):
@@ -175,26 +183,26 @@ def train(model, tokenizer, args, settling):
     return float(np.mean(losses[-max(len(losses) // 10, 1) :]))
 
 
-def save(model, path):
+def save(model: nn.Module, path: Path) -> None:
     """The state dict with open_clip's keys, in float16; what is reported is measured on it."""
     state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(state, path, metadata={'format': 'pt'})
     path.chmod(0o644)  # safetensors makes it readable to its owner alone
 
 
-def load(model, path):
+def load(model: nn.Module, path: Path) -> None:
     """Fill the model with saved weights."""
     model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
 
 
-def run_facts(args):
+def run_facts(args: argparse.Namespace) -> dict[str, dict]:
     """What a reader needs to make the same weights again."""
     settings = {k: v for k, v in vars(args).items() if k not in ('out', 'settle_only')}
     versions = {each.__name__: each.__version__ for each in (torch, open_clip, np)}
     return dict(settings=settings, versions=dict(python=platform.python_version(), **versions))
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Pretrain, save, measure what was saved."""
     args = parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

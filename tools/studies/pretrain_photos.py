@@ -23,13 +23,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from demo_clip_report import normalise
+from open_clip.model import CLIP
+from open_clip.transformer import VisionTransformer
 from photo_batches import (
     PATCH,
+    Pictures,
     draw_captions,
     draw_mosaics,
     draw_photos,
@@ -39,6 +43,7 @@ from photo_clip_report import STEM, measure
 from photo_folder import SIZE, class_ids, read_names, read_train
 from photo_tokens import frequent_merges
 from pretrain_demo_clip import build_model, build_optimiser, encode_text, run_facts, save
+from torch import Tensor
 from tqdm import tqdm
 
 from sotglp_mm.demo.captions import write_merges
@@ -52,7 +57,7 @@ WEIGHTS = dict(photos=1.0, mosaics=0.3, mosaics_vv=0.5, scenes=0.3, scenes_vv=0.
 NOT_SETTINGS = ('photos', 'out', 'data', 'threads', 'save_every', 'eval_scenes', 'steps')
 
 
-def parse_args(argv=None):
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Settings of the run; the defaults made the shipped files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -84,7 +89,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def write_config(args):
+def write_config(args: argparse.Namespace) -> dict[str, Any]:
     """Write the merges and open_clip's model config; returns the config."""
     names = read_names(args.photos)
     words = Counter(w for several in names.values() for n in several for w in _words(n))
@@ -111,14 +116,14 @@ def write_config(args):
     return config
 
 
-def _words(name):
+def _words(name: str) -> list[str]:
     return re.findall('[a-z]+', name)
 
 
 class Batches:
     """What step number `step` learns from; all of it follows from the seed and the step."""
 
-    def __init__(self, args):
+    def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.photos = read_train(args.photos, args.out / 'cache')
         names = read_names(args.photos)
@@ -126,7 +131,7 @@ class Batches:
         self.part_names = [[name] for name in PART_NAMES]
         self.synonyms = [several for several in names.values() if len(several) > 1]
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> tuple[dict[str, Pictures], list[list[str]], list[str]]:
         """Pictures of three kinds, captions of all classes, and pairs of synonyms."""
         args, rng = self.args, np.random.default_rng((self.args.seed, step))
         full = step >= args.steps - int(args.finish * args.steps)
@@ -142,7 +147,9 @@ class Batches:
         return pictures, captions, [TEMPLATE.format(name) for pair in pairs for name in pair]
 
 
-def encode_image(visual, images, with_patches):
+def encode_image(
+    visual: VisionTransformer, images: Tensor, with_patches: bool
+) -> tuple[Tensor, Tensor | None]:
     """Projected [CLS] (B, D) and, if asked for, patches of the V-V stream (B, P, D).
 
     As OpenCLIPViT computes them, but with gradients, and for images of fewer patches.
@@ -168,7 +175,9 @@ def encode_image(visual, images, with_patches):
     return image, visual.ln_post(z) @ visual.proj if with_patches else None
 
 
-def picture_losses(model, pictures, text, smoothing, device):
+def picture_losses(
+    model: CLIP, pictures: Pictures, text: Tensor, smoothing: float, device: str
+) -> list[Tensor]:
     """Cross entropy of the images, and of the regions where they are known."""
     images = torch.from_numpy(pictures.images).to(device).permute(0, 3, 1, 2)
     image, patches = encode_image(model.visual, normalise(images), pictures.regions is not None)
@@ -186,7 +195,7 @@ def picture_losses(model, pictures, text, smoothing, device):
     return losses
 
 
-def learning_rate(step, args):
+def learning_rate(step: int, args: argparse.Namespace) -> float:
     """Linear warm-up, constant, then linear to zero: until it falls, the end need not be known."""
     falling = args.decay * args.steps
     return args.lr * min((step + 1) / args.warmup, 1, (args.steps - step) / falling)
@@ -195,19 +204,20 @@ def learning_rate(step, args):
 class Run:
     """Model, optimiser and how far they are; on disk as one checkpoint."""
 
-    def __init__(self, args, device):
+    def __init__(self, args: argparse.Namespace, device: str) -> None:
         torch.manual_seed(args.seed)
         self.args, self.device = args, device
         model, self.tokenizer = build_model(write_config(args), args.out)
         self.model = model.to(device)
         self.optimiser = build_optimiser(self.model, args)
-        self.step, self.seconds, self.losses = 0, 0.0, {}
+        self.step, self.seconds = 0, 0.0
+        self.losses: dict[str, float] = {}
         self.file = args.out / 'checkpoint.pt'
         self.settings = {k: v for k, v in vars(args).items() if k not in NOT_SETTINGS}
         if self.file.exists():
             self._resume()
 
-    def _resume(self):
+    def _resume(self) -> None:
         saved = torch.load(self.file, map_location=self.device, weights_only=True)
         found, steps = saved['settings'], (saved['steps'], self.args.steps)
         differing = {k: (found.get(k), v) for k, v in self.settings.items() if found.get(k) != v}
@@ -222,7 +232,7 @@ class Run:
         self.optimiser.load_state_dict(saved['optimiser'])
         self.step, self.seconds, self.losses = (saved[k] for k in ('step', 'seconds', 'losses'))
 
-    def save(self):
+    def save(self) -> None:
         """Write the checkpoint; the older one stays until the new one is complete."""
         state = dict(
             model=self.model.state_dict(),
@@ -237,7 +247,7 @@ class Run:
         torch.save(state, buffer)
         write_atomically(self.file, buffer.getvalue(), 'Make room, and give the command again')
 
-    def train(self, batches):
+    def train(self, batches: Batches) -> None:
         """All steps that are left."""
         steps, saved = self.args.steps, time.time()
         bar = tqdm(
@@ -255,13 +265,15 @@ class Run:
                 self.save()
                 saved = now
 
-    def update(self, pictures, captions, synonyms):
+    def update(
+        self, pictures: dict[str, Pictures], captions: list[list[str]], synonyms: list[str]
+    ) -> dict[str, float]:
         """One step; returns its losses."""
         model = self.model
         for group in self.optimiser.param_groups:
             group['lr'] = learning_rate(self.step, self.args)
         text = torch.cat([self.encode_text(texts) for texts in captions])
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for kind, of_kind in pictures.items():
             if len(of_kind.images):
                 parts = picture_losses(model, of_kind, text, self.args.smoothing, self.device)
@@ -270,7 +282,8 @@ class Run:
             one, other = self.encode_text(synonyms).view(-1, 2, text.shape[1]).unbind(1)
             logits = model.logit_scale.exp() * one @ other.T
             losses['synonyms'] = F.cross_entropy(logits, torch.arange(len(one)).to(self.device))
-        total = sum(WEIGHTS[key] * loss for key, loss in losses.items())
+        weighted = (WEIGHTS[key] * loss for key, loss in losses.items())
+        total = sum(weighted, start=torch.zeros(()))
         self.optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -279,12 +292,12 @@ class Run:
             model.logit_scale.clamp_(0, math.log(100))
         return {key: loss.item() for key, loss in losses.items()}
 
-    def encode_text(self, texts):
+    def encode_text(self, texts: list[str]) -> Tensor:
         """Normalised text features (B, D)."""
         return encode_text(self.model, self.tokenizer(texts).to(self.device))
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Pretrain, save, measure what was saved."""
     args = parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)

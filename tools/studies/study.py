@@ -61,7 +61,7 @@ def run(
     rates = {variant.name: LEARNING_RATES if variant.learns else () for variant in variants}
     tuning = [_run(*pair, seeds[0], 'val', r) for pair in pairs for r in rates[pair[1].name]]
     tries = iter(run_all(tuning, root, workers, 'tuning'))
-    rows = []
+    rows: list[dict] = []
     for dataset, variant in pairs:
         tried = {r: next(tries)['metrics']['accuracy/top1'] for r in rates[variant.name]}
         best = max(tried, key=lambda rate: tried[rate]) if tried else None
