@@ -21,7 +21,7 @@ PYTEST := pytest --numprocesses $(JOBS) --dist worksteal
 # what has differed between versions: files read and written, warnings, runs, commands, numbers
 STACK_TESTS := $(addprefix tests/,test_stack_check.py test_import_effects.py \
 	test_checkpoint_file.py test_parity.py test_inferencer.py test_wheel.py test_functional/test_sinkhorn.py \
-	test_engine/test_checkpoints.py test_engine/test_exact_resume.py \
+	test_engine/test_checkpoints.py test_engine/test_exact_resume.py test_export.py \
 	test_tools/test_train_and_test.py)
 
 .PHONY: demo compare test test-onedl test-oldest test-stacks coverage mutants docs lint clean

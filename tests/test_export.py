@@ -63,6 +63,10 @@ def checkpoint(options, tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def onnx_file(checkpoint, options, tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp('export') / 'classifier.onnx'
+    if torch.__version__.startswith('2.6.'):
+        with pytest.raises(ValueError, match=r'torch 2\.6.* cannot convert the model'):
+            export(CONFIG, checkpoint, file, cfg_options=options)
+        pytest.skip("torch 2.6's converter to ONNX fails on an unknown batch size")
     report = export(CONFIG, checkpoint, file, cfg_options=options)
     assert report['difference'] < EXPORT.TOLERANCE
     assert report['bytes'] == file.stat().st_size

@@ -206,7 +206,7 @@ def trace(classifier: ExportedClassifier, images: Tensor) -> ExportedProgram:
     Raises:
         ValueError: Names the part that cannot be traced.
     """
-    batch = torch.export.Dim('batch')
+    batch = torch.export.Dim('batch', max=2**31)  # torch 2.6 wants a bound
     try:
         with torch.no_grad():
             program = torch.export.export(
@@ -245,15 +245,21 @@ def to_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: str) -
             f'the model has {size / 1e9:.1f} GB, and an .onnx file holds less than '
             f'{MAX_ONNX_BYTES / 1e9:.1f}; take --format torch-export'
         )
-    made: Any = torch.onnx.export(
-        program,
-        (),
-        input_names=['images'],
-        output_names=list(outputs),
-        dynamic_shapes={'images': {0: 'batch'}},
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        made: Any = torch.onnx.export(
+            program,
+            (),
+            input_names=['images'],
+            output_names=list(outputs),
+            dynamic_shapes={'images': {0: 'batch'}},
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise ValueError(
+            f'torch.onnx of torch {torch.__version__} cannot convert the model; torch 2.14 can. '
+            'Take a newer torch, or --format torch-export'
+        ) from error
     made.model.metadata_props[METADATA] = metadata
     content = made.model_proto.SerializeToString()
     options = onnxruntime.SessionOptions()
