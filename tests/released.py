@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -49,7 +50,7 @@ class Released:
         torch.save(state, weights)
         return dict(model_name=str(json_file), pretrained=str(weights))
 
-    def model_config(self, **head) -> dict:
+    def model_config(self, **head: Any) -> dict:
         """A CLIPClassifier with the fixture's settings."""
         return dict(
             type='CLIPClassifier',
@@ -66,7 +67,7 @@ class Released:
             ),
         )
 
-    def load_learned(self, model) -> None:
+    def load_learned(self, model: Any) -> None:
         """Give a model the fixture's prompts and projection."""
         state = {
             'head.global_prompts': self['global_prompts'],
