@@ -104,5 +104,5 @@ def _stack(images: list[np.ndarray], size: int) -> np.ndarray:
 
 def _shares(regions: np.ndarray) -> np.ndarray:
     """(B, R, GRID, GRID) weights as (B, R, P) that add up to 1 over the patches."""
-    flat = regions.reshape(*regions.shape[:2], -1)
+    flat = regions.reshape(*regions.shape[:2], GRID * GRID)
     return flat / np.maximum(flat.sum(-1, keepdims=True), 1e-6)

@@ -128,7 +128,7 @@ class Batches:
         self.photos = read_train(args.photos, args.out / 'cache')
         names = read_names(args.photos)
         self.class_names = [names[key] for key in class_ids(args.photos)]
-        self.part_names = [[name] for name in PART_NAMES]
+        self.part_names = [[name] for name in PART_NAMES] if args.scenes else []
         self.synonyms = [several for several in names.values() if len(several) > 1]
 
     def __call__(self, step: int) -> tuple[dict[str, Pictures], list[list[str]], list[str]]:
@@ -141,7 +141,7 @@ class Batches:
             mosaics=draw_mosaics(self.photos, args.mosaics, rng),
             scenes=draw_scenes(args.scenes, len(self.class_names), rng),
         )
-        captions = [draw_captions(names, rng) for names in (self.class_names, self.part_names)]
+        captions = [draw_captions(n, rng) for n in (self.class_names, self.part_names) if n]
         chosen = rng.choice(len(self.synonyms), min(args.synonyms, len(self.synonyms)), False)
         pairs = [rng.choice(self.synonyms[i], 2, replace=False) for i in chosen]
         return pictures, captions, [TEMPLATE.format(name) for pair in pairs for name in pair]
