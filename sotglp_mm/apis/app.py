@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..visualization.plan_pictures_of_batch import BRANCHES
 from .calibration import calibration_for, set_ood_score, with_rounding
 from .config import load_config
 from .inference import image_pipeline, load_inferencer, read_images
+from .show import set_pipeline
 
 NUM_EXAMPLES = 6
 
@@ -80,7 +82,12 @@ class Trial:
         self.inferencer = load_inferencer(cfg, checkpoint, device)
         head = self.inferencer.model.head
         names = getattr(head, 'class_names', None) or self.inferencer.classes
-        self.class_names = list(names or map(str, range(head.num_classes)))
+        names = list(names or map(str, range(head.num_classes)))
+        # two classes may share a name, as two pairs of ImageNet's do
+        self.class_names = [
+            f'{name} ({label})' if names.count(name) > 1 else name
+            for label, name in enumerate(names)
+        ]
 
     def look(self, path: str) -> dict[str, Any]:
         """What the model says of an image.
@@ -124,7 +131,8 @@ class Trial:
             return text
         score, chosen = float(sample.get(OOD_FIELDS[self.ood])), self.calibration['ood']
         text += f'; OOD score {self.ood}: {score:.4g}'
-        if chosen is None:
+        tau = self.inferencer.model.head.ood_tau
+        if chosen is None or chosen['name'] != f'{self.ood}_T{tau:g}':  # of another score
             return f'{text} (run `sotglp calibrate` for a threshold)'
         limit = with_rounding(chosen['threshold'], chosen['tau'])
         return f'{text}, {"known" if score <= limit else "**unknown**"} (threshold {limit:.4g})'
@@ -132,9 +140,10 @@ class Trial:
 
 def example_images(cfg: Config, folder: Path) -> list[str]:
     """Test images of different classes, as the model sees them; none where there is no data."""
-    settings = cfg.test_dataloader.dataset
+    settings = deepcopy(cfg.test_dataloader.dataset)
+    set_pipeline(settings, image_pipeline(cfg))
     try:
-        dataset = DATASETS.build({**settings, 'pipeline': image_pipeline(cfg)})
+        dataset = DATASETS.build(settings)
     except (OSError, ValueError) as error:
         print(f'no examples on the page: {error}', file=sys.stderr)
         return []

@@ -99,7 +99,7 @@ def _items_of_dataset(
             kept = transform.get('meta_keys', PackInputs.DEFAULT_META_KEYS)
             transform['meta_keys'] = (*kept, 'parts')  # the demo's scenes know their parts
     settings = cfg[f'{which}_dataloader'].dataset
-    _set_pipeline(settings, pipeline)
+    set_pipeline(settings, pipeline)
     dataset = DATASETS.build(settings)
     for index in indices:
         if index >= len(dataset):
@@ -110,12 +110,13 @@ def _items_of_dataset(
         yield f'{which}_{index:05d}', pseudo_collate([dataset[index]])
 
 
-def _set_pipeline(node: Any, pipeline: list[dict]) -> None:
+def set_pipeline(node: Any, pipeline: list[dict]) -> None:
+    """Replace every pipeline in a dataset's settings, also of sets within sets."""
     for key, child in node.items() if isinstance(node, dict) else ():
         if key == 'pipeline':
             node[key] = pipeline
         else:
-            _set_pipeline(child, pipeline)
+            set_pipeline(child, pipeline)
 
 
 def _labels(names: Sequence[str] | None, known: Sequence[str]) -> str | list[int]:

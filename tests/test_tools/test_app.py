@@ -6,17 +6,22 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
 from mini_runs import REPO
 from PIL import Image
 
 from sotglp_cli import main
+from sotglp_mm.apis import predict
 from sotglp_mm.apis.app import Trial, example_images
+from sotglp_mm.io.checkpoint_file import read_checkpoint
 
+CALIBRATION = import_module('sotglp_mm.apis.calibration')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
 
@@ -28,8 +33,6 @@ def checkpoint(tmp_path_factory) -> Path:
 def test_answers_are_those_of_predict(checkpoint: Path, tmp_path: Path):
     cfg = demo_config()
     image = example_images(cfg, tmp_path)[0]
-    from sotglp_mm.apis import predict
-
     report = predict(CONFIG, checkpoint, [image], num_workers=0, quiet=True)
     (predicted,) = report['predictions']
     result = Trial(cfg, checkpoint).look(image)
@@ -38,6 +41,34 @@ def test_answers_are_those_of_predict(checkpoint: Path, tmp_path: Path):
     assert result['scores']['combined'][best] == pytest.approx(predicted['probability'], abs=1e-6)
     assert set(result['scores']) == {'combined', 'global', 'local'}
     assert result['plan'].ndim == 3
+
+
+def test_a_threshold_of_another_score_is_not_used(checkpoint: Path, tmp_path: Path):
+    cfg, content = demo_config(), read_checkpoint(checkpoint)
+    image = example_images(cfg, tmp_path)[0]
+    verdicts = {}
+    for name in ('mcm_T1', 'gl_mcm_T1'):
+        ood = dict(
+            name=name, method=name.removesuffix('_T1'), tau=1.0, threshold=5.0, accepted=1.0
+        )
+        content.setdefault('meta', {})['calibration'] = dict(
+            temperature=1.0, images=9, ood=ood, model=CALIBRATION._settings(cfg)
+        )
+        torch.save(content, tmp_path / 'calibrated.pth')
+        verdicts[name] = Trial(demo_config(), tmp_path / 'calibrated.pth').look(image)['verdict']
+    assert ', known (threshold' in verdicts['gl_mcm_T1']
+    assert 'threshold)' in verdicts['mcm_T1'] and ', known' not in verdicts['mcm_T1']
+
+
+def test_classes_of_one_name_and_sets_within_a_set(tmp_path: Path):
+    cfg = demo_config()
+    cfg.model.head.class_names = ['cat', 'dog', 'cat']
+    known = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=dict(known=known))
+    image = example_images(cfg, tmp_path)[0]
+    scores = Trial(cfg, None).look(image)['scores']['combined']
+    assert list(scores) == ['cat (0)', 'dog', 'cat (2)']
+    assert sum(scores.values()) == pytest.approx(1)
 
 
 def test_port_that_is_taken(checkpoint: Path, capsys):
