@@ -32,7 +32,8 @@ class ProgressBarHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """One step further."""
-        if outputs and 'loss' in outputs:
+        # not at every step: a number of the loss makes a GPU wait
+        if outputs and 'loss' in outputs and self.every_n_train_iters(runner, 10):
             self.bar.set_postfix(loss=f'{outputs["loss"].item():.3f}', refresh=False)
         self.bar.update()
 
