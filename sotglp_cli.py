@@ -323,7 +323,7 @@ def _add_campaign(parser: Parser) -> None:
     text = "processes of a job, with --launcher pytorch; they share the config's batch"
     add('--nproc', type=positive, default=1, help=text)
     add('--cfg-options', **CFG_OPTIONS, help='for every job')
-    text = 'store the image features of each draw there, if they are not, and train from them'
+    text = 'store image features there, if they are not yet, and train and test from them'
     add('--features', type=Path, metavar='FOLDER', help=text)
     baselines = ['tip_adapter', 'gaussian_discriminant', 'linear_probe']
     text = 'a baseline of image embeddings in the place of training, seconds for each job'

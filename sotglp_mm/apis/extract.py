@@ -4,11 +4,19 @@ import os
 import shlex
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.device import get_device
 
-from ..features.derived_config import CONFIG, UNCACHED, check_derived, derived_configs
+from ..features.derived_config import CONFIG, check_derived, derived_configs
 from ..features.format import create_arrays, open_arrays, total_bytes
-from ..features.manifest import AGAIN, build_model, make_manifest, settle_manifest, splits_of
+from ..features.manifest import (
+    AGAIN,
+    build_model,
+    check_storable,
+    make_manifest,
+    settle_manifest,
+    splits_of,
+)
 from ..features.writer import forget_damaged, write_features
 from ..io.files import write_atomically
 from .config import load_config
@@ -40,11 +48,49 @@ def extract(
     """
     config, out = Path(config), Path(out)
     cfg = load_config(config, cfg_options, data=data)
+    check_storable(cfg)
+    texts = {}
+    if (out / CONFIG).exists():
+        check_derived(out / CONFIG, config, cfg_options)
+    else:
+        texts = derived_configs(config, cfg_options, out, cached_loaders(cfg, out))
+    command = extract_command(config, out, views, seed, cfg_options, data)
+    store_features(cfg, out, command, texts, views, seed, batch_size, workers, device)
+    print(f'Train: sotglp train {out / CONFIG}')
+    return out / CONFIG
+
+
+def cached_loaders(cfg: Config, folder: Path) -> dict[str, tuple[Path, str]]:
+    """The cache and the split that each loader of a config reads instead of images."""
+    return {loader: (folder, split) for loader, split in splits_of(cfg).items()}
+
+
+def store_features(
+    cfg: Config,
+    out: Path,
+    command: str,
+    beside: dict[str, str] | None = None,
+    views: int = 10,
+    seed: int = 0,
+    batch_size: int = 64,
+    workers: int | None = None,
+    device: str = 'auto',
+) -> None:
+    """Store the features of a config's images.
+
+    Args:
+        cfg: The config.
+        out: Folder of the features.
+        command: What a user types to make them again.
+        beside: Text of further files of the folder, by name.
+
+    The other arguments and errors are those of :func:`extract`.
+    """
     model = build_model(cfg, get_device() if device == 'auto' else device)
-    command = _command(config, out, views, seed, cfg_options, data)
     manifest, datasets, samples = make_manifest(cfg, model['backbone'], views, seed, command)
     settle_manifest(out, manifest, samples)
-    _write_configs(config, cfg_options, out, splits_of(cfg))
+    for name, text in (beside or {}).items():
+        write_atomically(out / name, text, AGAIN)
     splits = manifest['splits']
     for name, about in splits.items():
         damaged = (out / name / 'done.npy').exists() and forget_damaged(out / name, about)
@@ -62,26 +108,19 @@ def extract(
     workers = min(4, os.cpu_count() or 1) if workers is None else workers
     for name in missing:
         write_features(model, datasets[name], out / name, splits[name], batch_size, workers)
-    done = 'complete' if missing else 'complete already, nothing was done'
-    print(f'{out} is {done}. Train: sotglp train {out / CONFIG}')
-    return out / CONFIG
+    print(f'{out} is {"complete" if missing else "complete already, nothing was done"}')
 
 
-def _command(
-    config: Path, out: Path, views: int, seed: int, options: dict | None, data: str | Path | None
+def extract_command(
+    config: Path,
+    out: Path,
+    views: int = 10,
+    seed: int = 0,
+    options: dict | None = None,
+    data: str | Path | None = None,
 ) -> str:
     """What a user types to make the same features again."""
     words = ['sotglp', 'extract', config, '--out', out, '--views', views, '--seed', seed]
     words += ['--data', data] if data else []
     words += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())] if options else []
     return shlex.join(map(str, words))
-
-
-def _write_configs(config: Path, options: dict | None, out: Path, splits: dict) -> None:
-    """Beside the manifest; one that is there already must be of this config."""
-    if (out / CONFIG).exists():
-        check_derived(out / CONFIG, config, options)
-        return
-    texts = derived_configs(config, options, out, splits)
-    for name in sorted(texts, key=(UNCACHED, CONFIG).index):  # the one that needs the other last
-        write_atomically(out / name, texts[name], AGAIN)

@@ -44,6 +44,7 @@ class Job:
     shots: int
     seed: int
     config: Path
+    recipe: Path  # the config of images that ``config`` comes from, where it is of stored features
     user_options: tuple[str, ...]  # --cfg-options of the campaign
     options: tuple[str, ...]  # all that training and test are given
     folder: Path
@@ -83,7 +84,7 @@ class Job:
             dataset=self.dataset,
             shots=self.shots,
             seed=self.seed,
-            config=self.config.as_posix(),
+            config=self.recipe.as_posix(),
             cfg_options=list(self.user_options),
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -104,8 +105,13 @@ def plan_jobs(
     method: str = '',
     base_to_new: bool = False,
     transfer: Sequence[tuple[str, str]] = (),
+    recipes: str = '',
 ) -> list[Job]:
-    """All jobs of a campaign; the other arguments are those of :func:`run_campaign`."""
+    """All jobs of a campaign.
+
+    ``recipes`` is the pattern of the configs of images that ``configs`` come from; the other
+    arguments are those of :func:`run_campaign`.
+    """
     for option in parse_options(cfg_options):
         if option in SET_BY_FLAG:
             raise ValueError(
@@ -119,6 +125,7 @@ def plan_jobs(
         if path not in loaded:
             loaded[path] = load_config(path, parse_options([*cfg_options, *more]))
         job = _make_job(loaded[path], path, key, work_dir, cfg_options, nproc, more)
+        job = replace(job, recipe=find_config(recipes or configs, *key))
         if method:
             job = _as_baseline(job, method)
         if base_to_new:
@@ -135,7 +142,7 @@ def _base_options(path: Path) -> tuple[str, ...]:
     if (dataset.get('source') or {}).get('classes') != 'base':
         raise ValueError(
             f'{path} has stored features of all classes, and this job trains on base classes. Let '
-            '--features store theirs in another folder'
+            '--features store theirs'
         )
     return (NAME_BASE,)
 
@@ -221,6 +228,7 @@ def _make_job(
     return Job(
         *key,
         config=path,
+        recipe=path,
         user_options=tuple(user_options),
         options=(*user_options, *more, *options),
         folder=job_folder(work_dir, *key),
@@ -243,8 +251,7 @@ def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[s
         if found != wanted:
             raise ValueError(
                 f'{path} has stored features of a draw with {found}, and this job is of {wanted}. '
-                'Store those of each draw, and name them by --configs, e.g. '
-                "'features/{dataset}_{shots}shot_seed{seed}/config.py', or let --features do both"
+                'Let --features store those of each draw'
             )
         return drawn
     if 'num_shots' not in dataset and dataset.type != 'FewShotDataset':

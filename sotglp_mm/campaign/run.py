@@ -12,25 +12,27 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..apis import extract, load_config
+from ..apis import load_config
+from ..apis.extract import cached_loaders, extract_command, store_features
 from ..clip.load import sharing_towers
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
 from ..features.baselines import BASELINES
-from ..features.derived_config import CONFIG, check_derived
+from ..features.derived_config import CONFIG, derived_configs
 from ..features.format import is_complete
 from ..io.files import write_atomically
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .in_process import InProcess
 from .new_classes import BASE_AND_NEW, DRAW_BASE, base_and_new_config, of_set
-from .plan import Job, Key, fill_pattern, find_config, job_folder, parse_options, plan_jobs
+from .plan import Job, Key, fill_pattern, find_config, parse_options, plan_jobs
 from .processes import JobFailed, Processes
 from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
 DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
+DRAWN = ('num_shots', 'seed')
 CONFIGS = str(CONFIG_FOLDER / 'sotglp_vitb16_16shot_{dataset}.py')
-FEATURE_CONFIGS = '{}/{{dataset}}/{{shots}}shot/seed{{seed}}/config.py'
+FEATURE_CONFIGS = f'{{}}/configs/{{{{dataset}}}}_{{{{shots}}}}shot_seed{{{{seed}}}}/{CONFIG}'
 
 
 def run_campaign(
@@ -61,14 +63,14 @@ def run_campaign(
         shots: Images of each class.
         seeds: Of the draw and of training.
         configs: Path of a job's config, with ``{dataset}``, ``{shots}`` and ``{seed}``; ImageNet's
-            may lack the ``_{dataset}``. Stored features hold one draw, so theirs have all three.
-            None: the ViT-B/16 configs.
+            may lack the ``_{dataset}``. None: the ViT-B/16 configs.
         work_dir: Folder of all jobs.
         launcher: 'none' or 'pytorch'.
         nproc: Processes of a job, with ``launcher='pytorch'``; they share the config's batch.
         cfg_options: 'KEY=VALUE', for every job.
-        features: Folder where the image features of each draw are stored, if they are not there
-            yet; the jobs then train and test from them.
+        features: Folder where image features are stored, if they are not there yet: those of the
+            training images of each draw, and once for a dataset those of its test images. The jobs
+            train and test from them. Campaigns of several methods may share it.
         method: One of :data:`BASELINES`, in the place of training: seconds for each job. Its
             settings are chosen on validation images, ``min(shots, 4)`` of each class.
         base_to_new: Train on the first half of the classes, and test on each half alone.
@@ -93,17 +95,18 @@ def run_campaign(
         raise ValueError(f'method={method!r} is not known; choose one of {BASELINES}')
     if method and (base_to_new or transfer):
         raise ValueError(f'method={method!r} serves no classes but those of its training images')
-    targets = [(name, configs) for name in transfer or ()]
     keys = list(dict.fromkeys(product(datasets or DATASETS, shots, seeds)))
+    recipes = configs
     if features is not None:
-        stored = FEATURE_CONFIGS.format(Path(features).as_posix())
-        if not print_jobs:
-            drawn = DRAW_BASE if base_to_new else ()
-            _store_features(keys, configs, stored, work_dir, [*cfg_options, *drawn])
-        configs = stored
+        configs = FEATURE_CONFIGS.format(work_dir.as_posix())
+        drawn = DRAW_BASE if base_to_new else ()
+        with contextlib.redirect_stdout(sys.stderr):
+            _store_features(keys, transfer, recipes, Path(features), configs, cfg_options, drawn)
     with contextlib.redirect_stdout(sys.stderr):  # print_jobs prints its lines and no more
+        targets = [(name, configs) for name in transfer]
         jobs = plan_jobs(
-            *(keys, configs, work_dir, cfg_options, nproc, method or '', base_to_new, targets)
+            *(keys, configs, work_dir, cfg_options, nproc, method or '', base_to_new, targets),
+            recipes,
         )
         todo = [job for job in jobs if not is_done(job)]
         add_to_plan(work_dir, [job.key for job in jobs])
@@ -137,21 +140,51 @@ def run_campaign(
 
 
 def _store_features(
-    keys: list[Key], configs: str, stored: str, work_dir: Path, cfg_options: Sequence[str]
+    keys: list[Key],
+    transfer: Sequence[str],
+    recipes: str,
+    features: Path,
+    configs: str,
+    cfg_options: Sequence[str],
+    drawn: Sequence[str],
 ) -> None:
-    """Image features of each job that has no result yet."""
-    for dataset, shots, seed in keys:
-        if (job_folder(work_dir, dataset, shots, seed) / RESULT).exists():
-            continue
-        config = find_config(configs, dataset, shots, seed)
-        out = Path(fill_pattern(stored, dataset, shots, seed)).parent
-        drawn = {'num_shots': shots, 'seed': seed}
-        options = {f'train_dataloader.dataset.{key}': value for key, value in drawn.items()}
-        options = parse_options(cfg_options) | options
-        if is_complete(out) and (out / CONFIG).exists():
-            check_derived(out / CONFIG, config, options)
-        else:
-            extract(config, out, cfg_options=options)
+    """Store image features that are not there yet, and write the config of each job.
+
+    Args:
+        keys: Of the jobs.
+        transfer: Datasets of which test images alone are needed.
+        recipes: Pattern of the configs of images.
+        features: Folder of all features.
+        configs: Pattern of the configs to write.
+        cfg_options: Of the campaign.
+        drawn: Further options of the draw.
+    """
+    others = [(name, *key[1:]) for name in transfer for key in keys]
+    features.mkdir(parents=True, exist_ok=True)
+    with FileLock(features / '.lock'):  # another campaign may be storing them
+        for key in dict.fromkeys([*keys, *others]):
+            dataset, shots, seed = key
+            config, out = find_config(recipes, *key), Path(fill_pattern(configs, *key)).parent
+            tests = features / dataset / 'test'
+            loaders = _stored(config, tests, [*cfg_options, 'train_dataloader=None'])
+            options = parse_options(cfg_options)
+            if key in keys:
+                draw = [f'train_dataloader.dataset.{k}={v}' for k, v in zip(DRAWN, key[1:])]
+                options = parse_options([*cfg_options, *drawn, *draw])
+                images = features / dataset / f'{shots}shot{"_base" * bool(drawn)}' / f'seed{seed}'
+                leave = ('val_dataloader=None', 'test_dataloader=None')
+                loaders = _stored(config, images, [*cfg_options, *drawn, *draw, *leave]) | loaders
+            loaders = {name: cache for name, cache in loaders.items() if options.get(name, cache)}
+            for name, text in derived_configs(config, options, out, loaders).items():
+                write_atomically(out / name, text)
+
+
+def _stored(config: Path, out: Path, options: list[str]) -> dict[str, tuple[Path, str]]:
+    """The cache and the split of each loader; features are stored first if they are not there."""
+    cfg = load_config(config, parse_options(options))
+    if not is_complete(out):
+        store_features(cfg, out, extract_command(config, out, options=parse_options(options)))
+    return cached_loaders(cfg, out)
 
 
 def _run_jobs(

@@ -1,4 +1,4 @@
-"""The derived config of a feature cache: the lines in which a cached run differs."""
+"""The config that reads stored features: the lines in which it differs from the one of images."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ _LOADER = """\
     dataset=dict(
         _delete_=True,
         type='CachedFeatureDataset',
-        cache='{{{{ fileDirname }}}}',
+        cache='{cache}',
         split='{split}',
         # compared with what the cache was made from; None where the images are not at hand
         source=_base_.{loader}.dataset,
@@ -25,9 +25,9 @@ _LOADER = """\
 """
 
 _CACHED = """\
-\"\"\"{stem}, from the features in this folder.
+\"\"\"{stem}, from stored features.
 
-Made by sotglp extract; its checkpoints load in the uncached config, and the reverse.
+Made by the program; its checkpoints load in the uncached config, and the reverse.
 Train: sotglp train {config}
 \"\"\"
 
@@ -35,13 +35,13 @@ _base_ = {base!r}
 
 work_dir = {work_dir!r}
 model = dict(
-    backbone=dict(type='CachedFeatureBackbone', cache='{{{{ fileDirname }}}}'),
-    data_preprocessor=dict(type='CachedFeaturePreprocessor', cache='{{{{ fileDirname }}}}'),
+    backbone=dict(type='CachedFeatureBackbone', cache='{cache}'),
+    data_preprocessor=dict(type='CachedFeaturePreprocessor', cache='{cache}'),
 )
 {loaders}"""
 
 _OVERRIDDEN = """\
-\"\"\"{stem}, with the --cfg-options that the features in this folder were extracted with.\"\"\"
+\"\"\"{stem}, with the --cfg-options that its features were extracted with.\"\"\"
 
 _base_ = {base!r}
 
@@ -49,14 +49,18 @@ _base_ = {base!r}
 """
 
 
-def derived_configs(config: Path, options: dict | None, out: Path, splits: dict) -> dict[str, str]:
+def derived_configs(
+    config: Path, options: dict | None, out: Path, loaders: dict[str, tuple[Path, str]]
+) -> dict[str, str]:
     """Text of each file to write.
 
     Args:
         config: The uncached config.
         options: ``--cfg-options`` of the extraction.
-        out: Folder of the cache.
-        splits: Split of each loader, e.g. ``{'train_dataloader': 'train', ...}``.
+        out: Folder of the files.
+        loaders: Cache and split of each loader that reads features, e.g.
+            ``{'train_dataloader': (Path('features'), 'train')}``; backbone and preprocessor are
+            checked with the first one's.
 
     Returns:
         dict[str, str]: By file name: ``config.py`` and, if there are options, ``uncached.py``,
@@ -72,13 +76,18 @@ def derived_configs(config: Path, options: dict | None, out: Path, splits: dict)
         lines = '\n'.join(f'{key} = {pformat(value)}' for key, value in changed.items())
         texts[UNCACHED] = _OVERRIDDEN.format(stem=config.stem, base=base, lines=lines)
         base = f'./{UNCACHED}'
+    caches = {key: (_cache_from(out, cache), split) for key, (cache, split) in loaders.items()}
     texts[CONFIG] = _CACHED.format(
         stem=config.stem,
         config=out / CONFIG,
         base=base,
         # every cache has a config.py: by its name alone, their runs would share a folder
         work_dir=f'{cfg.get("work_dir") or f"work_dirs/{config.stem}"}_cached',
-        loaders=''.join(_LOADER.format(loader=key, split=name) for key, name in splits.items()),
+        cache=next(iter(caches.values()))[0],
+        loaders=''.join(
+            _LOADER.format(loader=key, cache=cache, split=split)
+            for key, (cache, split) in caches.items()
+        ),
     )
     return texts
 
@@ -101,6 +110,12 @@ def check_derived(file: Path, config: Path, options: dict | None) -> None:
             'another config, or edited. Train it as it is, or delete it and run the same command '
             'again: it is then written for this config, and the features stay'
         )
+
+
+def _cache_from(out: Path, cache: Path) -> str:
+    """As a config in ``out`` names it."""
+    path = _path_from(out, cache)
+    return path if Path(path).is_absolute() else Path('{{ fileDirname }}', path).as_posix()
 
 
 def _path_from(folder: Path, file: Path) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 from mini_campaign import OPTIONS, fork, run_forked, write_campaign
 from mini_checkpoints import write_checkpoint
@@ -344,14 +345,31 @@ def test_jobs_in_one_process_equal_those_of_separate_ones(minis, tmp_path, monke
         )
 
 
-def test_features_of_another_draw_or_config_are_refused(minis, tmp_path):
-    campaign(minis, tmp_path / 'runs', shots=[1], features=tmp_path / 'features')
-    other = dict(features=tmp_path / 'features', options=['model.head.num_global_prompts=1'])
-    with pytest.raises(ValueError, match='num_global_prompts = 2, and the config asked for has 1'):
-        campaign(minis, tmp_path / 'other', shots=[1], **other)
-    stored = f'{tmp_path}/features/{{dataset}}/1shot/seed1/config.py'
+def test_methods_share_features_and_other_draws_do_not(minis, tmp_path):
+    features = tmp_path / 'features'
+    campaign(minis, tmp_path / 'runs', shots=[1, 2], features=features)
+    stored = {file: file.stat().st_mtime_ns for file in features.rglob('*.npy')}
+    assert sorted(str(file.parent.relative_to(features / 'alpha')) for file in stored) == sorted(
+        4 * ['1shot/seed1/train', '2shot/seed1/train', 'test/test']
+    )
+    other = ['model.head.num_global_prompts=1']
+    campaign(minis, tmp_path / 'other', shots=[1], features=features, options=other)
+    assert stored == {file: file.stat().st_mtime_ns for file in features.rglob('*.npy')}
+    learned = torch.load(tmp_path / f'other/alpha/1shot/seed1/epoch_{EPOCHS}.pth')['state_dict']
+    assert len(learned['head.global_prompts']) == 1
+    of_one = f'{tmp_path}/runs/configs/{{dataset}}_1shot_seed1/config.py'
     with pytest.raises(ValueError, match=r'draw with .+1.+1.+, and this job is of .+2.+1'):
-        campaign(minis, tmp_path / 'more', shots=[2], configs=stored)
+        campaign(minis, tmp_path / 'more', shots=[2], configs=of_one)
+
+
+def test_features_of_other_data_are_refused(minis, tmp_path):
+    settings = dict(shots=[1], features=tmp_path / 'features')
+    campaign(minis, tmp_path / 'runs', **settings)
+    other = 'model.backbone.first_block_residual=False'
+    failed = campaign(minis, tmp_path / 'other', options=[other], **settings)
+    assert failed == ['alpha, 1 shot, seed 1']
+    log = (tmp_path / 'other/alpha/1shot/seed1/log.txt').read_text()
+    assert 'was made from something else' in log and 'first_block_residual' in log
 
 
 def wait_for(condition, seconds: float = 120) -> None:

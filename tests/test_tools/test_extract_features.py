@@ -331,16 +331,6 @@ def test_a_disk_that_is_full_at_the_first_write(mini_cache, tmp_path, monkeypatc
     settle(mini_cache, tmp_path)
 
 
-def test_half_a_config_is_none(mini_cache, tmp_path: Path, monkeypatch):
-    def killed(number: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, 'fsync', killed)
-    with pytest.raises(KeyboardInterrupt):
-        tool._write_configs(mini_cache.config, None, tmp_path, dict(train_dataloader='train'))
-    assert not (tmp_path / 'config.py').exists()
-
-
 def test_a_cached_config_is_not_cached_again(run, mini_cache, tmp_path: Path):
     with pytest.raises(ValueError, match='this is the config of a cache already'):
         run(mini_cache.cache / 'config.py', tmp_path / 'out')
@@ -366,13 +356,17 @@ def test_a_model_that_cannot_be_cached(run, mini_cache, tmp_path, change, messag
 
 
 def test_inside_the_current_folder_paths_are_relative(mini_cache, monkeypatch):
-    splits = dict(train_dataloader='train')
     out, config = mini_cache.folder / 'some' / 'where', mini_cache.config
+    loaders = dict(train_dataloader=(out, 'train'), val_dataloader=(mini_cache.cache, 'test'))
     monkeypatch.chdir(mini_cache.folder)
-    assert "_base_ = '../../mini.py'" in derived_configs(config, None, out, splits)['config.py']
+    text = derived_configs(config, None, out, loaders)['config.py']
+    assert "_base_ = '../../mini.py'" in text and "cache='{{ fileDirname }}'" in text
+    other = os.path.relpath(mini_cache.cache, out)
+    assert f"cache='{{{{ fileDirname }}}}/{other}'" in text
     monkeypatch.chdir(REPO)
-    text = derived_configs(config, None, out, splits)['config.py']
+    text = derived_configs(config, None, out, loaders)['config.py']
     assert f'_base_ = {config.as_posix()!r}' in text
+    assert f'cache={mini_cache.cache.as_posix()!r}' in text
 
 
 def test_an_item_under_another_label_is_refused(mini_cache):
