@@ -215,13 +215,18 @@ def test_summary_of_base_to_new(tmp_path):
         metrics = {'accuracy/base/top1': base, 'accuracy/new/top1': new, 'accuracy/mean/top1': 1.0}
         metrics |= {'accuracy_global/base/top1': 50.0, 'accuracy_global/new/top1': 50.0}
         result = dict(dataset='dtd', shots=16, seed=seed, config='c.py', cfg_options=[], epochs=1)
-        folder = tmp_path / 'dtd' / '16shot' / f'seed{seed}'
-        folder.mkdir(parents=True)
-        (folder / 'result.json').write_text(json.dumps({**result, 'metrics': metrics}))
+        other = {**metrics, 'accuracy/base/top1': base + 10, 'accuracy/new/top1': 60.0}
+        for dataset, found in (('dtd', metrics), ('eurosat', other)):
+            folder = tmp_path / dataset / '16shot' / f'seed{seed}'
+            folder.mkdir(parents=True)
+            content = {**result, 'dataset': dataset, 'metrics': found}
+            (folder / 'result.json').write_text(json.dumps(content))
     summarize(tmp_path)
     text = (tmp_path / 'summary.md').read_text()
     # 2 * 61 * 40 / 101 = 48.3
     row = '| dtd, 16 shots, combined | 61.0 ± 1.4 (n=2) | 40.0 ± 1.4 (n=2) | 48.3 |'
     assert row in text
+    # 2 * 66 * 50 / 116 = 56.9
+    assert '| average, 16 shots, combined | 66.0 ± 1.4 (n=2) | 50.0 ± 0.7 (n=2) | 56.9 |' in text
     assert '| dtd, 16 shots, global | 50.0 ± 0.0 (n=2) | 50.0 ± 0.0 (n=2) | 50.0 |' in text
     assert 'Domain shift' not in text

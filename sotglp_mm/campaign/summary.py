@@ -320,9 +320,15 @@ def _domain_shift(numbers: Numbers, published: Published) -> list[str]:
 def _base_to_new(numbers: Numbers) -> list[str]:
     rows = []
     for metric, branch in {COMBINED: 'combined', **BRANCHES}.items():
-        halves = [f'{metric.partition("/")[0]}/{half}/top1' for half in ('base', 'new')]
-        for dataset, shots in numbers.runs_with(halves):
-            values = [numbers.of(dataset, shots, half) for half in halves]
+        names = [f'{metric.partition("/")[0]}/{half}/top1' for half in ('base', 'new')]
+        runs = numbers.runs_with(names)
+        halves = {run: [numbers.of(*run, name) for name in names] for run in runs}
+        for shots in numbers.shots:
+            of_all = [halves.get((dataset, shots), [{}, {}]) for dataset in numbers.everything]
+            mean = [mean_over(values) for values in zip(*of_all)]
+            if len(of_all) > 1 and all(mean):  # of all that were asked for
+                halves[AVERAGE, shots] = mean
+        for (dataset, shots), values in halves.items():
             both = [mean_and_deviation(of_half)[0] for of_half in values]
             run = f'{dataset}, {_shots(shots)}, {branch}'
             rows.append([run, *map(text_of, values), f'{harmonic_mean(both):.1f}'])
