@@ -39,14 +39,8 @@ def app(
     Nothing is fetched from elsewhere; images stay on this machine.
 
     Args:
-        config: Path of the config.
-        checkpoint: Its path, whose class names count; None for a config that learns nothing.
         host: Address to listen at. The default can be reached from this machine alone.
         port: 0 takes a free one.
-        topk: Classes to show.
-        device: Of the model. None: the GPU, if there is one.
-        data: ``$DATA`` of the config.
-        cfg_options: Settings of the config to override.
 
     Raises:
         ImportError: Gradio is not installed.
@@ -67,8 +61,8 @@ def app(
             server_name=host,
             server_port=port or None,
             theme=gradio.themes.Default(font=fonts, font_mono=('monospace',)),
-            show_error=True,
             allowed_paths=[folder],
+            show_error=True,
             footer_links=[],
         )
 
@@ -88,6 +82,9 @@ class Trial:
             f'{name} ({label})' if names.count(name) > 1 else name
             for label, name in enumerate(names)
         ]
+        self.branches = ['combined']
+        if getattr(head, 'local_prompts', None) is not None:
+            self.branches = list(BRANCHES)
 
     def look(self, path: str) -> dict[str, Any]:
         """What the model says of an image.
@@ -161,16 +158,13 @@ def example_images(cfg: Config, folder: Path) -> list[str]:
 
 
 def build_page(trial: Trial, examples: Sequence[str], topk: int) -> Any:
-    """The page, a ``gradio.Blocks``.
-
-    Args:
-        trial: A loaded model.
-        examples: Image files to click on.
-        topk: Classes to show.
-    """
+    """The page, a ``gradio.Blocks``; ``examples`` are image files to click on."""
     import gradio
 
-    branches = [name for name in BRANCHES if name == 'combined' or _has_local(trial)]
+    branches = trial.branches
+    titles = dict.fromkeys(branches, '{}')
+    if trial.calibration['temperature'] != 1:
+        titles['combined'] = '{}, calibrated'
 
     def look(files: list[str] | None) -> list[Any]:
         found, messages = [], []
@@ -216,12 +210,12 @@ def build_page(trial: Trial, examples: Sequence[str], topk: int) -> Any:
                 verdict = gradio.Markdown(elem_id='verdict')
                 with gradio.Row():
                     labels = [
-                        gradio.Label(label=_title(trial, name), num_top_classes=topk)
-                        for name in branches
+                        gradio.Label(label=title.format(name), num_top_classes=topk)
+                        for name, title in titles.items()
                     ]
                 plan = gradio.Image(
                     label='Which patches each prompt took',
-                    visible=_has_local(trial),
+                    visible=len(branches) > 1,
                     interactive=False,
                     buttons=['download', 'fullscreen'],
                     elem_id='plan',
@@ -230,12 +224,3 @@ def build_page(trial: Trial, examples: Sequence[str], topk: int) -> Any:
         files.change(look, files, [found, message, table, *shown])
         table.select(select, found, shown)
     return page
-
-
-def _has_local(trial: Trial) -> bool:
-    return getattr(trial.inferencer.model.head, 'local_prompts', None) is not None
-
-
-def _title(trial: Trial, branch: str) -> str:
-    is_calibrated = branch == 'combined' and trial.calibration['temperature'] != 1
-    return f'{branch}, calibrated' if is_calibrated else branch

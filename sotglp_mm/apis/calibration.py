@@ -1,7 +1,6 @@
 """Temperature of the probabilities and threshold of the OOD score, from validation images."""
 
 import io
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -12,21 +11,14 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
-from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from ..class_names.resolve import class_difference, resolve_class_names
-from ..datasets.data_identity import class_names_of, image_identity
-from ..functional import (
-    NUM_BINS,
-    OOD_FIELDS,
-    negative_log_likelihood,
-    reliability,
-    tempered,
-)
+from ..datasets.data_identity import class_names_of, identities
+from ..functional import NUM_BINS, OOD_FIELDS, negative_log_likelihood, reliability, tempered
 from ..io.checkpoint_file import read_checkpoint
 from ..io.files import write_atomically
 from ..io.json_file import as_json, differences
@@ -43,11 +35,15 @@ KEY = 'calibration'
 LARGEST = 20.0
 """Of the logarithm of a temperature; beyond it, float64 has nothing left to tell."""
 
-OTHERS = (
-    *('class_names', 'ood_methods', 'ood_tau', 'report_allocation', 'load_shared'),
-    *('class_chunk', 'topk', 'cal_acc', 'loss', 'prompt_dropout', 'local_init'),
+OTHERS: dict[str, tuple[str, ...]] = dict(
+    backbone=('type', 'cache'),
+    neck=('type',),
+    head=(
+        *('class_names', 'ood_methods', 'ood_tau', 'report_allocation', 'load_shared'),
+        *('class_chunk', 'topk', 'cal_acc', 'loss', 'prompt_dropout', 'local_init'),
+    ),
 )
-"""Settings of a head that change no probability."""
+"""Settings that change no probability."""
 
 
 def calibrate(
@@ -89,7 +85,12 @@ def calibrate(
     loader = DataLoader(
         validation_images(cfg), batch_size, num_workers=num_workers, collate_fn=default_collate
     )
-    probabilities, labels, scores = _predicted(inferencer, loader, method)
+    samples = []
+    for batch in tqdm(loader, 'calibrating', unit='batch', file=sys.stderr):
+        samples += inferencer.forward(batch)
+    probabilities = torch.stack([sample.pred_score.double().cpu() for sample in samples])
+    labels = torch.cat([sample.gt_label.cpu() for sample in samples])
+    scores = [float(sample.get(OOD_FIELDS[method])) for sample in samples] if method else []
     temperature, why = fit_temperature(probabilities, labels)
     after = tempered(probabilities, temperature)
     found = dict(
@@ -97,7 +98,10 @@ def calibrate(
         **(dict(why=why) if why else {}),
         images=len(labels),
         nll=[negative_log_likelihood(each, labels) for each in (probabilities, after)],
-        ece=[_error(each, labels) for each in (probabilities, after)],
+        ece=[
+            100 * reliability(each.amax(dim=1), each.argmax(dim=1) == labels).error
+            for each in (probabilities, after)
+        ],
         bins=NUM_BINS,
         ood=ood_threshold(method, cfg.model.head.ood_tau, scores) if method else None,
         model=_settings(cfg),
@@ -106,7 +110,7 @@ def calibrate(
     stream = io.BytesIO()
     torch.save(content, stream)
     write_atomically(checkpoint, stream.getvalue(), 'Make room and calibrate again')
-    _report(found, checkpoint)
+    _print(found, checkpoint)
     return found
 
 
@@ -139,11 +143,7 @@ def read_calibration(checkpoint: str | Path | dict | None) -> dict[str, Any] | N
 
 
 def calibration_for(cfg: Config, checkpoint: str | Path | None) -> dict[str, Any] | None:
-    """The calibration of a checkpoint, where it was made with these settings of the model.
-
-    Raises:
-        ValueError: It was made with other settings; or as :func:`read_calibration`.
-    """
+    """:func:`read_calibration`; ``ValueError`` if it was made with other settings of the model."""
     kept = read_calibration(checkpoint)
     for key, before, now in differences(kept['model'], _settings(cfg)) if kept else ():
         raise ValueError(
@@ -171,21 +171,17 @@ def validation_images(cfg: Config) -> Dataset:
     settings = deepcopy(settings)
     settings.update(split='val', pipeline=image_pipeline(cfg))
     dataset = DATASETS.build(settings)
-    names = cfg.model.head.get('class_names')
-    difference = class_difference(
-        resolve_class_names(names) if names else class_names_of(dataset),
-        class_names_of(dataset),
-        'the model',
-        'the validation images',
-    )
+    theirs = class_names_of(dataset)
+    ours = resolve_class_names(cfg.model.head.get('class_names') or theirs)
+    difference = class_difference(ours, theirs, 'the model', 'the validation images')
     if difference:
         raise ValueError(f'the validation images have other classes: {difference}')
     used = {
         identity
         for name in ('train_dataloader', 'test_dataloader')
-        for identity in _identities(DATASETS.build(cfg[name].dataset))
+        for identity in identities(DATASETS.build(cfg[name].dataset))
     }
-    free = [i for i, identity in enumerate(_identities(dataset)) if identity not in used]
+    free = [i for i, identity in enumerate(identities(dataset)) if identity not in used]
     if not free:
         raise ValueError(
             f"all {len(dataset)} images of split 'val' of {settings.type} are trained on or "
@@ -193,26 +189,6 @@ def validation_images(cfg: Config) -> Dataset:
             'own'
         )
     return Subset(dataset, free)
-
-
-def _identities(dataset: Any) -> list[str]:
-    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-    return [json.dumps(image_identity(info, '')) for info in infos]
-
-
-def _predicted(
-    inferencer: ImageClassificationInferencer, loader: DataLoader, method: str | None
-) -> tuple[Tensor, Tensor, list[float]]:
-    """Probabilities (B, C), labels (B,), and OOD scores, of none where there is no method."""
-    samples = []
-    for batch in tqdm(loader, 'calibrating', unit='batch', file=sys.stderr):
-        samples += inferencer.forward(batch)
-    scores = [float(sample.get(OOD_FIELDS[method])) for sample in samples] if method else []
-    return (
-        torch.stack([sample.pred_score.double().cpu() for sample in samples]),
-        torch.cat([sample.gt_label.cpu() for sample in samples]),
-        scores,
-    )
 
 
 def fit_temperature(probabilities: Tensor, labels: Tensor) -> tuple[float, str | None]:
@@ -239,19 +215,11 @@ def fit_temperature(probabilities: Tensor, labels: Tensor) -> tuple[float, str |
     return math.exp(brentq(slope, -LARGEST, LARGEST)), None
 
 
-def _error(probabilities: Tensor, labels: Tensor) -> float:
-    confidence, predicted = probabilities.max(dim=1)
-    return 100 * reliability(confidence, predicted == labels).error
-
-
 def set_ood_score(cfg: Config, asked: str | None = None, is_needed: bool = False) -> str | None:
     """Let the head give one OOD score at one temperature: the one asked for, or its default.
 
-    Returns:
-        The method; None, where the head has no OOD score.
-
-    Raises:
-        ValueError: There are several heads, or there is no score and one is needed.
+    Returns the method; None where the head has no OOD score. ``ValueError``: there are several
+    heads, or there is no score and one is needed.
     """
     head = cfg.model.head
     if 'task_heads' in head:
@@ -285,8 +253,7 @@ def ood_threshold(method: str, tau: float, scores: Sequence[float]) -> dict[str,
 def threshold_at_tpr(scores: Sequence[float], tpr: float = TPR) -> float:
     """The smallest score that occurs and accepts at least a part ``tpr`` of the known images.
 
-    An image is accepted, called known, if its score is at most the threshold, as in
-    ``OODMetric``.
+    An image is accepted if its score is at most the threshold, as in ``OODMetric``.
     """
     ordered = sorted(scores)
     # ceil, in whole numbers: 0.95 * 20 is 19.000000000000004 for some factors of 0.95
@@ -305,18 +272,14 @@ def with_rounding(threshold: float, tau: float) -> float:
 
 def _settings(cfg: Config) -> dict:
     """What probabilities depend on beside the weights; CLIP is compared when these are loaded."""
-    model = cfg.model.to_dict()
-    parts = {name: dict(model.get(name) or {}) for name in ('backbone', 'neck', 'head')}
-    others = {'backbone': ('type', 'cache'), 'neck': ('type',), 'head': OTHERS}
-    return as_json(
-        {
-            name: {k: v for k, v in part.items() if k not in ('clip', *others[name])}
-            for name, part in parts.items()
-        }
-    )
+    model, kept = cfg.model.to_dict(), {}
+    for name, others in OTHERS.items():
+        part = model.get(name) or {}
+        kept[name] = {k: v for k, v in part.items() if k not in ('clip', *others)}
+    return as_json(kept)
 
 
-def _report(found: dict, checkpoint: str | Path) -> None:
+def _print(found: dict, checkpoint: str | Path) -> None:
     rows = [
         ['negative log-likelihood', *(f'{value:.4f}' for value in found['nll'])],
         [f'calibration error, {NUM_BINS} bins, %', *(f'{value:.1f}' for value in found['ece'])],

@@ -16,17 +16,13 @@ from mmpretrain.registry import DATASETS
 
 from ..class_names.resolve import FROM_DATASET, class_names_of_checkpoint
 from ..engine.distributed import prepare_processes
+from ..features.manifest import LOADERS
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-READ_BY_RUNNER = (
-    *(
-        name
-        for name in inspect.signature(Runner.__init__).parameters
-        if name not in ('self', 'cfg')
-    ),
+READ_BY_RUNNER = {
+    *inspect.signature(Runner.__init__).parameters,
     *('model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'activation_checkpointing'),
     *('efficient_conv_bn_eval', 'compile', 'runner_type', 'tta_model', 'tta_pipeline'),
-)
+} - {'self', 'cfg'}
 """Top-level settings that a run reads. All others are variables of the config's Python."""
 
 MMENGINE_HOOKS = (
@@ -83,7 +79,7 @@ def load_config(
         for metric in metrics_of(cfg, name):
             if metric.get('diagram'):
                 metric.diagram = str(Path(cfg.work_dir) / metric.diagram)
-    for loader in _loaders(cfg):
+    for loader in loaders_of(cfg):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # torch refuses to keep workers that there are not
     if (cfg.get('model') or {}).get('head', {}).get('class_names') == FROM_DATASET:
@@ -98,11 +94,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def class_names_of_dataset(cfg: Config) -> tuple[str, ...]:
-    """Class names of the training set; of the test set where there are no training images.
-
-    Raises:
-        ValueError: Neither can be built, or they have no class names.
-    """
+    """Class names of the training set; of the test set where there are no training images."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     problems = []
     for name in ('train_dataloader', 'test_dataloader'):
@@ -148,12 +140,13 @@ def _data_at(data: str | Path | None) -> Iterator[None]:
             os.environ['DATA'] = before
 
 
-def _loaders(cfg: Config) -> list[Any]:
+def loaders_of(cfg: Config) -> list[Any]:
+    """Settings of the data loaders that there are."""
     return [cfg[name] for name in LOADERS if cfg.get(name)]
 
 
 def _set_loader_defaults(cfg: Config) -> None:
-    for loader in _loaders(cfg):
+    for loader in loaders_of(cfg):
         loader.setdefault('collate_fn', dict(type='default_collate'))
         loader.setdefault('pin_memory', torch.cuda.is_available())  # without one, torch warns
         # more than there are cores are slower, and torch warns

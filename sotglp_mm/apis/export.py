@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmpretrain.models import ImageClassifier
-from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -22,7 +22,6 @@ from ..version import __version__
 from .calibration import calibration_for, set_ood_score, with_rounding
 from .config import load_config
 from .inference import image_pipeline, load_inferencer
-from .preprocessing import describe_preprocessing
 
 SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2'}
 
@@ -39,16 +38,19 @@ METADATA = 'sotglp_mm'
 """Key of the metadata of an .onnx file, name of the extra file in a .pt2; its value is JSON."""
 
 Outputs = dict[str, np.ndarray]
-Program = Callable[[Tensor], Outputs]
-"""From normalised images (B, 3, H, W)."""
+Program = Callable[[Tensor], Outputs]  # of normalised images (B, 3, H, W)
+
+STEPS = (
+    "LoadImageStrict, ResizeEdge(edge='short', backend='pillow'), Resize(backend='pillow'), "
+    'CenterCrop and PackInputs'
+)
+"""Of a test pipeline that can be told to a program without MMPretrain."""
 
 
 class CheckImages(NamedTuple):
     """What an exported file is checked on."""
 
-    images: Tensor
-    """(B, 3, H, W), normalised, of all batches."""
-
+    images: Tensor  # (B, 3, H, W), normalised, of all batches
     source: str
 
 
@@ -75,16 +77,12 @@ def export(
     ``pred_score``, ``pred_score_global`` and, with local prompts, ``pred_score_local`` (B, C),
     and the OOD scores of ``model.head.ood_methods``, ``ood_<method>``; without any, the one that
     ``sotglp predict`` takes. Text features are constants in it. Its metadata say how an image is
-    prepared, and the class names. It is written only if it agrees with the model on real images.
+    prepared, and the class names. It is written only if it agrees with the model on images of the
+    config's test set (``data`` is its ``$DATA``), or, where that is not there, of the demo.
 
     Args:
-        config: Path of the config.
-        checkpoint: Its path, whose class names count; None for a config that learns nothing.
-        out: The file, .onnx or .pt2.
-        format: 'onnx', or 'torch-export' for ``torch.export.load``.
-        data: ``$DATA`` of the config. The check takes images of its test set; where that is not
-            there, drawn ones of the demo.
-        cfg_options: Settings of the config to override.
+        checkpoint: Its class names count. None: a config that learns nothing.
+        out: The file, .onnx or, for ``format='torch-export'`` (``torch.export.load``), .pt2.
 
     Returns:
         dict: ``file``, ``bytes``, ``opset`` (None of a .pt2), ``outputs``, ``images`` (what the
@@ -102,7 +100,8 @@ def export(
     check_writable(out, 'OUT')
     if format == 'onnx':
         _check_packages()
-    model, cfg = load_model(config, checkpoint, data, cfg_options)
+    cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
+    model = _load_model(cfg, checkpoint)
     kept = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
     checked = check_images(cfg, model)
     classifier = ExportedClassifier(model, kept['temperature']).eval()
@@ -128,22 +127,18 @@ def export(
         images=checked.source,
         difference=difference,
     )
-    _print(report)
+    opset = f', opset {exported.opset}' if exported.opset else ''
+    print(
+        f'{out}: {len(exported.content) / 1e6:.1f} MB{opset}\n'
+        f'outputs: {", ".join(classifier.output_names)}\n'
+        f'checked on {checked.source}, in batches of {", ".join(map(str, BATCH_SIZES))}: '
+        f'largest difference {difference:.1g}'
+    )
     return report
 
 
-def load_model(
-    config: str | Path,
-    checkpoint: str | Path | None,
-    data: str | Path | None = None,
-    cfg_options: dict | None = None,
-) -> tuple[ImageClassifier, Config]:
-    """The model on the CPU, and its config.
-
-    Raises:
-        ValueError: A part of it cannot be exported.
-    """
-    cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
+def _load_model(cfg: Config, checkpoint: str | Path | None) -> ImageClassifier:
+    """On the CPU; ``ValueError`` if a part of it cannot be exported."""
     head = cfg.model.head
     if not issubclass(MODELS.get(head.type), SOTGLPHead):
         raise ValueError(
@@ -159,7 +154,7 @@ def load_model(
             f'({type(model.head.local_loss).__name__}) stops at a tolerance, and an exported '
             'program makes a fixed number of iterations. Set model.head.local_loss.tolerance=None'
         )
-    return model, cfg
+    return model
 
 
 def check_images(cfg: Config, model: ImageClassifier) -> CheckImages:
@@ -200,12 +195,56 @@ def describe(model: ImageClassifier, cfg: Config, kept: dict) -> dict[str, Any]:
     )
 
 
-def trace(classifier: ExportedClassifier, images: Tensor) -> ExportedProgram:
-    """A program for any batch size.
+def describe_preprocessing(cfg: Config, preprocessor: ClsDataPreprocessor) -> dict[str, Any]:
+    """From a decoded picture to the model's input.
+
+    Returns:
+        dict: ``exif_orientation`` (whether the picture is turned as its EXIF tag says),
+        ``steps``, in order, each ``{'resize_short_edge': pixels, 'interpolation': name}``,
+        ``{'resize': [width, height], 'interpolation': name}`` or
+        ``{'center_crop': [width, height]}``, all of Pillow; then ``channels`` ('RGB' or 'BGR'),
+        from whose values of 0 to 255 ``mean`` is taken away before a division by ``std``.
 
     Raises:
-        ValueError: Names the part that cannot be traced.
+        ValueError: A step of the pipeline is none of these.
     """
+    load, *others = image_pipeline(cfg)
+    steps = [_describe_step(step) for step in others if step['type'] != 'PackInputs']
+    if load['type'] != 'LoadImageStrict':
+        raise ValueError(_cannot(load))
+    mean, std = [0.0] * 3, [1.0] * 3
+    if preprocessor._enable_normalize:
+        mean, std = (each.flatten().tolist() for each in (preprocessor.mean, preprocessor.std))
+    return dict(
+        exif_orientation=not load.get('color_type', 'color').endswith('ignore_orientation'),
+        steps=steps,
+        channels='RGB' if preprocessor.to_rgb else 'BGR',
+        mean=mean,
+        std=std,
+    )
+
+
+def _describe_step(step: dict) -> dict[str, Any]:
+    built, kind = TRANSFORMS.build(dict(step)), step['type']
+    if kind == 'CenterCrop' and not built.auto_pad:
+        return dict(center_crop=list(built.crop_size))
+    if getattr(built, 'backend', None) == 'pillow':
+        if kind == 'ResizeEdge' and built.edge == 'short':
+            return dict(resize_short_edge=built.scale, interpolation=built.interpolation)
+        if kind == 'Resize' and built.scale and not built.keep_ratio:
+            return dict(resize=list(built.scale), interpolation=built.interpolation)
+    raise ValueError(_cannot(step))
+
+
+def _cannot(step: dict) -> str:
+    return (
+        f"the test pipeline's step {dict(step)} cannot be written into the file; expected "
+        f'{STEPS}. Take such steps, or prepare the images before'
+    )
+
+
+def trace(classifier: ExportedClassifier, images: Tensor) -> ExportedProgram:
+    """A program for any batch size; ``ValueError`` names the part that cannot be traced."""
     batch = torch.export.Dim('batch', max=2**31)  # torch 2.6 wants a bound
     try:
         with torch.no_grad():
@@ -295,11 +334,12 @@ def predictions(
         samples = model.predict(batch)
         for sample in samples:
             sample.pred_score = tempered(sample.pred_score, classifier.temperature)
-        fields = {
-            name: torch.stack([sample.get(name) for sample in samples]).numpy()
-            for name in classifier.output_names
-        }
-        found.append(fields)
+        found.append(
+            {
+                name: torch.stack([sample.get(name) for sample in samples]).numpy()
+                for name in classifier.output_names
+            }
+        )
     return found
 
 
@@ -328,13 +368,3 @@ def _check_packages() -> None:
             f'{error}; for an .onnx file: pip install onnx onnxscript onnxruntime. Or take '
             '--format torch-export'
         ) from error
-
-
-def _print(report: dict[str, Any]) -> None:
-    opset = f', opset {report["opset"]}' if report['opset'] else ''
-    print(
-        f'{report["file"]}: {report["bytes"] / 1e6:.1f} MB{opset}\n'
-        f'outputs: {", ".join(report["outputs"])}\n'
-        f'checked on {report["images"]}, in batches of {", ".join(map(str, BATCH_SIZES))}: '
-        f'largest difference {report["difference"]:.1g}'
-    )

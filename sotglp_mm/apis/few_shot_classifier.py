@@ -20,7 +20,7 @@ from .calibration import calibrate
 from .config import load_config
 from .extract import extract
 from .inference import image_pipeline, loading_pipeline
-from .model_folder import EVALUATOR, find_model_folder, unpack_model_folder, write_model_folder
+from .model_folder import find_model_folder, own_evaluator, unpack_model_folder, write_model_folder
 from .predict import predict
 from .strict import strict_loading
 from .test import test
@@ -221,7 +221,7 @@ class FewShotClassifier:
             head.class_names = list(own.classes)
         images = len(DATASETS.build(cfg.train_dataloader.dataset))
         cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, images)
-        cfg.test_evaluator = EVALUATOR
+        cfg.test_evaluator = own_evaluator()
         cfg.default_hooks.progress_bar = dict(type='ProgressBarHook')
         cfg.log_level = 'WARNING'  # the bar says how far it is
         file, text = self.work_dir / 'config.py', cfg.pretty_text

@@ -45,12 +45,8 @@ class Batch(NamedTuple):
 def find_images(names: Sequence[str]) -> tuple[dict[str, str], list[Failure]]:
     """Files, all images below folders, and what globs match; each image once, in order.
 
-    Returns:
-        tuple: By path, the name below the folder that was given; and a failure for each name
-        that stands for no image.
-
-    Raises:
-        FileNotFoundError: None of them stands for an image.
+    Returns by path the name below the folder that was given, and a failure for each name that
+    stands for no image; ``FileNotFoundError`` where none stands for one.
     """
     found: dict[str, str] = {}
     known: set[str] = set()
@@ -104,11 +100,7 @@ def _images_of_path(path: Path) -> list[tuple[Path, str]]:
 
 
 def image_pipeline(cfg: Config) -> list[dict]:
-    """Transforms from loading to packing, as the config's test images go through them.
-
-    Raises:
-        ValueError: The config reads stored features, or says no pipeline.
-    """
+    """Transforms from loading to packing, as the config's test images go through them."""
     dataset = cfg.test_dataloader.dataset
     if dataset.type == 'CachedFeatureDataset':
         raise ValueError(
@@ -119,11 +111,7 @@ def image_pipeline(cfg: Config) -> list[dict]:
 
 
 def loading_pipeline(dataset: Any) -> list[dict]:
-    """Transforms in a dataset's settings, from loading to packing.
-
-    Raises:
-        ValueError: There are none.
-    """
+    """Transforms in a dataset's settings, from loading to packing."""
     pipeline = find_pipeline(dataset)
     if pipeline is None:
         raise ValueError(
@@ -145,20 +133,15 @@ def find_pipeline(node: Any) -> list[dict] | None:
 def load_inferencer(
     cfg: Config, checkpoint: str | Path | None, device: str | None = None
 ) -> ImageClassificationInferencer:
-    """MMPretrain's inferencer with a trained model; images go through :func:`read_images`.
-
-    Raises:
-        FileNotFoundError, ValueError: The checkpoint cannot be used.
-    """
+    """MMPretrain's inferencer with a trained model; images go through :func:`read_images`."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     cfg = deepcopy(cfg)
     cfg.test_dataloader.dataset.pipeline = image_pipeline(cfg)  # there the inferencer expects it
     if checkpoint is not None:
         check_weights(checkpoint)
-    with naming_checkpoint(str(checkpoint)):
-        return ImageClassificationInferencer(
-            cfg, str(checkpoint) if checkpoint else False, device or get_device()
-        )
+    with naming_checkpoint(checkpoint):
+        weights = str(checkpoint) if checkpoint else False
+        return ImageClassificationInferencer(cfg, weights, device or get_device())
 
 
 def read_images(

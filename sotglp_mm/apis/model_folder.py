@@ -28,29 +28,14 @@ WEIGHTS, CONFIG, ABOUT, CARD = 'model.safetensors', 'config.json', 'classifier.j
 KEPT = ('model', *LOADERS, 'optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness')
 """Settings that ``config.json`` has; those of the first and of ``test_dataloader`` are read."""
 
-ADVICE = 'Choose another folder'
 
-EVALUATOR = [
-    dict(type='BranchAccuracy', branch='combined', items=('top1', 'mean_class')),
-    dict(type='BranchAccuracy', branch='global'),
-    dict(type='BranchAccuracy', branch='local'),
-    dict(type='CalibrationError'),
-]
-"""For any number of classes, on any recipe."""
+def own_evaluator() -> list[dict]:
+    """Of the config of your own images: for any number of classes, on any recipe."""
+    return Config.fromfile(CONFIGS / 'sotglp_vitb16_16shot_own.py').test_evaluator
 
 
 def write_model_folder(folder: Path, config: Path, checkpoint: Path, results: dict) -> Path:
-    """Write the folder of a trained classifier; the model card says what ``results`` has.
-
-    Args:
-        folder: Where to.
-        config: Of the run.
-        checkpoint: Of the run.
-        results: Metrics on held-out images, and numbers of images.
-
-    Returns:
-        Path: The folder.
-    """
+    """Write the folder of a run's config and checkpoint; the model card says ``results``."""
     state = read_checkpoint(checkpoint)['state_dict']
     cfg = load_config(config, checkpoint=checkpoint)
     prefixes = [key.removesuffix('_extra_state') for key in state if key.endswith('_extra_state')]
@@ -66,11 +51,14 @@ def write_model_folder(folder: Path, config: Path, checkpoint: Path, results: di
     for name in LOADERS:  # where the photos were is nobody's business
         _forget_place(settings.get(name))
     tensors = {key: value.contiguous() for key, value in state.items()}
-    texts = {CONFIG: json.dumps(settings, indent=1), ABOUT: json.dumps(about, indent=1)}
-    texts[CARD] = _card(folder.name, about, settings)
-    write_atomically(folder / WEIGHTS, safetensors.torch.save(tensors), ADVICE)
-    for name, text in texts.items():
-        write_atomically(folder / name, f'{text}\n', ADVICE)
+    files: dict[str, bytes | str] = {
+        WEIGHTS: safetensors.torch.save(tensors),
+        CONFIG: json.dumps(settings, indent=1) + '\n',
+        ABOUT: json.dumps(about, indent=1) + '\n',
+        CARD: _card(folder.name, about, settings),
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content, 'Choose another folder')
     return folder
 
 
@@ -86,32 +74,22 @@ def find_model_folder(name: str | Path) -> Path:
     try:
         files = [WEIGHTS, CONFIG, ABOUT, CARD]
         return Path(huggingface_hub.snapshot_download(str(name), allow_patterns=files))
-    except HFValidationError as error:
-        why = 'it cannot be the id of a model on the Hugging Face Hub'
-        cause: Exception = error
-    except RepositoryNotFoundError as error:
-        why, cause = 'the Hugging Face Hub has no model of this id that you may read', error
     except Exception as error:  # each transport raises its own kind
         why = f'the Hugging Face Hub could not be reached ({type(error).__name__})'
-        cause = error
-    raise FileNotFoundError(
-        f'{str(name)!r} is no folder here, and {why}; expected the path of a folder of '
-        'FewShotClassifier.save, or user/model'
-    ) from cause
+        if isinstance(error, HFValidationError):
+            why = 'it cannot be the id of a model on the Hugging Face Hub'
+        elif isinstance(error, RepositoryNotFoundError):
+            why = 'the Hugging Face Hub has no model of this id that you may read'
+        raise FileNotFoundError(
+            f'{str(name)!r} is no folder here, and {why}; expected the path of a folder of '
+            'FewShotClassifier.save, or user/model'
+        ) from error
 
 
 def unpack_model_folder(
     folder: Path, work_dir: Path, options: dict
 ) -> tuple[Path, Path, dict[str, Any]]:
-    """Config and checkpoint, as commands take them, of a folder of :func:`write_model_folder`.
-
-    Args:
-        folder: As it was written.
-        work_dir: Where to write the two.
-        options: Settings of the config to override.
-
-    Returns:
-        tuple: Path of the config, path of the checkpoint, and results.
+    """Paths of config and checkpoint, written to ``work_dir``, and results, of such a folder.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -136,7 +114,7 @@ def unpack_model_folder(
         ) from error
     _check_types(parts, folder / CONFIG)
     cfg = Config.fromfile(CONFIGS / '_base_' / 'default_runtime.py')
-    cfg.merge_from_dict({**parts, 'test_cfg': {}, 'test_evaluator': EVALUATOR})
+    cfg.merge_from_dict({**parts, 'test_cfg': {}, 'test_evaluator': own_evaluator()})
     cfg.merge_from_dict(options)
     cfg.work_dir, cfg.log_level = str(work_dir / 'run'), 'WARNING'
     config, checkpoint = work_dir / 'config.json', work_dir / 'checkpoint.pth'
@@ -170,23 +148,21 @@ def _forget_place(node: Any) -> None:
 def _card(name: str, about: dict, settings: dict) -> str:
     """Model card: what it is, how it is used, what it reached."""
     clip, results, names = about['clip'] or {}, about['results'], about['class_names']
-    numbers = [
-        [metric, f'{value:.1f}' if isinstance(value, float) else str(value)]
-        for metric, value in results.items()
-    ]
-    calibration = about['calibration']
-    calibrated = (
-        f'Calibrated on {calibration["images"]} validation images: temperature '
-        f'{calibration["temperature"]:.4g}.'
-        if calibration
-        else 'Not calibrated.'
-    )
-    measured = (
-        f'On {results["test_images"]} held-out images (percent; `ece15` is the expected '
-        'calibration error in 15 bins):\n\n' + markdown_table(['metric', 'value'], numbers)
-        if results
-        else 'Nothing was measured.'
-    )
+    measured, calibrated = 'Nothing was measured.', 'Not calibrated.'
+    if results:
+        numbers = [
+            [metric, f'{value:.1f}' if isinstance(value, float) else str(value)]
+            for metric, value in results.items()
+        ]
+        measured = (
+            f'On {results["test_images"]} held-out images (percent; `ece15` is the expected '
+            f'calibration error in 15 bins):\n\n{markdown_table(["metric", "value"], numbers)}'
+        )
+    if calibration := about['calibration']:
+        calibrated = (
+            f'Calibrated on {calibration["images"]} validation images: temperature '
+            f'{calibration["temperature"]:.4g}.'
+        )
     return f"""---
 library_name: sotglp_mm
 pipeline_tag: image-classification
@@ -215,4 +191,5 @@ FewShotClassifier.load('{name}').predict('new/')
 
 {', '.join(names)}
 
-Made by {about['made_by']}."""
+Made by {about['made_by']}.
+"""

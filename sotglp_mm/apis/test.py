@@ -12,7 +12,7 @@ from ..engine import explaining_lost_process
 from ..io.checkpoint_file import check_weights, naming_checkpoint
 from ..io.files import check_writable, write_atomically
 from .calibration import calibration_for
-from .config import LOADERS, build_runner, load_config, metrics_of
+from .config import build_runner, load_config, loaders_of, metrics_of
 
 OUT_SUFFIXES = dict(metrics=('.json', '.yaml', '.yml', '.pkl'), pred=('.pkl', '.pickle'))
 
@@ -57,8 +57,11 @@ def test(
     cfg.load_from = str(checkpoint) if checkpoint else None
     if amp:
         cfg.test_cfg.fp16 = True
-    if tta or show or show_dir:
-        _check_images(cfg)
+    if (tta or show or show_dir) and cfg.test_dataloader.dataset.type == 'CachedFeatureDataset':
+        raise ValueError(
+            '--tta, --show and --show-dir need images, and this config reads cached features; '
+            'use the config that the cache was made from, it loads the same checkpoint'
+        )
     if show or show_dir:
         cfg.default_hooks.setdefault('visualization', dict(type='VisualizationHook'))
         cfg.default_hooks.visualization.update(
@@ -70,9 +73,8 @@ def test(
         )
     if tta:
         use_test_time_augmentation(cfg)
-    for name in LOADERS:
-        if cfg.get(name) and no_pin_memory:
-            cfg[name].pin_memory = False
+    for loader in loaders_of(cfg) if no_pin_memory else ():
+        loader.pin_memory = False
     if cfg.load_from:
         check_weights(cfg.load_from)
         for metric in metrics_of(cfg, 'test_evaluator'):
@@ -90,21 +92,11 @@ def test(
     return metrics
 
 
-def _check_images(cfg: Config) -> None:
-    if cfg.test_dataloader.dataset.type == 'CachedFeatureDataset':
-        raise ValueError(
-            '--tta, --show and --show-dir need images, and this config reads cached features; '
-            'use the config that the cache was made from, it loads the same checkpoint'
-        )
-
-
 def use_test_time_augmentation(cfg: Config) -> None:
     """Wrap the model, and let the test pipeline give several views of an image."""
     pipeline = cfg.test_dataloader.dataset.pipeline
-    views = [
-        [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
-        [pipeline[-1]],
-    ]
+    flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+    views = [flips, [pipeline[-1]]]
     flip = [*deepcopy(pipeline[:-1]), dict(type='TestTimeAug', transforms=views)]
     cfg.test_dataloader.dataset.pipeline = cfg.get('tta_pipeline', flip)
     tta_model = cfg.get('tta_model', dict(type='AverageScoresTTA'))

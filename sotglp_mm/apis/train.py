@@ -8,7 +8,7 @@ from mmengine.config import Config
 from ..engine import explaining_lost_process, latest_checkpoint, work_dir_lock
 from ..engine.distributed import prepare_processes
 from ..io.checkpoint_file import check_resumable, check_weights, naming_checkpoint
-from .config import LOADERS, build_runner, load_config
+from .config import build_runner, load_config, loaders_of
 
 
 def train(
@@ -38,11 +38,11 @@ def train(
     if auto_scale_lr:
         options = {'auto_scale_lr.enable': True, **options}
     cfg = load_config(config, options, work_dir, launcher=launcher, data=data)
-    for name in LOADERS:
-        if cfg.get(name) and no_pin_memory:
-            cfg[name].pin_memory = False
-        if cfg.get(name) and no_persistent_workers:
-            cfg[name].persistent_workers = False
+    for loader in loaders_of(cfg):
+        if no_pin_memory:
+            loader.pin_memory = False
+        if no_persistent_workers:
+            loader.persistent_workers = False
     if no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if resume:
@@ -62,18 +62,12 @@ def train(
 def settle_checkpoint(cfg: Config) -> list[str]:
     """Where to start or resume from, settled before anything is built.
 
-    Returns:
-        What to warn of: files that a killed process, or a full disk, left broken.
-
-    Raises:
-        FileNotFoundError, ValueError: The checkpoint does not exist, or cannot be resumed from.
+    Returns what to warn of: files that a killed process, or a full disk, left broken.
     """
-    if not cfg.get('resume'):
-        if cfg.get('load_from'):
-            check_weights(cfg.load_from)
-        return []
     if cfg.get('load_from'):
-        check_resumable(cfg.load_from)
+        (check_resumable if cfg.get('resume') else check_weights)(cfg.load_from)
+        return []
+    if not cfg.get('resume'):
         return []
     found = latest_checkpoint(cfg.work_dir)
     cfg.load_from = str(found.path) if found.path else None

@@ -86,6 +86,12 @@ def image_identity(info: dict, root: str) -> str | dict:
     return (path.relative_to(root) if below else path).as_posix()
 
 
+def identities(dataset: Any, root: str = '') -> list[str]:
+    """:func:`image_identity` of each image of a dataset, as text."""
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    return [json.dumps(image_identity(info, root)) for info in infos]
+
+
 def images_root_of(dataset: Any) -> str:
     """Folder of the images of a dataset, or of those that it wraps; '' where there is none.
 

@@ -19,7 +19,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader
 
 from ..class_names.resolve import class_difference
-from ..datasets.data_identity import image_identity, images_root_of
+from ..datasets.data_identity import identities, images_root_of
 from .dataset import CachedFeatureDataset
 
 ALPHAS = BETAS = np.geomspace(0.1, 50, 20)
@@ -304,6 +304,4 @@ def _check_apart(val: Any, test: Any) -> None:
 def _identities(dataset: Any) -> set[str]:
     if isinstance(dataset, CachedFeatureDataset):
         return {json.dumps(identity) for identity, *_ in dataset.samples}
-    root = images_root_of(dataset)
-    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-    return {json.dumps(image_identity(info, root), default=str) for info in infos}
+    return set(identities(dataset, images_root_of(dataset)))
