@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate, groupby
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..class_names.equal_prompts import warn_of_equal_prompts
+from ..clip.text_tower import KeysAndValues
 from ..clip.towers import ClipTowers, HoldsClipTowers
 from .class_shards import gather_shards, my_share
 
@@ -67,7 +69,8 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         lengths = torch.tensor([len(ids) + 1 for ids in tokens])
         padded = [ids + [eot] * (int(lengths.max()) - len(ids)) for ids in tokens]
         self.lengths = lengths.tolist()
-        by_length = sorted(range(len(tokens)), key=self.lengths.__getitem__)
+        # the longest first: what the next ones need then fits where these have been
+        by_length = sorted(range(len(tokens)), key=self.lengths.__getitem__, reverse=True)
         self._by_length = by_length
         # the same for indexing, where the tensors are: a list would be copied there every time
         self.register_buffer('by_length', torch.tensor(by_length), persistent=False)
@@ -99,62 +102,58 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         self, context: Tensor, classes: list[int], index: Tensor, with_grad: bool
     ) -> Tensor:
         """(len(classes), n, D) of classes sorted by length; ``index``: the same as a tensor."""
-        tower = self.towers.text
-        first, own = tower.embed_start(), None
+        first = self.towers.text.embed_start()
         if context.ndim == 3:
             first = torch.cat([first.expand(len(context), -1, -1), context], dim=1)
-        else:
-            own = context[index]
-        prefix = tower.run_prefix(first)
-        suffixes = self.suffix_tokens[index]
-        recompute, chunks = self._chunks(classes, context.shape[-3], own is not None, with_grad)
-        features = []
-        for chunk in chunks:
-            tokens = [
-                suffixes[start:stop, : self.lengths[classes[start]]] for start, stop in chunk
-            ]
-            contexts = None if own is None else [own[start:stop] for start, stop in chunk]
-            encode: Callable = self._encode_chunk
-            if recompute:
-                # the frozen tower draws nothing, so there is no random state to keep
-                options = dict(use_reentrant=False, preserve_rng_state=False)
-                encode = partial(checkpoint, self._encode_chunk, **options)
-            features.append(encode(tokens, contexts, prefix))
-        return torch.cat(features)
+        prefix = self.towers.text.run_prefix(first)
+        lengths = [self.lengths[c] for c in classes]
+        recompute, chunks = self._chunks(lengths, context.shape[-3], context.ndim == 4, with_grad)
+        encode = partial(self._encode_chunk, lengths, index)
+        own = context if context.ndim == 4 else None
+        if recompute:
+            return _Recomputed.apply(encode, chunks, index, own, *_flat(prefix))
+        return _encode_all(encode, chunks, index, own, prefix)
 
     def _encode_chunk(
-        self, tokens: list[Tensor], contexts: list[Tensor] | None, prefix: list
+        self,
+        lengths: list[int],
+        index: Tensor,
+        chunk: slice,
+        own: Tensor | None,
+        prefix: list[KeysAndValues],
     ) -> Tensor:
-        """Token ids (c, T) of classes of one length, for several lengths -> (sum of c, n, D)."""
-        tower = self.towers.text
-        groups = []
-        for index, ids in enumerate(tokens):
-            x = tower.embed(ids)[:, None]
-            if contexts is None:
+        """(c, n, D) of the classes ``chunk``; ``own``: their contexts, unless all share one."""
+        tower, lengths = self.towers.text, lengths[chunk]
+        groups, start = [], 0
+        for length, same in groupby(lengths):
+            stop = start + len(list(same))
+            x = tower.embed(self.suffix_tokens[index[chunk][start:stop], :length])[:, None]
+            if own is None:
                 x = x.expand(-1, len(prefix[0][0]), -1, -1)
             else:
-                context = contexts[index]
-                x = torch.cat([context, x.expand(-1, context.shape[1], -1, -1)], dim=2)
+                x = torch.cat([own[start:stop], x.expand(-1, own.shape[1], -1, -1)], dim=2)
             groups.append(x)
+            start = stop
         return tower.run_suffix(groups, prefix)
 
     def _chunks(
-        self, classes: list[int], num_prompts: int, own_context: bool, with_grad: bool
-    ) -> tuple[bool, list[list[tuple[int, int]]]]:
-        """Whether to recompute; for each chunk, ranges of ``classes`` of one length."""
+        self, lengths: list[int], num_prompts: int, own_context: bool, with_grad: bool
+    ) -> tuple[bool, list[slice]]:
+        """Whether to recompute, and the slices of classes that are encoded at a time."""
         before = self.context_length if own_context else 0
-        lengths = [self.lengths[c] for c in classes]
         cost = self.towers.text.activation_bytes
         costs = [cost(num_prompts * (before + length)) for length in lengths]
-        limit = self.class_chunk
-        if isinstance(limit, str):  # 'auto'
+        if isinstance(self.class_chunk, str):  # 'auto'
             recompute = with_grad and sum(costs) > ACTIVATION_BYTES
-            limit = None if with_grad and not recompute else max(CHUNK_BYTES // max(costs), 1)
+            marks = [total // CHUNK_BYTES for total in accumulate(costs)]
         else:
-            recompute = with_grad and limit is not None and limit < len(classes)
-        step = limit or len(classes)
-        bounds = range(0, len(classes), step)
-        return recompute, [_ranges(lengths, b, min(b + step, len(classes))) for b in bounds]
+            step = self.class_chunk or len(lengths)
+            recompute = with_grad and step < len(lengths)
+            marks = [number // step for number in range(len(lengths))]
+        if with_grad and not recompute:
+            marks = [0] * len(lengths)
+        ends = [i for i in range(1, len(marks)) if marks[i] != marks[i - 1]]
+        return recompute, list(map(slice, [0, *ends], [*ends, len(marks)]))
 
     def _check_lengths(self, class_names: Sequence[str], tokens: list[list[int]]) -> None:
         room = self.towers.text.context_length - self.context_length - 2  # [SOS] and [EOT]
@@ -167,7 +166,67 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
                 )
 
 
-def _ranges(lengths: list[int], start: int, stop: int) -> list[tuple[int, int]]:
-    """Cut ``start`` to ``stop`` of sorted ``lengths`` where they change."""
-    cuts = [i for i in range(start + 1, stop) if lengths[i] != lengths[i - 1]]
-    return list(zip([start, *cuts], [*cuts, stop]))
+def _encode_all(
+    encode: Callable,
+    chunks: list[slice],
+    index: Tensor,
+    context: Tensor | None,
+    prefix: list[KeysAndValues],
+) -> Tensor:
+    """Features of all chunks; ``context`` (C, n, M, d), unless the prefix has it."""
+    owns = (None if context is None else context[index[chunk]] for chunk in chunks)
+    return torch.cat([encode(chunk, own, prefix) for chunk, own in zip(chunks, owns)])
+
+
+class _Recomputed(torch.autograd.Function):
+    """Encodes chunks without a graph, and each once more in the backward pass.
+
+    ``torch.utils.checkpoint`` makes the nodes of a graph in both passes: small objects that lie
+    scattered where the next chunk's large tensors should go, so that these go elsewhere. With
+    1000 classes the heap grew by more than a GB.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        encode: Callable,
+        chunks: list[slice],
+        index: Tensor,
+        context: Tensor | None,
+        *prefix: Tensor,
+    ) -> Tensor:
+        device = index.device.type
+        ctx.autocast = dict(
+            device_type=device,
+            dtype=torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+        )
+        ctx.encode, ctx.chunks = encode, chunks
+        ctx.save_for_backward(index, context, *prefix)
+        return _encode_all(encode, chunks, index, context, _in_pairs(prefix))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        index, context, *prefix = ctx.saved_tensors
+        learned = ctx.needs_input_grad[4:]
+        prefix = [t.detach().requires_grad_(learns) for t, learns in zip(prefix, learned)]
+        own: Any = None
+        of_context = None if context is None else torch.zeros_like(context)
+        for chunk in ctx.chunks:
+            if context is not None:
+                own = context.detach()[index[chunk]].requires_grad_()
+            with torch.enable_grad(), torch.autocast(**ctx.autocast):
+                features = ctx.encode(chunk, own, _in_pairs(prefix))
+            features.backward(grad[chunk])
+            if of_context is not None:
+                of_context[index[chunk]] = own.grad
+        return None, None, None, of_context, *(t.grad for t in prefix)
+
+
+def _flat(prefix: list[KeysAndValues]) -> list[Tensor]:
+    return [tensor for pair in prefix for tensor in pair]
+
+
+def _in_pairs(flat: Sequence[Tensor]) -> list[KeysAndValues]:
+    return list(zip(flat[::2], flat[1::2]))

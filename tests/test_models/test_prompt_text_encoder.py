@@ -124,6 +124,23 @@ def test_chunks_change_nothing(towers, encoder, context, class_chunk: int):
         torch.testing.assert_close(found, value)
 
 
+def test_chunks_are_encoded_again_in_the_same_precision(towers, context, monkeypatch):
+    encoder = PromptTextEncoder(towers, NAMES, M, 3)
+    run, dtypes = towers.text.run_suffix, []
+
+    def watched(*args):
+        features = run(*args)
+        dtypes.append(features.dtype)
+        return features
+
+    monkeypatch.setattr(towers.text, 'run_suffix', watched)
+    with torch.autocast('cpu', torch.bfloat16):
+        features = encoder(context)
+    features.float().sum().backward()
+    assert dtypes == [torch.bfloat16] * 4  # two chunks, forward and again
+    assert context.grad.isfinite().all() and context.grad.any()
+
+
 def saved_bytes(encoder, context) -> int:
     """What autograd keeps beside the frozen weights."""
     weights = {p.untyped_storage().data_ptr() for p in encoder.towers.clip.parameters()}
