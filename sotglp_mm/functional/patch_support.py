@@ -32,13 +32,20 @@ def rank_patches(patches: Tensor, prompts: Tensor, rank: str = 'mean') -> Tensor
     """
     if rank == 'mean':
         # the mean of dot products is the dot product with the mean: no (B, P, C, N) tensor
-        return patches @ prompts.mean(dim=1).T
-    similarity = torch.einsum('bpd,cnd->bpcn', patches, prompts)
-    if rank == 'max':
-        return similarity.amax(dim=-1)
-    if rank == 'logsumexp':
-        return SOFT_MAX_TEMPERATURE * torch.logsumexp(similarity / SOFT_MAX_TEMPERATURE, dim=-1)
+        return _products(patches, prompts.mean(dim=1)).transpose(1, 2)
+    if rank in RANKS:
+        # N in front of C and P: reductions over it then run along whole vectors
+        texts = prompts.transpose(0, 1)
+        unit = SOFT_MAX_TEMPERATURE if rank == 'logsumexp' else 1
+        every = _products(patches, texts.flatten(0, 1) / unit).unflatten(1, texts.shape[:2])
+        reduced = every.amax(dim=1) if rank == 'max' else torch.logsumexp(every, dim=1) * unit
+        return reduced.transpose(1, 2)
     raise ValueError(f'rank={rank!r} is not known; choose one of {RANKS}')
+
+
+def _products(patches: Tensor, texts: Tensor) -> Tensor:
+    """(B, T, P) of patches (B, P, D) and texts (T, D), a matrix product for each image."""
+    return torch.bmm(texts.expand(patches.shape[0], -1, -1), patches.transpose(1, 2))
 
 
 def select_support(scores: Tensor, k: int) -> Tensor:
@@ -71,6 +78,6 @@ def _unique_keys(scores: Tensor) -> Tensor:
     # topk breaks ties as it likes, another way on every device; a stable sort takes far longer
     # + 0.0 makes -0.0 a 0.0; the bits of a float, read as an integer, are sign and magnitude
     bits = (scores.float() + 0.0).contiguous().view(torch.int32)
-    bits = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    bits ^= (bits >> 31) & 0x7FFFFFFF
     index = torch.arange(scores.shape[-1], device=scores.device)
-    return (bits << 31) - index
+    return bits.long().bitwise_left_shift_(31).sub_(index)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .exporting import is_exporting
 
-GATHER_BYTES = 2**24
+GATHER_BYTES = 2**22
 """How much of the selected patches is copied at a time; about what a processor's cache holds."""
 
 

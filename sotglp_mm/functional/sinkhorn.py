@@ -14,9 +14,17 @@ TOLERANCE = 1e-2
 CHUNK_NUMBERS = 2**18
 """Numbers of plans that are worked on at a time: they stay in a processor's cache."""
 
+MAX_LINEAR_RANGE = 40
+"""Epsilons between the costs of a problem up to which its scalings need no logarithms: they, and
+their products, stay between exp(-80) and exp(80), as normal numbers of float32."""
+
 
 def sinkhorn(
-    cost: Tensor, epsilon: float = 0.1, max_iters: int = 20, tolerance: float | None = None
+    cost: Tensor,
+    epsilon: float = 0.1,
+    max_iters: int = 20,
+    tolerance: float | None = None,
+    cost_range: float | None = None,
 ) -> TransportPlan:
     """Divide K sources among N targets, each side uniform, at small cost and high entropy.
 
@@ -36,6 +44,10 @@ def sinkhorn(
             in between (on a GPU: no synchronisation).
         tolerance: With a number, a problem is left alone once its ``marginal_error`` is at most
             this, and the loop ends when all are.
+        cost_range: What the costs of a problem differ by at most, if that is known: 2 for
+            ``1 - cosine``. Up to :data:`MAX_LINEAR_RANGE` times ``epsilon``, and without
+            ``tolerance``, the iteration then runs on the scalings themselves, several times as
+            fast, with the same result up to rounding.
 
     Returns:
         TransportPlan: ``plan`` in float64 for float64 costs, in float32 otherwise. ``converged``
@@ -49,7 +61,7 @@ def sinkhorn(
     if max_iters < 1:
         raise ValueError(f'sinkhorn: max_iters must be at least 1, got {max_iters}')
     with torch.autocast(cost.device.type, enabled=False):
-        return _solve(cost, epsilon, max_iters, tolerance)
+        return _solve(cost, epsilon, max_iters, tolerance, cost_range)
 
 
 def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
@@ -67,7 +79,13 @@ def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
         )
 
 
-def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None) -> TransportPlan:
+def _solve(
+    cost: Tensor,
+    epsilon: float,
+    max_iters: int,
+    tolerance: float | None,
+    cost_range: float | None,
+) -> TransportPlan:
     k, n = cost.shape[-2:]
     dtype = torch.promote_types(cost.dtype, torch.float32)
     cost = cost.to(dtype)
@@ -76,7 +94,10 @@ def _solve(cost: Tensor, epsilon: float, max_iters: int, tolerance: float | None
     problems = log_kernel.reshape(-1, k, n).permute(1, 2, 0)
     chunk = max(CHUNK_NUMBERS // max(k * n, 1), 1)
     parts = [problems] if is_exporting() else problems.split(chunk, dim=-1)
-    solved = [_solve_chunk(part.contiguous(), max_iters, tolerance) for part in parts]
+    if tolerance is None and cost_range is not None and cost_range <= MAX_LINEAR_RANGE * epsilon:
+        solved = [_scale_chunk(part.contiguous().exp(), max_iters) for part in parts]
+    else:
+        solved = [_solve_chunk(part.contiguous(), max_iters, tolerance) for part in parts]
     plan = torch.cat([s.plan for s in solved], dim=-1).permute(2, 0, 1).reshape(cost.shape)
     error = torch.cat([s.marginal_error for s in solved]).view(cost.shape[:-2])
     converged = error <= (TOLERANCE if tolerance is None else tolerance)
@@ -112,6 +133,18 @@ def _solve_chunk(log_kernel: Tensor, max_iters: int, tolerance: float | None) ->
     plan = _plan(log_kernel, log_u)
     error = _row_error(plan)
     return TransportPlan(plan, error, error, n_iters)
+
+
+def _scale_chunk(kernel: Tensor, max_iters: int) -> TransportPlan:
+    """As :func:`_solve_chunk`, of ``exp(log_kernel)``."""
+    k, n = kernel.shape[:2]
+    v = torch.ones_like(kernel[:1])
+    for _ in range(max_iters):
+        scaled = kernel * (1 / k / (kernel * v).sum(dim=1, keepdim=True))
+        v = 1 / n / scaled.sum(dim=0, keepdim=True)
+    plan = scaled * v
+    error = _row_error(plan)
+    return TransportPlan(plan, error, error, max_iters)
 
 
 def _update(

@@ -106,10 +106,11 @@ class OTAllocationLoss(AllocationLoss):
     def plan(self, similarity: Tensor) -> TransportPlan:
         """See :func:`sinkhorn`; ``similarity`` is (..., K, N)."""
         cost = transport_cost(similarity)
+        cost_range = None if self.relative else 2.0
         if self.relative:
             spread = cost.float().std(dim=(-2, -1), correction=0, keepdim=True)
             cost = cost / spread.clamp_min(torch.finfo(torch.float32).eps)
-        solved = sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance)
+        solved = sinkhorn(cost, self.epsilon, self.max_iters, self.tolerance, cost_range)
         # once: a look makes a GPU wait
         if not (self.training or self._looked or is_exporting()):
             self._looked = True

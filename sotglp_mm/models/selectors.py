@@ -11,8 +11,9 @@ from ..functional.exporting import is_exporting
 from ..functional.patch_support import RANKS, rank_patches, select_support
 from ..utils.settings import checked_settings
 
-CHUNK_NUMBERS = 2**22
-"""Similarities that are held at a time, beside some integers made of them (100 MB in all)."""
+CHUNK_NUMBERS = 2**20
+"""Similarities that are held at a time, beside some integers made of them (25 MB in all): about
+what stays in a processor's cache, and too small to be given back to the system each time."""
 
 
 @MODELS.register_module()
@@ -82,7 +83,7 @@ class PromptPatchSelector(BaseModule):
             Tensor: int64 (B, C, K, N), indices of patches, best first. Carries no gradient.
         """
         support = _select_in_chunks(
-            patches, prompts.flatten(0, 1), self.k, 1, lambda p, texts: p @ texts.T
+            patches, prompts.flatten(0, 1)[:, None], self.k, 1, rank_patches
         )
         return support.unflatten(1, prompts.shape[:2]).transpose(2, 3)
 
@@ -90,15 +91,20 @@ class PromptPatchSelector(BaseModule):
 def _select_in_chunks(
     patches: Tensor, texts: Tensor, k: int, numbers: int, rank: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The K best patches of each image for each text; ``rank`` makes (B, P, texts, numbers)."""
+    """The K best patches of each image for each text; ``rank`` holds ``numbers`` of each pair."""
     patches, texts = _at_least_float32(patches), _at_least_float32(texts)
-    parts = [texts]
+    images, parts = [patches], [texts]
     if not is_exporting():
-        chunk = CHUNK_NUMBERS // max(patches.shape[0] * patches.shape[1] * numbers, 1)
-        parts = list(texts.split(max(chunk, 1)))
+        of_class = patches.shape[1] * numbers
+        classes = min(max(CHUNK_NUMBERS // max(of_class, 1), 1), max(len(texts), 1))
+        images = list(patches.split(max(CHUNK_NUMBERS // max(of_class * classes, 1), 1)))
+        parts = list(texts.split(classes))
     with torch.autocast(patches.device.type, enabled=False):  # bfloat16 ties what differs
-        supports = [select_support(rank(patches, some), k) for some in parts]
-    return torch.cat(supports, dim=1)
+        supports = [
+            torch.cat([select_support(rank(some, part), k) for part in parts], dim=1)
+            for some in images
+        ]
+    return torch.cat(supports)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

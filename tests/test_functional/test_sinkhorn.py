@@ -188,6 +188,30 @@ def test_small_epsilon_stays_finite():
     torch.testing.assert_close(solved.plan.sum((-2, -1)), torch.ones(B, C), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(('dtype', 'rtol'), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+@pytest.mark.parametrize('iterations', [1, 20, 300])
+def test_a_known_range_of_costs_saves_the_logarithms(dtype, rtol, iterations, monkeypatch):
+    cost = 1 - make_similarity(dtype=dtype)
+    # the widest that it is used for, where one row or column is far from all
+    cost[0, 0], cost[0, 0, 2], cost[1, 1], cost[1, 1, :, 1] = 0.0, 2.0, 2.0, 0.0
+    epsilon = 2 / sys.modules[sinkhorn.__module__].MAX_LINEAR_RANGE
+    expected = sinkhorn(cost, epsilon, iterations)
+    monkeypatch.setattr(torch, 'logsumexp', None)
+    found = sinkhorn(cost, epsilon, iterations, cost_range=2)
+    torch.testing.assert_close(found.plan, expected.plan, rtol=rtol, atol=1e-6)
+    torch.testing.assert_close(found.marginal_error, expected.marginal_error, rtol=rtol, atol=1e-5)
+    assert found.n_iters == iterations
+
+
+def test_a_wide_range_of_costs_keeps_the_logarithms():
+    cost = 1 - make_similarity()
+    for epsilon, tolerance in ((1e-3, None), (0.1, 1e-3)):
+        expected = sinkhorn(cost, epsilon, 50, tolerance)
+        found = sinkhorn(cost, epsilon, 50, tolerance, cost_range=2)
+        torch.testing.assert_close(found.plan, expected.plan, rtol=0, atol=0)
+        assert found.n_iters == expected.n_iters
+
+
 def test_constant_cost_gives_the_uniform_plan():
     solved = sinkhorn(torch.full((B, C, K, N), 0.7), max_iters=1)
     torch.testing.assert_close(solved.plan, torch.full((B, C, K, N), 1 / (K * N)))

@@ -33,11 +33,31 @@ def test_agrees_with_plain_loops(patches, prompts, rank: str):
 
 
 @pytest.mark.parametrize('rank', ['mean', 'max', 'logsumexp'])
-def test_chunks_of_classes_change_nothing(patches, prompts, rank: str, monkeypatch):
+@pytest.mark.parametrize(
+    ('numbers', 'sizes'),
+    [
+        (1, [(1, 1)] * B * C),
+        (2 * P, [(1, 2), (1, 1)] * B),
+        (P * C, [(1, C)] * B),
+        (B * P * C, [(B, C)]),
+    ],
+    ids=['one by one', 'two classes', 'an image', 'all'],
+)
+def test_chunks_change_nothing(patches, prompts, rank: str, numbers, sizes, monkeypatch):
     selector = MODELS.build({**DEFAULT_ARGS, 'rank': rank})
     expected = selector(patches, prompts)
-    monkeypatch.setattr(selectors, 'CHUNK_NUMBERS', 1)
+    ranked = []
+
+    def watched(some, texts, *rank):
+        ranked.append((len(some), len(texts)))
+        return rank_patches(some, texts, *rank)
+
+    rank_patches = selectors.rank_patches
+    monkeypatch.setattr(selectors, 'rank_patches', watched)
+    numbers *= 1 if rank == 'mean' else N
+    monkeypatch.setattr(selectors, 'CHUNK_NUMBERS', numbers)
     torch.testing.assert_close(selector(patches, prompts), expected)
+    assert ranked == sizes
 
 
 @pytest.mark.parametrize('kind', ['SparsePatchSelector', 'PromptPatchSelector'])
