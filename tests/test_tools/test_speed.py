@@ -19,7 +19,9 @@ import speed
 from contenders import Spec, build_package, build_plain
 from measuring import gflop, median_ratio, memory_above, rounds_of
 from plain_method import PlainMethod
-from report import STEP_KEYS, fit
+from report import STEP_KEYS, fit, updated_page
+
+from sotglp_mm.models import prompt_text_encoder
 
 NAMES = ['tench', 'great white shark', 'tiger_shark']
 SMALL = ['--classes', 3, '--batch', 2, '--k', 4, '--local-prompts', 2, '--repeats', 2]
@@ -122,6 +124,17 @@ def test_plain_text_runs_over_all_positions(spec):
     assert gflop(build_plain(spec, package).encode_text) > 6 * ours  # 77 positions, not some 8
 
 
+def test_text_that_is_encoded_again_is_counted_again(spec, monkeypatch):
+    package = build_package(spec)
+    forward = gflop(package.encode_text)
+    both = gflop(lambda: speed._text_both(package))
+    monkeypatch.setattr(prompt_text_encoder, 'ACTIVATION_BYTES', 1000)
+    again = gflop(lambda: speed._text_both(package))
+    # all but what stands before the names, and the first layer's way back to what does not learn
+    assert both == pytest.approx(2 * forward, rel=0.15)
+    assert both + 0.7 * forward < again <= both + forward
+
+
 def test_runs_take_turns():
     order = []
     runs = {
@@ -175,6 +188,40 @@ def test_scaling_changes_one_size_at_a_time(spec, capsys, monkeypatch):
     assert '| over N | local branch, s | 0 | 1 |' in page
 
 
+def test_growth_is_fitted_to_the_counts(spec, capsys, monkeypatch):
+    def once(work, each, training):
+        assert work is speed.once
+        return dict(s=float(each.classes * (2 if training else 1)), peak_gb=1.0 + training)
+
+    monkeypatch.setattr(speed, 'in_own_process', once)
+    speed.main(['growth', '--batch', '2', '--class-counts', '3', '6', '12'])
+    page = capsys.readouterr().out
+    assert '(random weights), B=2, ' in page
+    assert '; the second run of each\n' in page
+    assert '| C=6 | 12 | 2 | 6 | 1 |' in page
+    assert '| training step, s | 2 | ' in page
+    with pytest.raises(SystemExit):
+        speed.main(['growth'])
+    assert 'growth needs --class-counts' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_point_of_growth(spec, training: bool):
+    found = speed.once(spec, training)
+    assert 0.1 < found['peak_gb'] < 3
+    assert found['s'] > 0
+
+
+def test_tables_go_into_the_page_that_has_the_command():
+    text = '```bash\nsome command\n```\n\nnew\n\n| table |'
+    page = '# A\n\n## B\n\nsaid\n\n```bash\nsome command\n```\n\nold\n\n## C\n\nlast\n'
+    expected = f'# A\n\n## B\n\nsaid\n\n{text}\n\n## C\n\nlast\n'
+    assert updated_page(page, text) == expected
+    assert updated_page(page.partition('\n## C')[0], text) == expected.partition('\n## C')[0]
+    with pytest.raises(ValueError, match=r'(?s)does not have this command.*another'):
+        updated_page(page, text.replace('some', 'another'))
+
+
 def figures(monkeypatch, folder, spec, *arguments):
     """The JSON of a command, without processes of its own."""
     monkeypatch.setattr(speed, 'in_own_process', lambda work, *args: work(*args))
@@ -195,11 +242,12 @@ def test_predict_in_bfloat16(monkeypatch, tmp_path, spec):
 
 
 def test_local(monkeypatch, tmp_path, spec):
-    found = figures(monkeypatch, tmp_path, spec, 'local', '--plain')
+    found = figures(monkeypatch, tmp_path, spec, 'local', '--plain', '--rank', 'mean')
     product = 2 * 2 * 3 * 9 * 2 * 10  # B, C, P, N, D
     assert found['product']['gflop'] * 1e9 == pytest.approx(3 * product)
     # patches are ranked by one number a class, then K N cosines; their gradients are gathered sums
     assert found['gflop'] * 1e9 == pytest.approx(product / 2 + 2 * 2 * 3 * 4 * 2 * 10)
+    assert found['local_forward_ratio'] > 0
     keys = {'local_s', 'local_forward_s', 'backward_s', 'local_memory_gb', 'peak_gb'}
     for each in (found, found['product'], found['plain']):
         assert each.keys() >= keys
@@ -212,7 +260,7 @@ def test_former_command(tmp_path, spec):
     assert done.returncode == 0, done.stderr
     assert '| training step, s |' in done.stdout
     found = json.loads(file.read_text())
-    assert found.keys() >= set(STEP_KEYS)
+    assert found.keys() >= {*STEP_KEYS, 'text_both_s', 'text_matrix_share'}
     assert 0.1 < found['peak_gb'] < 3
     assert found['settings']['classes'] == 3
 

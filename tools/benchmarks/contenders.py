@@ -36,6 +36,7 @@ class Spec(NamedTuple):
     k: int = 10
     local_prompts: int = 4
     global_prompts: int = 3
+    rank: str = 'mean'  # how patches are selected
     precision: str = 'fp32'
     device: str = 'cpu'
     threads: int | None = None  # torch's own number
@@ -70,7 +71,7 @@ def build_package(spec: Spec, training: bool = True) -> Contender:
         num_global_prompts=spec.global_prompts,
         num_local_prompts=spec.local_prompts,
     )
-    cfg.head.selector.k = spec.k
+    cfg.head.selector.update(k=spec.k, rank=spec.rank)
     model = MODELS.build(cfg).train(training).to(spec.device)
     head, towers = model.head, model.towers
     images, labels = _batch(spec, towers.image.image_size)

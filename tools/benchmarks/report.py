@@ -13,6 +13,7 @@ Table = tuple[list[str], list[list[str]]]
 
 COMPARED = {
     'text_forward_s': 'text forward, s',
+    'text_both_s': 'text forward and backward, s',
     'image_forward_s': 'image forward, s',
     'local_s': 'local branch, s',
     'local_forward_s': 'local branch forward, s',
@@ -34,9 +35,10 @@ SINGLE = {
     'onnx_over_package': 'ONNX file over package, time, median over rounds',
     'torch_export_over_package': '.pt2 file over package, time, median over rounds',
     'local_ratio': 'local branch over full product, time, median over rounds',
+    'local_forward_ratio': 'the same, forward alone',
     'matrix_gflop_per_s': 'matrix rate, best, GFLOP/s',
     'matrix_share': 'share of the matrix rate',
-    'text_matrix_share': 'text tower: share of the matrix rate',
+    'text_matrix_share': 'text forward and backward: share of the matrix rate',
 }
 OTHERS = {
     'plain': 'plain',
@@ -47,14 +49,43 @@ OTHERS = {
 SWEPT = dict(classes='C', batch='B', k='K', local_prompts='N')
 """Settings that are swept, one at a time, and their letters."""
 
+GROWN = {
+    'step_s': 'training step, s',
+    'step_peak_gb': 'peak memory of training, GB',
+    'batch_s': 'evaluating a batch, s',
+    'batch_peak_gb': 'peak memory of evaluation, GB',
+}
+"""What is measured over C alone; evaluation's peak has the encoding of text, its time has not."""
+
+FIT_HEAD = ('slope a unit', 'intercept', 'R^2', 'log-log slope')
+
 STEP_KEYS = ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'step_s', 'peak_gb')
 """What every JSON has of these, where it applies: programs read them."""
 
 
 def as_markdown(result: dict, spec: Spec) -> str:
     """The command, the machine, the tables."""
-    tables = _sweep_tables(result['sweeps']) if 'sweeps' in result else _step_tables(result)
+    if 'growth' in result:
+        tables = _growth_tables(result['growth'])
+    else:
+        tables = _sweep_tables(result['sweeps']) if 'sweeps' in result else _step_tables(result)
     return '\n\n'.join([_heading(result, spec), *(markdown_table(*table) for table in tables)])
+
+
+def updated_page(page: str, text: str) -> str:
+    """``page`` with what stands from the command of ``text`` to the next heading replaced by it.
+
+    Raises:
+        ValueError: The page does not have the command.
+    """
+    command = text.partition('\n\n')[0]
+    before, found, rest = page.partition(command)
+    if not found:
+        raise ValueError(
+            f'the page does not have this command, to put its tables there: {command}'
+        )
+    heading = rest.find('\n## ')
+    return f'{before}{text}\n{rest[heading:] if heading >= 0 else ""}'
 
 
 def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float | None]:
@@ -72,13 +103,15 @@ def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float | None]:
 
 def _heading(result: dict, spec: Spec) -> str:
     weights = Path(spec.pretrained or 'random weights').name
-    machine = result['machine']
+    machine, rank = result['machine'], '' if spec.rank == 'mean' else f'rank {spec.rank}, '
+    classes, runs = f'C={spec.classes}, ', f'medians of {spec.repeats}'
+    if 'growth' in result:
+        classes, runs = '', 'the second run of each'
     return (
         f'```bash\n{result["command"]}\n```\n\n'
-        f'{Path(spec.model).name} ({weights}), C={spec.classes}, B={spec.batch}, '
-        f'G={spec.global_prompts}, N={spec.local_prompts}, K={spec.k}, {spec.precision}; '
-        f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}; '
-        f'medians of {spec.repeats}'
+        f'{Path(spec.model).name} ({weights}), {classes}B={spec.batch}, '
+        f'G={spec.global_prompts}, N={spec.local_prompts}, K={spec.k}, {rank}{spec.precision}; '
+        f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}; {runs}'
     )
 
 
@@ -94,6 +127,19 @@ def _step_tables(result: dict) -> list[Table]:
     return [(head, compared), (['', 'figure'], single)]
 
 
+def _growth_tables(growth: dict) -> list[Table]:
+    rows = [
+        [f'C={value}', *(_number(growth[key][index]) for key in GROWN)]
+        for index, value in enumerate(growth['values'])
+    ]
+    fits = [[label, *_fitted(growth['fits'][key])] for key, label in GROWN.items()]
+    return [(['', *GROWN.values()], rows), (['over C', *FIT_HEAD], fits)]
+
+
+def _fitted(found: dict) -> list[str]:
+    return [_number(found[part]) for part in ('slope', 'intercept', 'r2', 'log_slope')]
+
+
 def _sweep_tables(sweeps: dict) -> list[Table]:
     rows: list[list[str]] = []
     fits: list[list[str]] = []
@@ -102,10 +148,9 @@ def _sweep_tables(sweeps: dict) -> list[Table]:
             cells = [_number(sweep[key][index]) for key in STEP_KEYS]
             rows.append([f'{SWEPT[name]}={value}', *cells])
         for key, found in sweep['fits'].items():
-            cells = [_number(found[part]) for part in ('slope', 'intercept', 'r2', 'log_slope')]
-            fits.append([f'over {SWEPT[name]}', COMPARED[key], *cells])
+            fits.append([f'over {SWEPT[name]}', COMPARED[key], *_fitted(found)])
     head = ['', *(COMPARED[key] for key in STEP_KEYS)]
-    return [(head, rows), (['', 'of', 'slope a unit', 'intercept', 'R^2', 'log-log slope'], fits)]
+    return [(head, rows), (['', 'of', *FIT_HEAD], fits)]
 
 
 def _number(value: float | None) -> str:

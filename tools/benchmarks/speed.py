@@ -5,6 +5,7 @@
     python tools/benchmarks/speed.py exported --classes 100 --batch 8
     python tools/benchmarks/speed.py local --classes 1000 --batch 32
     python tools/benchmarks/speed.py scaling
+    python tools/benchmarks/speed.py growth --class-counts 20 100 1000 10000
 
 Images and, unless --pretrained is given, CLIP's weights are random: neither changes the work.
 Seconds are medians over rounds in which everything that is compared takes turns. Each peak of
@@ -21,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,12 +49,14 @@ from measuring import (
     rounds_of,
 )
 from mmengine.logging import MMLogger
-from report import STEP_KEYS, SWEPT, as_markdown, fit
+from report import STEP_KEYS, SWEPT, as_markdown, fit, updated_page
 from torch import Tensor
+from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
 from sotglp_cli import positive
 from sotglp_mm.apis.export import to_onnx, to_pt2, trace
+from sotglp_mm.functional.patch_support import RANKS
 from sotglp_mm.models.exported_classifier import ExportedClassifier
 
 COUNTS = dict(
@@ -98,8 +102,10 @@ def train_step(spec: Spec, plain: bool = False) -> dict:
         other = build_plain(spec, package)
         runs['plain'] = _parts(other, spec, 'step_s', training_step(other, spec))
     runs['open_clip'] = dict(encode_image_s=in_precision(spec, package.clip_image))
+    runs['package']['text_both_s'] = in_precision(spec, partial(_text_both, package))
     figures = _measured(runs, spec, 'step_s')
-    rate = gflop(package.encode_text) / figures['text_forward_s']
+    # the tower is frozen: the way back has as many operations; what is computed again is no need
+    rate = 2 * gflop(package.encode_text) / figures['text_both_s']
     return memory | figures | dict(text_matrix_share=rate / figures['matrix_gflop_per_s'])
 
 
@@ -193,6 +199,40 @@ def scaling(
     return {**found[spec], 'sweeps': sweeps}
 
 
+def growth(spec: Spec, class_counts: Sequence[int]) -> dict:
+    """Time and memory of a training step, and of evaluating a batch, over C, with fits."""
+    points = [
+        (spec._replace(classes=c), training) for training in (True, False) for c in class_counts
+    ]
+    found = [
+        in_own_process(once, *point) for point in tqdm(points, desc='configurations', disable=None)
+    ]
+    steps, batches = found[: len(class_counts)], found[len(class_counts) :]
+    columns = {
+        f'{name}{key}': [row[key] for row in rows]
+        for name, rows in (('step_', steps), ('batch_', batches))
+        for key in ('s', 'peak_gb')
+    }
+    fits = {key: fit(class_counts, values) for key, values in columns.items()}
+    return dict(growth=dict(values=class_counts, **columns, fits=fits), machine=machine())
+
+
+def once(spec: Spec, training: bool) -> dict:
+    """Memory of two training steps, or evaluations, and seconds of the second."""
+    package = build_package(spec, training)
+    with torch.set_grad_enabled(training):
+        run = training_step(package, spec) if training else in_precision(spec, package.predict)
+        run()  # SGD's momentum is there only in the second; text is evaluated only in the first
+        timer = Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
+        return dict(s=timer.timeit(1).mean, peak_gb=peak_gb())
+
+
+def _text_both(package: Contender) -> None:
+    """Text forward and backward, alone."""
+    outputs: Any = package.encode_text()
+    torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
+
+
 def _parts(contender: Contender, spec: Spec, total: str, run: Run) -> dict[str, Run]:
     """A training step, or evaluation of a batch, and its parts, without neck, losses and SGD."""
     patches, text = unit_features(contender, spec)
@@ -254,6 +294,11 @@ def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
     for key, one, other in (
         ('plain_over_package', ('plain', total), ours),
         ('local_ratio', ours, ('product', total)),
+        (
+            'local_forward_ratio',
+            ('package', 'local_forward_s'),
+            ('product', 'local_forward_s'),
+        ),
         ('image_ratio', ('package', 'image_forward_s'), ('open_clip', 'encode_image_s')),
     ):
         if {one, other} <= flat.keys():
@@ -268,8 +313,10 @@ def _measured(runs: dict[str, dict[str, Run]], spec: Spec, total: str) -> dict:
 JOBS = {'train-step': train_step, 'predict': predict, 'exported': exported, 'local': local}
 
 
-def measure(what: str, spec: Spec, plain: bool = False, **factors: list[float]) -> dict:
+def measure(what: str, spec: Spec, plain: bool = False, **factors: list) -> dict:
     """All figures of a command."""
+    if what == 'growth':
+        return growth(spec, **factors)
     if what == 'scaling':
         return scaling(spec, partial(in_own_process, train_step), **factors)
     result = in_own_process(JOBS[what], spec, plain)
@@ -290,7 +337,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add('what', choices=[*JOBS, 'scaling'])
+    add('what', choices=[*JOBS, 'scaling', 'growth'])
     for name, text in COUNTS.items():
         add(f'--{name.replace("_", "-")}', type=positive, metavar='N', help=text)
     add('--model', help='open_clip name or model config; ViT-B-16 by default')
@@ -298,31 +345,43 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add('--precision', choices=('fp32', 'bf16'), help='of the computation; fp32. Not for local')
     add('--plain', action='store_true', help='the plain implementation too. Not for scaling')
     add('--json', type=Path, metavar='FILE', help='write all figures there')
+    text = 'put the tables into this page, where it has the command, up to the next heading'
+    add('--page', type=Path, metavar='FILE', help=text)
     add('--factors', type=float, nargs='+', help='of B, K and N, for scaling')
     add('--class-factors', type=float, nargs='+', help='of C, for scaling')
+    add('--class-counts', type=positive, nargs='+', help='C of each row, for growth')
+    add('--rank', choices=RANKS, help='of the selector; mean')
     args = parser.parse_args(argv)
-    scaling = {'factors', 'class_factors'}
+    sweeps = {'factors', 'class_factors', 'class_counts'}
     useless = {
-        'local': scaling | {'precision'},
-        'exported': scaling | {'precision', 'plain'},
-        'scaling': {'plain'},
-    }.get(args.what, scaling)
+        'local': sweeps | {'precision'},
+        'exported': sweeps | {'precision', 'plain'},
+        'scaling': {'plain', 'class_counts'},
+        'growth': {'plain', 'classes', 'repeats', 'factors', 'class_factors'},
+    }.get(args.what, sweeps)
     for name in useless & vars(args).keys():
         parser.error(f'--{name.replace("_", "-")} has no effect on {args.what}')
+    if args.what == 'growth' and 'class_counts' not in args:
+        parser.error('growth needs --class-counts, e.g. 20 100 1000 10000')
     return args
 
 
 def main(argv: list[str]) -> None:
     """Measure; print the tables, and write the figures if asked to."""
     args = vars(parse_args(argv))
-    what, file = args.pop('what'), args.pop('json', None)
+    what, file, page = args.pop('what'), args.pop('json', None), args.pop('page', None)
     # the longest steps take most of a minute: few of each, and a base that is small
     base = Spec(classes=40, repeats=2) if what == 'scaling' else Spec()
     spec = base._replace(**{name: args.pop(name) for name in Spec._fields if name in args})
     result = measure(what, spec, **args)
-    result['command'] = shlex.join(['python', 'tools/benchmarks/speed.py', *argv])
+    outputs = {'--json', '--page'}
+    shown = [word for before, word in zip(['', *argv], argv) if not {before, word} & outputs]
+    result['command'] = shlex.join(['python', 'tools/benchmarks/speed.py', *shown])
     result['settings'] = spec._asdict()
-    print(as_markdown(result, spec))
+    text = as_markdown(result, spec)
+    print(text)
+    if page:
+        page.write_text(updated_page(page.read_text('utf-8'), text), 'utf-8')
     if 'batch_s' in result:
         result['step_s'] = result['batch_s']  # what programs look for
     if file:
