@@ -1,8 +1,7 @@
 """Drawing how optimal transport divides an image's patches, and the hook that does so in a run."""
 
 from .draw_plan import draw_plan
-from .plan_picture import ClassPlan, PlanPicture
-from .plan_pictures_of_batch import classifier_problem, pictures_of_batch
+from .plan_picture import ClassPlan, PlanPicture, classifier_problem, pictures_of_batch
 from .plan_visualization_hook import PlanVisualizationHook
 
 __all__ = [

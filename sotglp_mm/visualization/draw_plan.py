@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .plan_picture import ClassPlan, PlanPicture
-from .score_bars import GREEN, RED, draw_scores, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,19 +20,20 @@ COLOURS = (
 EVEN = '#707070'
 """Of a patch that no prompt gets more of than the others."""
 
+GREEN, RED = '#1a7f37', '#c1121f'
+BARS = {'combined': '#222222', 'global': '#8a8a8a', 'local': '#c9c9c9'}
+"""Greys: colours belong to the prompts."""
+
 LEFT, RIGHT, DPI = 3.2, 4.2, 100  # widths in inches: pictures; bars and heat-maps, at least
 SMALL = 1.6  # width of a heat-map
 
 
 def draw_plan(picture: PlanPicture) -> np.ndarray:
-    """Draw.
+    """Draw as uint8 (height, width, 3), RGB.
 
     At the top the image and the best classes; below, for each plan, the selected patches in the
     colour of the prompt that gets most of their mass (the stronger, the more of it), and a
     heat-map for each prompt.
-
-    Returns:
-        np.ndarray: uint8 (height, width, 3), RGB.
     """
     figure = plan_figure(picture)
     canvas: Any = figure.canvas  # an Agg canvas
@@ -57,7 +57,7 @@ def plan_figure(picture: PlanPicture) -> 'Figure':
     _draw_image(axes, picture.image)
     _draw_parts(axes, picture.parts)
     axes.set_title('what the model saw', fontsize='small')
-    draw_scores(figure.add_subplot(grid[0, 1]), picture)
+    _draw_scores(figure.add_subplot(grid[0, 1]), picture)
     for row, plan in enumerate(picture.plans, start=1):
         _draw_division(figure.add_subplot(grid[row, 0]), picture, plan)
         num_prompts = plan.plan.shape[1]
@@ -86,13 +86,13 @@ def opacity(share: np.ndarray, num_prompts: int) -> np.ndarray:
 def _draw_title(figure: 'Figure', picture: PlanPicture) -> None:
     predicted, true = picture.predicted, picture.true_label
     percent = 100 * picture.scores['combined'][predicted]
-    text = f'Predicted: {short_name(picture, predicted, 40)} ({percent:.0f} %)'
+    text = f'Predicted: {_short_name(picture, predicted, 40)} ({percent:.0f} %)'
     if true is None:
         colour = 'black'
     elif true == predicted:
         text, colour = f'{text}, right', GREEN
     else:
-        text, colour = f'{text}, wrong\nTrue: {short_name(picture, true, 40)}', RED
+        text, colour = f'{text}, wrong\nTrue: {_short_name(picture, true, 40)}', RED
     figure.suptitle(text, color=colour, fontsize='large', fontweight='bold')
 
 
@@ -130,7 +130,7 @@ def _draw_division(axes: 'Axes', picture: PlanPicture, plan: ClassPlan) -> None:
     _draw_parts(axes, picture.parts)
     labels = dict(predicted=picture.predicted, true=picture.true_label)
     roles = ' and '.join(word for word, label in labels.items() if label == plan.label)
-    title = short_name(picture, plan.label, 30) + (f' ({roles})' if roles else '')
+    title = _short_name(picture, plan.label, 30) + (f' ({roles})' if roles else '')
     even = 100 / plan.plan.shape[1]
     shares = f'largest share {100 * plan.largest_share:.0f} % (even {even:.0f})'
     in_use = (plan.fullness > 0.01).sum()  # capped transport leaves patches out
@@ -161,3 +161,49 @@ def _fill_patch(
     corner = (column * size[0] - 0.5, row * size[1] - 0.5)
     face = to_rgba(colour, alpha)
     axes.add_patch(Rectangle(corner, *size, fc=face, ec=colour, lw=outline))
+
+
+def _draw_scores(axes: 'Axes', picture: PlanPicture, num_classes: int = 5) -> None:
+    """Bars of the best classes (combined), and of the true one if it is not among them."""
+    order = np.argsort(-np.asarray(picture.scores['combined']), kind='stable').tolist()
+    shown, rank = order[:num_classes], 0
+    if picture.true_label is not None:
+        rank = order.index(picture.true_label) + 1
+        shown += [picture.true_label] if rank > num_classes else []
+    present = [branch for branch in BARS if branch in picture.scores]
+    height = 0.6 / len(present)
+    for number, branch in enumerate(present):
+        values = 100 * np.asarray(picture.scores[branch])[shown]
+        places = np.arange(len(shown)) + (number + 0.5) * height
+        bars = axes.barh(places, values, height, color=BARS[branch], label=branch)
+        weight = 'bold' if branch == 'combined' else 'normal'
+        axes.bar_label(bars, fmt=' %.0f', fontsize=7, fontweight=weight)
+    for place, label in enumerate(shown):
+        is_true, suffix = label == picture.true_label, ''
+        if is_true:
+            suffix = f' (true, rank {rank})' if rank > 1 else ' (true)'
+        # above its bars: beside them, long names would leave the bars no room
+        name = _short_name(picture, label, 44 - len(suffix)) + suffix
+        text = axes.annotate(name, (0, place - 0.05), (3, 0), textcoords='offset points')
+        text.set(fontsize='small', in_layout=False)  # or the axes would make way for it
+        if is_true:
+            text.set(color=GREEN, fontweight='bold')
+        elif label == picture.predicted and picture.true_label is not None:
+            text.set(color=RED, fontweight='bold')
+    axes.set(ylim=(len(shown) - 0.3, -0.4), yticks=[])
+    axes.margins(x=0.1)
+    axes.tick_params(labelsize='small')
+    axes.set_xlabel('probability, %', fontsize='small')
+    axes.legend(  # above: below, it would lie on the bars of a flat prediction
+        fontsize='small', loc='lower center', bbox_to_anchor=(0.5, 1), ncols=3, frameon=False
+    )
+    axes.spines[['top', 'right']].set_visible(False)
+
+
+def _short_name(picture: PlanPicture, label: int, width: int) -> str:
+    """A class's name, cut to ``width`` characters; a dollar sign starts no formula."""
+    name = str(picture.class_names[label])
+    if len(name) > width:  # names of a kind differ at the end as often as at the beginning
+        end = width // 3
+        name = f'{name[: width - 1 - end].rstrip()}…{name[-end:].lstrip()}'
+    return name.replace('$', r'\$')

@@ -1,9 +1,18 @@
-"""What a picture of a plan shows; arrays only."""
+"""What a picture of a plan shows: from a batch, and what a model predicted of it, to arrays."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
+
+CHOICES = ('both', 'predicted', 'true')
+BRANCHES = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
+NUM_DIMENSIONS = 3  # of an image, channels first
 
 
 class ClassPlan(NamedTuple):
@@ -17,8 +26,7 @@ class ClassPlan(NamedTuple):
     @property
     def fullness(self) -> np.ndarray:
         """(K,) in [0, 1]: mass of each patch, in units of the fullest one; 1 where balanced."""
-        of_patch = self.plan.sum(axis=1)
-        return of_patch / max(of_patch.max(), 1e-12)
+        return self.plan.sum(axis=1) / max(self.plan.sum(axis=1).max(), 1e-12)
 
     @property
     def share(self) -> np.ndarray:
@@ -82,11 +90,7 @@ class PlanPicture(NamedTuple):
 
 
 def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of P square patches that cover an image.
-
-    Raises:
-        ValueError: They cannot cover it.
-    """
+    """Rows and columns of P square patches that cover an image."""
     side = (height * width / num_patches) ** 0.5
     rows, columns = round(height / side), round(width / side)
     if rows * columns != num_patches:
@@ -96,3 +100,94 @@ def patch_grid(num_patches: int, height: int, width: int) -> tuple[int, int]:
             'drawn.'
         )
     return rows, columns
+
+
+def classifier_problem(model: Any, inputs: Sequence) -> str | None:
+    """Why no plan of this model, for these inputs of a data loader, can be drawn; or None."""
+    head: Any = getattr(model, 'head', None)
+    if not hasattr(model, 'extract_feat') or not hasattr(head, 'allocation'):
+        return f'{type(model).__name__} with {type(head).__name__} has no transport plan'
+    if head.local_prompts is None:
+        return 'the head has no local prompts (num_local_prompts=0), so there is no plan'
+    if getattr(inputs[0], 'ndim', None) != NUM_DIMENSIONS:
+        return (
+            'the batch holds no images (cached features, or several views of one); use the config '
+            'that reads images, it loads the same checkpoint'
+        )
+    return None
+
+
+@torch.no_grad()
+def pictures_of_batch(
+    model: Any,
+    inputs: Sequence[Tensor],
+    predictions: Sequence[DataSample],
+    classes: str | Sequence[int] = 'both',
+) -> list[PlanPicture]:
+    """One for each image.
+
+    Args:
+        model: An ``ImageClassifier`` with a ``SOTGLPHead``, in eval mode, without a wrapper.
+        inputs: Images (3, H, W) as the data loader gives them, before the preprocessor.
+        predictions: What the model predicted of them.
+        classes: Whose plans: ``'predicted'``, ``'true'`` (the predicted one where the true one is
+            not known), ``'both'`` (one plan where they are the same), or labels.
+    """
+    if isinstance(classes, str) and classes not in CHOICES:
+        raise ValueError(f'classes={classes!r} is not known; choose one of {CHOICES}, or labels')
+    pixels = model.data_preprocessor(dict(inputs=list(inputs)))['inputs']
+    feats = model.extract_feat(pixels)
+    wanted = [_labels(sample, classes) for sample in predictions]
+    plans = _plans(model.head, feats, wanted)
+    grid = patch_grid(feats.patches.shape[1], *pixels.shape[-2:])
+    images = seen_images(model.data_preprocessor, pixels)
+    found = []
+    for image, of_image, sample in zip(images, plans, predictions):
+        scores = {
+            name: sample.get(field).float().cpu().numpy()
+            for name, field in BRANCHES.items()
+            if field in sample
+        }
+        # what the demo's scenes know of themselves; transforms do not move it
+        unmoved = sample.get('ori_shape') == sample.get('img_shape') and not sample.get('flip')
+        parts = sample.get('parts', ()) if unmoved else ()
+        about = model.head.class_names, scores, true_label(sample), parts
+        found.append(PlanPicture(image, grid, of_image, *about))
+    return found
+
+
+def seen_images(preprocessor: Any, pixels: Tensor) -> np.ndarray:
+    """What came out of a preprocessor, (B, 3, H, W), as 8-bit RGB (B, H, W, 3)."""
+    pixels = pixels.float()
+    if getattr(preprocessor, 'mean', None) is not None:
+        pixels = pixels * preprocessor.std + preprocessor.mean
+    if not getattr(preprocessor, 'to_rgb', True):
+        pixels = pixels.flip(1)  # pipelines load BGR
+    pixels = pixels.round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def true_label(sample: DataSample) -> int | None:
+    """None where it is not known, e.g. of an out-of-distribution image."""
+    label = sample.get('gt_label')
+    return None if label is None or len(label) == 0 else int(label[0])
+
+
+def _labels(sample: DataSample, classes: str | Sequence[int]) -> list[int]:
+    if not isinstance(classes, str):
+        return list(classes)
+    predicted, true = int(sample.pred_label[0]), true_label(sample)
+    if true is None or classes == 'predicted':
+        return [predicted]
+    return [true] if classes == 'true' else list(dict.fromkeys((predicted, true)))
+
+
+def _plans(head: Any, feats: ImageFeatures, wanted: list[list[int]]) -> list[tuple]:
+    """For each image a tuple of ClassPlans."""
+    rows = [row for row, labels in enumerate(wanted) for _ in labels]
+    labels = [label for labels in wanted for label in labels]
+    repeated = ImageFeatures(patches=feats.patches[rows], image=feats.image[rows])
+    found = head.allocation(repeated, torch.tensor(labels, device=feats.patches.device))
+    arrays = [part.cpu().numpy() for part in found]
+    plans = [class_plan(label, *parts) for label, *parts in zip(labels, *arrays)]
+    return [tuple(p for p, r in zip(plans, rows) if r == row) for row in range(len(wanted))]

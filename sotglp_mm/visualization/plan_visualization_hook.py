@@ -13,7 +13,7 @@ from mmpretrain.structures import DataSample
 from ..structures import SET_NAME
 from ..utils.settings import checked_settings
 from .draw_plan import draw_plan
-from .plan_pictures_of_batch import CHOICES, classifier_problem, pictures_of_batch, true_label
+from .plan_picture import CHOICES, classifier_problem, pictures_of_batch, true_label
 
 
 @HOOKS.register_module()

@@ -10,7 +10,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
 
 from sotglp_mm.visualization import classifier_problem, draw_plan, pictures_of_batch
-from sotglp_mm.visualization.plan_pictures_of_batch import seen_images
+from sotglp_mm.visualization.plan_picture import seen_images
 
 
 @pytest.fixture(scope='module')
