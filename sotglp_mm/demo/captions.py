@@ -30,10 +30,9 @@ class CaptionedScenes(NamedTuple):
 def draw_batch(size: int, rng: np.random.Generator, single_share: float = 0.3) -> CaptionedScenes:
     """Draw scenes and captions, none of which fits another scene of the batch.
 
-    The parts' names are split by chance: some are kept for one scene each, whose caption names
-    that part alone (its other parts are from the rest); the other scenes show parts of the rest,
-    and their captions name two of them. ``single_share`` of the captions name one part; at most
-    40 % of the names are kept for them, so in a large batch it is less.
+    Some parts are kept for one scene each, whose caption names that part alone; the other scenes
+    show parts of the rest, and their captions name two. ``single_share`` of the captions name one
+    part; at most 40 % of the names are kept for them.
     """
     singles = min(int(size * single_share), int(0.4 * len(PART_NAMES)))
     kept = _choose(np.arange(len(PART_NAMES)), singles, rng)
@@ -85,10 +84,10 @@ def _names(indices: Iterable[int]) -> list[str]:
 
 
 def byte_pair_merges(words: Sequence[str]) -> list:
-    """Merges after which every one of `words` is a single token; list of (left, right).
+    """Merges (left, right) after which every one of `words` is a single token.
 
-    Each word is first reduced by the merges made for the words before it, then joined from the
-    left. A later merge cannot break an earlier word, because earlier merges go first.
+    Each word is reduced by the merges made before it, then joined from the left. A later merge
+    cannot break an earlier word, because earlier merges go first.
     """
     merges: list[tuple[str, str]] = []
     for word in words:

@@ -15,20 +15,16 @@ _SHIFT = 4
 
 
 def _arc(
-    start: float,
-    stop: float,
-    radius: float = 1.0,
-    centre: tuple[float, float] = (0.0, 0.0),
-    points: int = 24,
+    start: float, stop: float, radius: float = 1.0, centre: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Points on an arc; angles in degrees, clockwise from the right. Shape (points, 2)."""
-    angle = np.deg2rad(np.linspace(start, stop, points))
+    """Points (24, 2) on an arc; angles in degrees, clockwise from the right."""
+    angle = np.deg2rad(np.linspace(start, stop, 24))
     return np.stack([np.cos(angle), np.sin(angle)], 1) * radius + np.asarray(centre)
 
 
-def _star(tips: int = 5, inner: float = 0.42) -> np.ndarray:
-    angle = np.pi * np.arange(2 * tips) / tips - np.pi / 2
-    radius = np.where(np.arange(2 * tips) % 2 == 0, 1.08, inner)
+def _star() -> np.ndarray:
+    angle = np.pi * np.arange(10) / 5 - np.pi / 2
+    radius = np.where(np.arange(10) % 2 == 0, 1.08, 0.42)
     return np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]
 
 
@@ -48,8 +44,8 @@ def _moon() -> np.ndarray:
     return np.concatenate([outer, inner]) + np.array([0.12, 0])
 
 
-def _cross(arm: float = 0.34) -> np.ndarray:
-    corners = [np.array([(1, arm), (arm, arm), (arm, 1)])]
+def _cross() -> np.ndarray:
+    corners = [np.array([(1, 0.34), (0.34, 0.34), (0.34, 1)])]
     for _ in range(3):  # a quarter turn: (x, y) to (-y, x)
         corners.append(corners[-1] @ np.array([(0, 1), (-1, 0)]))
     return np.concatenate(corners)

@@ -10,11 +10,7 @@ from mmpretrain.datasets import BaseDataset
 class DrawnDataset(BaseDataset):
     """Nothing is on disk; a derived class lists what there is, and draws an item.
 
-    Args:
-        kind: A word for what there is, e.g. the split.
-        kinds: All of them.
-        pipeline: Transforms; no loading is needed.
-        **kwargs: As in MMPretrain's ``BaseDataset``.
+    ``kind`` is one of ``kinds``, e.g. the split; the rest is as in MMPretrain's ``BaseDataset``.
     """
 
     def __init__(

@@ -67,9 +67,7 @@ def _letter(rng: np.random.Generator) -> np.ndarray:
     size = IMAGE_SIZE
     turn, width = rng.uniform(-0.2, 0.2), rng.uniform(0.55, 0.75)
     rotation = np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
-    matrix = np.concatenate(
-        [rotation @ np.diag([width, 0.88]) * size / 2, np.full((2, 1), size / 2)], axis=1
-    )
+    matrix = np.c_[rotation @ np.diag([width, 0.88]) * size / 2, np.full(2, size / 2)]
     letter = str(rng.choice(LETTERS))
     mask = glyph_mask(letter, matrix, size, rng, size * rng.uniform(0.1, 0.16))
     scan = cv2.resize(mask, (_SCAN, _SCAN), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -13,6 +13,9 @@ import numpy as np
 
 from .drawing import OUTLINES, glyph_mask, shape_mask, texture_bank
 
+Array = np.ndarray
+Random = np.random.Generator
+
 IMAGE_SIZE = 64  # pixels, square
 
 COLOURS = {
@@ -63,15 +66,14 @@ def world_words() -> list:
 
 
 def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) -> Scene:
-    """Draw the named parts at random places.
+    """Draw the named parts, up to nine of PART_NAMES, at random places.
 
-    Args:
-        names: up to nine of PART_NAMES.
-        rng: where all chance comes from.
-        grid: parts lie in the cells of a grid x grid lattice, so 1 means one large part and 3
-            means up to nine of 15 to 20 pixels; 0 draws a lattice with enough cells.
+    They lie in the cells of a grid x grid lattice, so 1 means one large part and 3 means up to
+    nine of 15 to 20 pixels; 0 draws a lattice with enough cells.
     """
-    grid = grid or _draw_grid(len(names), rng)
+    if not grid:
+        smallest = int(np.ceil(np.sqrt(len(names))))
+        grid = int(rng.integers(smallest, 4)) if smallest < 3 else 3
     if len(names) > grid * grid:
         raise ValueError(f'{len(names)} parts do not fit into a {grid} x {grid} lattice')
     image = _ground(rng)
@@ -85,11 +87,6 @@ def render_scene(names: Sequence[str], rng: np.random.Generator, grid: int = 0) 
         centre = centre + rng.uniform(-slack, slack, 2)
         parts.append(_draw_part(image, cover, name, centre, radius, rng))
     return Scene(np.clip(image, 0, 255).astype(np.uint8), tuple(parts), covers)
-
-
-def _draw_grid(count: int, rng: np.random.Generator) -> int:
-    smallest = int(np.ceil(np.sqrt(count)))
-    return int(rng.integers(smallest, 4)) if smallest < 3 else 3
 
 
 def _ground(rng: np.random.Generator) -> np.ndarray:
@@ -107,17 +104,11 @@ def _ground(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_part(
-    image: np.ndarray,
-    cover: np.ndarray,
-    name: str,
-    centre: np.ndarray,
-    radius: float,
-    rng: np.random.Generator,
+    image: Array, cover: Array, name: str, centre: Array, radius: float, rng: Random
 ) -> Part:
     """Blend one part into `image`, mark it in `cover`, and return where it lies."""
-    corner = np.floor(centre - radius).astype(int)
-    size = int(np.ceil(2 * radius)) + 1
-    local = centre - corner
+    x, y = np.floor(centre - radius).astype(int)
+    size, local = int(np.ceil(2 * radius)) + 1, centre - (x, y)
     if name in PAIRS:
         colour, shape = name.split()
         matrix = _affine(local, radius * 0.9, rng, turn=0.25, shear=0.1, squeeze=0.9)
@@ -126,44 +117,9 @@ def _draw_part(
     else:
         matrix = _affine(local, radius * 0.82, rng, turn=0.22, shear=0.25, squeeze=0.65)
         mask = glyph_mask(name, matrix, size, rng, radius * rng.uniform(0.14, 0.42))
-        mask = _soften(mask, radius, rng)
+        if rng.random() >= 0.5:  # half of them, up to what an 8 x 8 scan blown up looks like
+            mask = cv2.GaussianBlur(mask, (0, 0), radius * rng.uniform(0.03, 0.16))
         tone = rng.uniform(190, 255) + rng.uniform(-6, 6, 3)
-    return _blend(image, cover, mask, corner, tone, name)
-
-
-def _affine(
-    centre: np.ndarray,
-    radius: float,
-    rng: np.random.Generator,
-    turn: float,
-    shear: float,
-    squeeze: float,
-) -> np.ndarray:
-    """A random affine map (2, 3): unit square to pixels. `turn` in radians, both ways."""
-    a = rng.uniform(-turn, turn)
-    rotation = np.array([(np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))])
-    stretch = np.diag([rng.uniform(squeeze, 1.0), rng.uniform(0.9, 1.0)])
-    slant = np.array([(1.0, rng.uniform(-shear, shear)), (0.0, 1.0)])
-    return np.concatenate([radius * rotation @ slant @ stretch, centre[:, None]], 1)
-
-
-def _soften(mask: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Blur half of the glyphs, up to what an 8 x 8 scan blown up looks like."""
-    if rng.random() < 0.5:
-        return mask
-    return cv2.GaussianBlur(mask, (0, 0), radius * rng.uniform(0.03, 0.16))
-
-
-def _blend(
-    image: np.ndarray,
-    cover: np.ndarray,
-    mask: np.ndarray,
-    corner: np.ndarray,
-    tone: np.ndarray,
-    name: str,
-) -> Part:
-    """Paint `tone` by `mask`, clipped to the image; the box bounds what is covered."""
-    x, y = corner
     x0, y0 = max(-x, 0), max(-y, 0)
     mask = mask[y0 : IMAGE_SIZE - y, x0 : IMAGE_SIZE - x]
     x, y = x + x0, y + y0
@@ -173,3 +129,14 @@ def _blend(
     left, top, width, height = cv2.boundingRect(cover.view(np.uint8))
     box = (left, top, left + width, top + height)
     return Part(name, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), box)
+
+
+def _affine(
+    centre: Array, radius: float, rng: Random, turn: float, shear: float, squeeze: float
+) -> Array:
+    """A random affine map (2, 3): unit square to pixels. `turn` in radians, both ways."""
+    a = rng.uniform(-turn, turn)
+    rotation = np.array([(np.cos(a), -np.sin(a)), (np.sin(a), np.cos(a))])
+    stretch = np.diag([rng.uniform(squeeze, 1.0), rng.uniform(0.9, 1.0)])
+    slant = np.array([(1.0, rng.uniform(-shear, shear)), (0.0, 1.0)])
+    return np.concatenate([radius * rotation @ slant @ stretch, centre[:, None]], 1)
