@@ -35,7 +35,7 @@ from sotglp_mm.datasets import (
     OwnImagesDataset,
 )
 from sotglp_mm.datasets.data_identity import samples_digest
-from sotglp_mm.datasets.few_shot_files import read_few_shot_files
+from sotglp_mm.datasets.few_shot_dataset import read_few_shot_files
 from sotglp_mm.engine import latest_checkpoint
 from sotglp_mm.features import CachedFeatureDataset
 from sotglp_mm.features.format import (

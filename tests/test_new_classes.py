@@ -14,7 +14,7 @@ from small_clip import write_clip
 
 from sotglp_mm import apis
 from sotglp_mm.campaign import run_campaign, summarize
-from sotglp_mm.datasets.class_halves import labels_of
+from sotglp_mm.datasets.few_shot_dataset import labels_of
 from sotglp_mm.structures import ImageFeatures
 
 DIGITS = dict(type='DemoDigitsDataset', pipeline=[dict(type='PackInputs')])

@@ -4,7 +4,7 @@ import json
 
 from mmengine.config import Config
 
-from ..datasets.class_halves import HALVES
+from ..datasets.few_shot_dataset import HALVES
 
 BASE_AND_NEW = 'base_and_new.json'
 

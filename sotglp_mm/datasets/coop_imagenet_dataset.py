@@ -55,8 +55,14 @@ class CoOpImageNetDataset(CustomDataset):
                 f'{folder} has {len(wnids)} class folders; expected {len(names)}, one for each '
                 'class name'
             )
-        if class_names == 'imagenet':
-            _check_wnids(folder, wnids)
+        # one folder with another name would move the labels of all behind it
+        expected = ImageNetInfo().label_names() if class_names == 'imagenet' else wnids
+        if strange := sorted(set(wnids) - set(expected)):
+            missing = min(set(expected) - set(wnids))
+            raise ValueError(
+                f'{folder / strange[0]} is no class of ImageNet-1k; expected a folder {missing}. '
+                'Rename or remove it, or give class_names of your own'
+            )
         self.images_root = str(place.images)
         metainfo = {'classes': names, 'wnids': wnids, **kwargs.pop('metainfo', {})}
         super().__init__(
@@ -64,16 +70,4 @@ class CoOpImageNetDataset(CustomDataset):
             data_prefix=str(folder.relative_to(place.folder)),
             metainfo=metainfo,
             **{'test_mode': split != 'train', **kwargs},
-        )
-
-
-def _check_wnids(folder: Path, wnids: list[str]) -> None:
-    """One folder with another name would move the labels of all behind it."""
-    expected = ImageNetInfo().label_names()
-    strange = sorted(set(wnids) - set(expected))
-    if strange:
-        missing = sorted(set(expected) - set(wnids))
-        raise ValueError(
-            f'{folder / strange[0]} is no class of ImageNet-1k; expected a folder {missing[0]}. '
-            'Rename or remove it, or give class_names of your own'
         )

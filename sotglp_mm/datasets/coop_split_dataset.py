@@ -86,11 +86,7 @@ def find_split_list(split_file: str, *folders: Path) -> Path:
 
 
 def read_split_list(path: Path) -> tuple[dict[str, list], tuple[str, ...]]:
-    """``{split: [[relative path, label, class name], ...]}``, and the class names by label.
-
-    Raises:
-        ValueError: The file is not of this form, or names a path outside of the images' folder.
-    """
+    """``{split: [[relative path, label, class name], ...]}``, and the class names by label."""
     if path.suffix == '.xz':
         splits = json.loads(lzma.decompress(path.read_bytes()))
     else:
@@ -102,11 +98,7 @@ def read_split_list(path: Path) -> tuple[dict[str, list], tuple[str, ...]]:
 
 
 def check_images_once(splits: dict[str, list], path: Path) -> None:
-    """Refuse a list that has an image in training and elsewhere, or with two labels.
-
-    Raises:
-        ValueError: Names the first such image.
-    """
+    """Refuse a list that has an image in training and elsewhere, or with two labels."""
     seen: dict[str, tuple[str, str]] = {}
     for split, rows in splits.items():
         for file, _, name in rows:

@@ -26,13 +26,9 @@ def describe_data(dataset: Any, settings: dict) -> tuple[dict, list]:
     """Describe a built dataset, without loading an image.
 
     Returns:
-        tuple: Of the manifest, ``dataset`` (``settings``, its config, but for places),
-        ``classes``, ``num_images`` and ``samples_sha256``; and the samples
-        ``[[identity, label, what tells of a changed file, or None], ...]``, see
-        :func:`image_identity`.
-
-    Raises:
-        ValueError: The dataset has no class names, or an image has not exactly one label.
+        tuple: Of the manifest, ``dataset`` (``settings`` but for places), ``classes``,
+        ``num_images`` and ``samples_sha256``; and the samples
+        ``[[image_identity, label, what tells of a changed file, or None], ...]``.
     """
     classes = class_names_of(dataset)
     root = images_root_of(dataset)
@@ -96,8 +92,7 @@ def images_root_of(dataset: Any) -> str:
     """Folder of the images of a dataset, or of those that it wraps; '' where there is none.
 
     Below it a set is the same in every layout (``2750/AnnualCrop`` here, ``AnnualCrop`` there), so
-    it goes before ``data_root``, which other packages' datasets have alone. Several sets have the
-    folder that they share.
+    it goes before ``data_root``. Several sets have the folder that they share.
     """
     roots = {
         getattr(each, 'images_root', '') or getattr(each, 'data_root', '')

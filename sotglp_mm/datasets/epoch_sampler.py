@@ -30,11 +30,11 @@ class ItemIndex(int):
 
 @contextmanager
 def item_randomness(index: int) -> Iterator[None]:
-    """Inside, Python's, NumPy's and torch's CPU generators are those of this item.
+    """Inside, Python's, NumPy's and torch's CPU generators are those of an :class:`ItemIndex`.
 
-    They depend on nothing but (seed, epoch, index) of an :class:`ItemIndex`: not on the number of
-    workers, on the items before, or on whether the run was resumed. Afterwards the generators are
-    as they were: without workers the model draws from them, too. A plain ``int`` changes nothing.
+    They depend on its (seed, epoch, index) alone: not on workers, on items before, or on resuming.
+    Afterwards the generators are as they were: without workers the model draws from them, too.
+    A plain ``int`` changes nothing.
     """
     if not isinstance(index, ItemIndex):
         yield

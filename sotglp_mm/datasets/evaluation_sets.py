@@ -9,8 +9,8 @@ from mmpretrain.structures import DataSample
 from ..class_names.resolve import class_difference
 from ..structures import COMPETING_LABELS, SET_NAME
 from ..utils.settings import checked_settings
-from .class_halves import labels_of
 from .data_identity import class_names_of
+from .few_shot_dataset import labels_of
 
 
 @DATASETS.register_module()
@@ -140,9 +140,8 @@ class EvaluationSets:
         return [(name, classes) for name, classes in found if classes is not None]
 
     def _check_classes(self) -> None:
-        labelled = self._labelled()
-        for name, classes in labelled[1:]:
-            first, expected = labelled[0]
+        (first, expected), *others = self._labelled() or [('', ())]
+        for name, classes in others:
             difference = class_difference(expected, classes, f'set {first!r}', f'set {name!r}')
             if difference is not None:
                 raise ValueError(

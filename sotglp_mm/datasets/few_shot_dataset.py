@@ -1,8 +1,21 @@
-"""A few images of every class, drawn once and for all by a seed."""
+"""A few images of every class, drawn once and for all by a seed, or read from a file.
+
+The file, ``few_shot_files.json``, says which images a run learned from::
+
+    {"num_shots": 16, "seed": 1, "sampling": "per_class", "label_codes": "label",
+     "classes": [...],
+     "images": [[identity, label], ...],
+     "sha256": "... of the images"}
+
+The identity of an image is its path below the folder of the images, which is the same in every
+layout, or, where it is not a file, what its annotation holds beside the label.
+"""
 
 import copy
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -10,15 +23,33 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS, TRANSFORMS
 
+from ..class_names.resolve import class_difference
+from ..io.json_file import read_record
 from ..utils.settings import check_choice, checked_settings
-from .class_halves import labels_of
-from .data_identity import class_names_of, image_identity, innermost, label_of
+from .data_identity import (
+    class_names_of,
+    image_identity,
+    images_root_of,
+    innermost,
+    label_of,
+    plain,
+    samples_digest,
+)
 from .epoch_sampler import item_randomness
-from .few_shot_files import few_shot_record, indices_of_files, read_few_shot_files
 
-SAMPLINGS = ('per_class', 'stratified')
-LABEL_CODES = ('label', 'first_appearance')
-CLASSES = ('all', 'base')
+HALVES = ('base', 'new')
+"""Of a dataset's classes, as CoOp and CoCoOp divide them."""
+
+CHOICES = dict(
+    sampling=('per_class', 'stratified'),
+    label_codes=('label', 'first_appearance'),
+    classes=('all', 'base'),
+)
+KEYS = {
+    **{'num_shots': int, 'seed': int, 'sampling': str},
+    **{'classes': list, 'images': list, 'sha256': str},
+}
+"""What a file of images holds, and of which type it is."""
 
 
 @DATASETS.register_module()
@@ -74,9 +105,9 @@ class FewShotDataset:
     ):
         if num_shots < 1:
             raise ValueError(f'FewShotDataset: num_shots must be at least 1, got {num_shots}')
-        check_choice('FewShotDataset', 'sampling', sampling, SAMPLINGS)
-        check_choice('FewShotDataset', 'label_codes', label_codes, LABEL_CODES)
-        check_choice('FewShotDataset', 'classes', classes, CLASSES)
+        chosen = dict(sampling=sampling, label_codes=label_codes, classes=classes)
+        for name, value in chosen.items():
+            check_choice('FewShotDataset', name, value, CHOICES[name])
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.num_shots, self.seed = num_shots, seed
         self.sampling, self.label_codes = sampling, label_codes
@@ -149,7 +180,18 @@ class FewShotDataset:
 
     def few_shot_record(self) -> dict:
         """Settings, classes and images of this set, for a file that ``files`` takes."""
-        return few_shot_record(self)
+        root = images_root_of(self)
+        infos = ((self.get_data_info(i), self.get_cat_ids(i)[0]) for i in range(len(self)))
+        images = plain([[image_identity(info, root), label] for info, label in infos])
+        return dict(
+            num_shots=self.num_shots,
+            seed=self.seed,
+            sampling=self.sampling,
+            label_codes=self.label_codes,
+            classes=list(self.CLASSES),
+            images=images,
+            sha256=samples_digest(images),
+        )
 
     def _labels_and_distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """Label of each image, and where each comes first: wrappers and lists repeat some."""
@@ -164,23 +206,51 @@ class FewShotDataset:
 
     def _draw(self, labels: np.ndarray) -> np.ndarray:
         ours = np.flatnonzero(labels < len(self._classes))
-        return ours[self._draw_from(labels[ours])]
-
-    def _draw_from(self, labels: np.ndarray) -> np.ndarray:
-        if self.sampling == 'per_class':
-            return per_class_indices(labels, self.num_shots, self.seed)
-        if self.label_codes == 'first_appearance':
-            codes = {label: code for code, label in enumerate(dict.fromkeys(labels.tolist()))}
-            labels = np.array([codes[label] for label in labels.tolist()])
-        return stratified_indices(labels, self.num_shots, self.seed)
+        labels, draw = labels[ours], per_class_indices
+        if self.sampling == 'stratified':
+            draw = stratified_indices
+            if self.label_codes == 'first_appearance':
+                codes = {label: code for code, label in enumerate(dict.fromkeys(labels.tolist()))}
+                labels = np.array([codes[label] for label in labels.tolist()])
+        return ours[draw(labels, self.num_shots, self.seed)]
 
     def _read(self, files: str, labels: np.ndarray) -> np.ndarray:
+        """Where the images of a file are in the dataset, in its order; int (images,)."""
         record = read_few_shot_files(files)
         # what this run says of itself must be true of its images
         self.num_shots, self.seed = record['num_shots'], record['seed']
         self.sampling = record['sampling']
         self.label_codes = record.get('label_codes', 'label')
-        return indices_of_files(record, self.dataset, self._classes, labels, files)
+        difference = class_difference(record['classes'], self._classes, 'the file', 'the dataset')
+        if difference is not None:
+            raise ValueError(
+                f'few-shot file {files} is of other classes: {difference}. Take the dataset that '
+                'it was written with.'
+            )
+        root = images_root_of(self.dataset)
+        # by label, too: a list of images may name one twice
+        places: dict[str, dict[int, int]] = {}
+        for index, label in enumerate(labels.tolist()):
+            identity = _key(image_identity(self.dataset.get_data_info(index), root))
+            places.setdefault(identity, {}).setdefault(label, index)
+        indices = []
+        for identity, label in record['images']:
+            found = places.get(_key(identity), {})
+            if label not in found:
+                problem = (
+                    f'names the image {identity!r}, which the dataset does not have; set '
+                    'data_root and split of the dataset as they were when the file was written, '
+                    'or complete the data'
+                )
+                if found:
+                    problem = (
+                        f'gives the image {identity!r} label {label}, and the dataset label '
+                        f'{next(iter(found))}; take the dataset (split file) that it was written '
+                        'with'
+                    )
+                raise ValueError(f'few-shot file {files} {problem}')
+            indices.append(found[label])
+        return np.array(indices)
 
     def _check_classes(self, labels: np.ndarray) -> None:
         counts = np.bincount(labels, minlength=len(self.CLASSES))[: len(self.CLASSES)]
@@ -230,3 +300,44 @@ def stratified_indices(labels: np.ndarray, num_shots: int, seed: int) -> np.ndar
 
     splitter = StratifiedShuffleSplit(n_splits=1, train_size=total, random_state=seed)
     return np.sort(next(splitter.split(labels, labels))[0])
+
+
+def read_few_shot_files(file: str | Path) -> dict:
+    """Read and check such a file."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'few-shot file {path} does not exist; FewShotRecordHook writes it as '
+            '<work_dir>/few_shot_files.json. Correct files of FewShotDataset, or leave it out to '
+            'draw the images by seed.'
+        )
+    record = read_record(path, KEYS, 'take a file of FewShotRecordHook', 'few-shot file')
+    for name in record['classes']:
+        if not isinstance(name, str):
+            raise ValueError(f'few-shot file {path} has the class {name!r}; expected a name')
+    for row in record['images']:
+        if not (isinstance(row, list) and len(row) == 2 and type(row[1]) is int):
+            raise ValueError(
+                f'few-shot file {path} has the image {row!r}; expected [identity, label]'
+            )
+    if not record['images']:
+        raise ValueError(f'few-shot file {path} has no images; at least one is needed')
+    digest = samples_digest(record['images'])
+    if digest != record['sha256']:
+        raise ValueError(
+            f'few-shot file {path} was changed after it was written: its images have the sha256 '
+            f'{digest}, and it says {record["sha256"]}. Take the original file.'
+        )
+    return record
+
+
+def _key(identity: Any) -> str:
+    return json.dumps(plain(identity), sort_keys=True)
+
+
+def labels_of(half: str, num_classes: int) -> range:
+    """Labels of one half: the first ``ceil(C / 2)`` classes are 'base', the others 'new'."""
+    if half not in HALVES:
+        raise ValueError(f'classes={half!r} is not known; choose one of {HALVES}')
+    middle = (num_classes + 1) // 2
+    return range(middle) if half == 'base' else range(middle, num_classes)

@@ -58,13 +58,8 @@ class Place(NamedTuple):
 def find_place(data_root: Path, images: str, subfolder: str = '') -> Place:
     """Where a set really lies: there, or in another place that is in circulation.
 
-    Args:
-        data_root: Folder of the set, as configs write it: in CoOp's layout.
-        images: Folder of the images below it.
-        subfolder: What must exist below the images, e.g. 'val'. Defaults to nothing.
-
-    Returns:
-        Place: The first that exists; else what was asked for, which does not.
+    ``data_root`` and ``images`` below it are as configs write them, in CoOp's layout;
+    ``subfolder``, e.g. 'val', must exist below the images. Where nothing is, it is what was asked.
     """
     asked = Place(data_root, data_root / images)
     if _holds_data(asked.images / subfolder):

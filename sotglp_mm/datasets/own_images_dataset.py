@@ -104,10 +104,9 @@ def _relabelled(rows: Sequence[Sequence], classes: Sequence[str], source: Path) 
 def _split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) -> dict[str, list]:
     """Half of every class for training, 20 % for validation, the rest for testing.
 
-    A class of one image has it in 'train', of two in 'train' and 'test'. Classes are drawn apart:
-    one more class, or image of it, changes no other.
+    One image is in 'train', two in 'train' and 'test'; no class depends on another.
     """
-    splits: dict[str, list] = {'train': [], 'val': [], 'test': []}
+    splits: dict[str, list] = {split: [] for split in SPLITS}
     by_class: dict[str, list[str]] = {name: [] for name in classes}
     for path, name in labelled:
         by_class[name].append(path)
@@ -125,20 +124,16 @@ def _split_images(labelled: Iterable[tuple[str, str]], classes: Sequence[str]) -
 
 def _kept_split(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict:
     """The split that was written before, or else a new one, written to ``file``."""
-    if file.is_file():
-        return _read(file, labelled, classes)
-    splits = _split_images(labelled, classes)
-    try:
-        write_atomically(file, json.dumps(splits, indent=1))
-    except OSError as error:
-        _warn(
-            f'the split could not be written to {file} ({error}); it is drawn again in every run, '
-            'and is the same as long as the images are'
-        )
-    return splits
-
-
-def _read(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict:
+    if not file.is_file():
+        splits = _split_images(labelled, classes)
+        try:
+            write_atomically(file, json.dumps(splits, indent=1))
+        except OSError as error:
+            _warn(
+                f'the split could not be written to {file} ({error}); it is drawn again in every '
+                'run, and is the same as long as the images are'
+            )
+        return splits
     try:
         splits = read_json(file, 'split file')
     except ValueError as error:
@@ -147,9 +142,8 @@ def _read(file: Path, labelled: Sequence[tuple[str, str]], classes: Sequence[str
     differences = _differences(splits, dict(labelled))
     if found != tuple(classes):
         changed = shown(sorted(set(found) ^ set(classes))) or 'in another order'
-        differences.insert(
-            0, f'it has {len(found)} classes and the images {len(classes)} ({changed})'
-        )
+        text = f'it has {len(found)} classes and the images {len(classes)} ({changed})'
+        differences.insert(0, text)
     if differences:
         raise ValueError(
             f'{file} was drawn from other images than there are now: {"; ".join(differences)}. '
