@@ -354,17 +354,13 @@ def _add_demo(parser: Parser) -> None:
 class Command(NamedTuple):
     """One of the commands."""
 
-    summary: str
-    """Its line in ``sotglp --help``."""
-
-    function: str
-    """``module:function``, whose keyword arguments are named as the flags."""
-
+    summary: str  # its line in ``sotglp --help``
+    function: str  # ``module:function``, whose keyword arguments are named as the flags
     add_arguments: Callable[[Parser], None]
     examples: str
     notes: str = ''
+    # whether what the function returned means exit status 1
     is_incomplete: Callable[[Any], bool] = lambda result: False
-    """Whether what the function returned means exit status 1."""
 
 
 COMMANDS = {

@@ -155,11 +155,7 @@ def calibration_for(cfg: Config, checkpoint: str | Path | None) -> dict[str, Any
 
 
 def validation_images(cfg: Config) -> Dataset:
-    """The split 'val' of the training data, but for images that are trained on or tested with.
-
-    Raises:
-        ValueError: There is no such image, or its classes are not the model's.
-    """
+    """The split 'val' of the training data, but for images that are trained on or tested with."""
     settings = cfg.train_dataloader.dataset
     while 'dataset' in settings:
         settings = settings.dataset
@@ -194,9 +190,7 @@ def validation_images(cfg: Config) -> Dataset:
 def fit_temperature(probabilities: Tensor, labels: Tensor) -> tuple[float, str | None]:
     """The temperature that minimises the negative log-likelihood, or 1 and why there is none.
 
-    Args:
-        probabilities: float64 (B, C).
-        labels: int64 (B,).
+    Of ``probabilities``, float64 (B, C), and ``labels``, int64 (B,).
     """
     from scipy.optimize import brentq
 

@@ -273,8 +273,7 @@ def number_of_classes(cfg: Config) -> int:
 def batch_for(wanted: int, images: int, processes: int) -> tuple[int, str]:
     """Batch size of one process, and why the total is not the config's.
 
-    Recipes drop incomplete batches: a batch larger than the few-shot set would leave none. The
-    learning rate is not scaled.
+    Recipes drop incomplete batches: one larger than the few-shot set would leave none.
     """
     notes = []
     if wanted > images:

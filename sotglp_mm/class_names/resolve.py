@@ -62,13 +62,12 @@ def _read_class_names(source: str) -> tuple[str, ...]:
             'head.class_names=<checkpoint>.pth'
         )
     if path.suffix == '.pth':
-        names = class_names_of_checkpoint(path)
-        if names is None:
-            raise ValueError(
-                f"{path} keeps no class names (meta['dataset_meta']['classes']); give "
-                'class_names as a list, or the path of a text file with one name a line'
-            )
-        return names
+        if names := class_names_of_checkpoint(path):
+            return names
+        raise ValueError(
+            f"{path} keeps no class names (meta['dataset_meta']['classes']); give "
+            'class_names as a list, or the path of a text file with one name a line'
+        )
     if path.suffix == '.json':
         return class_names_of_split(read_json(path, 'split file'), path)
     return tuple(read_lines(path))
@@ -91,8 +90,8 @@ def class_difference(
 ) -> str | None:
     """Where two lists of class names differ first, in words; None if nowhere.
 
-    Underscores count as spaces, and Unicode's forms of one text as one: prompts have the same
-    words, so the two compute the same. ``owner`` and ``other`` say whose the names are.
+    Underscores count as spaces, and Unicode's forms of one text as one, as in prompts.
+    ``owner`` and ``other`` say whose the names are.
     """
     for label, (one, another) in enumerate(zip(ours, theirs)):
         if composed(one).replace('_', ' ') != composed(another).replace('_', ' '):
@@ -110,7 +109,7 @@ def class_difference(
 
 
 def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
-    """Class names of a CoOp split file, which was read from ``path``, in label order.
+    """Class names, in label order, of a CoOp split file, which was read from ``path``.
 
     Raises:
         ValueError: It is no such file, labels are not 0..C-1, or a label has two names.
@@ -123,7 +122,8 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     names: dict[int, str] = {}
     for split, rows in splits.items():
         for row_number, row in enumerate(rows):
-            if not _is_split_row(row):
+            types = [type(value) for value in row] if isinstance(row, list) else []
+            if types != [str, int, str] or row[1] < 0:
                 raise ValueError(
                     f'{path}: row {row_number} of {split!r} is {row!r}; expected '
                     '[relative path, label >= 0, class name]'
@@ -138,9 +138,3 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     if missing < len(names):
         raise ValueError(f'{path}: labels must be 0..C-1, but no row has label {missing}')
     return tuple(names[label] for label in range(len(names)))
-
-
-def _is_split_row(row: Any) -> bool:
-    return (
-        isinstance(row, list) and [type(value) for value in row] == [str, int, str] and row[1] >= 0
-    )

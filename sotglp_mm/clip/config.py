@@ -19,11 +19,7 @@ LARGEST = 5e9
 
 
 def read_clip_config(path: Path) -> dict:
-    """An open_clip model config.
-
-    Raises:
-        ValueError: It is none, or asks for more memory than any CLIP.
-    """
+    """An open_clip model config; ``ValueError``: it is none, or too large for any CLIP."""
     config = read_json(path, 'model config')
     missing = [p for p in ('embed_dim', *SIZES) if not isinstance(config, dict) or p not in config]
     if missing:
@@ -46,11 +42,7 @@ def read_clip_config(path: Path) -> dict:
 
 
 def check_kind(model_name: str, config: dict) -> None:
-    """Refuse towers of another kind.
-
-    Raises:
-        TypeError: It is not a plain ViT with a causal CLIP text tower.
-    """
+    """Raise ``TypeError`` unless it is a plain ViT with a causal CLIP text tower."""
     vision, text = config['vision_cfg'], config['text_cfg']
     if isinstance(vision.get('layers'), list):
         raise TypeError(

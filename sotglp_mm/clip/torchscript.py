@@ -33,12 +33,7 @@ CLASS = re.compile(
 
 
 def read_torchscript_weights(path: str | Path) -> dict[str, Tensor]:
-    """What ``torch.jit.load(path).state_dict()`` holds; nothing in the file is run.
-
-    Raises:
-        pickle.UnpicklingError: It holds other objects than a module's.
-        ValueError, KeyError: It is no such archive.
-    """
+    """What ``torch.jit.load(path).state_dict()`` holds; nothing in the file is run."""
     with zipfile.ZipFile(path) as archive:
         top = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
         top = top.removesuffix('data.pkl')

@@ -28,25 +28,18 @@ class CLIPWeights(NamedTuple):
 
 
 def read_clip_weights(path: str | Path) -> CLIPWeights:
-    """Read a CLIP checkpoint.
+    """Read ``.safetensors``, OpenAI's TorchScript archive, or a state dict of ``torch.save``.
 
-    Args:
-        path: ``.safetensors``; OpenAI's TorchScript archive; or a state dict saved by
-            ``torch.save``, bare or under the key ``'state_dict'``, also with ``module.`` prefixes.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or holds something else.
+    That may be under the key ``'state_dict'``, and have ``module.`` prefixes. ``ValueError``: it
+    is damaged, or holds something else.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'CLIP checkpoint not found: {path}')
     try:
-        damaged = damaged_member(path)
-        if damaged is not None:
+        if damaged := damaged_member(path):
             raise RuntimeError(f'the checksum of {damaged!r} in it is wrong')
-        state = _read(path)
-        torchscript = is_torchscript(path)
+        state, torchscript = _read(path), is_torchscript(path)
     except Exception as error:  # torch, zipfile, pickle and safetensors raise their own kinds
         raise ValueError(
             f'{path} cannot be read as a CLIP checkpoint ({type(error).__name__}: '

@@ -123,8 +123,8 @@ def _to_buffer(plain: dict | HistoryBuffer) -> HistoryBuffer:
     if isinstance(plain, HistoryBuffer):
         return plain
     saved = plain[HISTORY]
-    values, counts = saved['values'].cpu().numpy(), saved['counts'].cpu().numpy()
-    return HistoryBuffer(values, counts, saved['max_length'])
+    series = (saved[name].cpu().numpy() for name in ('values', 'counts'))
+    return HistoryBuffer(*series, saved['max_length'])
 
 
 class LatestCheckpoint(NamedTuple):

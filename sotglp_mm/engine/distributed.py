@@ -24,10 +24,8 @@ LOST = re.compile(r'gloo|nccl|connection (closed|reset|refused)|broken pipe', re
 def prepare_processes(cfg: Config) -> None:
     """Start MMEngine's processes, on CPUs too, and compare their class names.
 
-    MMEngine's start asks CUDA for a device, unless the process group is there already, and its
-    default wrapper passes device ids, which modules on a CPU refuse: there, the config's
-    ``model_wrapper_cfg`` is completed. Class names are compared now: once the models differ in
-    shape, torch's message does not say why.
+    On CPUs MMEngine's start would ask CUDA for a device, and its default wrapper would pass device
+    ids. Names are compared now: once models differ in shape, torch's message does not say why.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or is_distributed():

@@ -95,19 +95,13 @@ class ResumedSettingsHook(Hook):
 
 
 def _check_class_order(model: Any, weights: dict) -> None:
-    """Prompts are matched by name when they are loaded; the optimiser's buffers are not.
-
-    Raises:
-        ValueError: The head has its classes in another order than when the checkpoint was written.
-    """
+    """Prompts are matched by name when they are loaded; the optimiser's buffers are not."""
     for name, part in model.named_modules():
-        trained = read_identity(weights, f'{name.removeprefix("module.")}.')
-        if trained is None or 'class_names' not in trained:
+        trained = read_identity(weights, f'{name.removeprefix("module.")}.') or {}
+        if 'class_names' not in trained:
             continue
-        difference = class_difference(
-            trained['class_names'], part.class_names, 'the checkpoint', 'the head'
-        )
-        if difference is not None:
+        theirs, ours = trained['class_names'], part.class_names
+        if difference := class_difference(theirs, ours, 'the checkpoint', 'the head'):
             raise ValueError(
                 f'The run cannot resume with other classes, or another order: {difference}. Use '
                 "the checkpoint's class_names and data; or start a new run from its weights, with "
@@ -230,17 +224,12 @@ class RandomStateHook(Hook):
 def random_states() -> dict:
     """States of Python's, NumPy's and torch's generators, as tensors and numbers only."""
     version, words, gauss = random.getstate()
-    numpy: Any = np.random.get_state()
-    name, key, position, has_gauss, cached = numpy
+    state: Any = np.random.get_state()
+    name, key, *others = state
+    numpy = dict(name=name, key=torch.from_numpy(key.astype(np.int64)))
     states = dict(
         python=dict(version=version, words=torch.tensor(words), gauss=gauss),
-        numpy=dict(
-            name=name,
-            key=torch.from_numpy(key.astype(np.int64)),
-            position=int(position),
-            has_gauss=int(has_gauss),
-            cached=float(cached),
-        ),
+        numpy=numpy | dict(zip(('position', 'has_gauss', 'cached'), others)),
         torch=torch.get_rng_state(),
     )
     if torch.cuda.is_available():

@@ -12,6 +12,7 @@ from ..class_names.resolve import class_difference
 from ..datasets.data_identity import innermost
 from ..features.format import read_manifest
 from ..io.json_file import differences
+from ..io.names import some_of
 from ..utils.settings import checked_settings
 from .few_shot_record_hook import few_shot_sets
 
@@ -112,15 +113,15 @@ class FeatureCacheCheckHook(DatasetCheckHook):
     def check(self, runner: Runner, dataset: Any) -> None:
         """Compare their manifests."""
         ours = getattr(getattr(_unwrapped(runner.model), 'backbone', None), 'feature_cache', None)
-        if ours is None:
-            return
         caches = [getattr(each, 'feature_cache', None) for each in innermost(dataset)]
         for other in filter(None, caches):
-            first, second = read_manifest(ours), read_manifest(other)
-            for part in FEATURE_PARTS:
-                if not (found := differences(first[part], second[part], part)):
-                    continue
-                where, model, loader = found[0]
+            if ours is None:
+                return
+            first, second = (
+                {part: read_manifest(cache)[part] for part in FEATURE_PARTS}
+                for cache in (ours, other)
+            )
+            for where, model, loader in differences(first, second):
                 raise ValueError(
                     f'the model stands for the feature cache {ours}, but a dataset reads {other}, '
                     f'which was made from something else: {where} is {model} in the first and '
@@ -232,12 +233,12 @@ class FiniteLossHook(Hook):
         }
         if not losses or torch.stack(list(losses.values())).isfinite().all():
             return
-        bad = {name: float(value) for name, value in losses.items() if not value.isfinite()}
-        fine = {name: float(value) for name, value in losses.items() if name not in bad}
+        shown = {name: f'{name}={float(value):.6g}' for name, value in losses.items()}
+        bad = [shown.pop(name) for name, value in losses.items() if not value.isfinite()]
+        fine = f'; finite: {", ".join(shown.values())}' if shown else ''
         where = f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch {batch_idx + 1})'
         raise ValueError(
-            f'The loss is not finite in {where}: {_values(bad)}'
-            f'{f"; finite: {_values(fine)}" if fine else ""}. '
+            f'The loss is not finite in {where}: {", ".join(bad)}{fine}. '
             f'The batch: {_images(data_batch)}. {ADVICE}'
         )
 
@@ -256,10 +257,6 @@ class FiniteLossHook(Hook):
             )
 
 
-def _values(losses: dict[str, float]) -> str:
-    return ', '.join(f'{name}={value:.6g}' for name, value in losses.items())
-
-
 def _images(data_batch: Any) -> str:
     """Path, or else index, of at most ``SHOWN`` images of a batch, and how many there are."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
@@ -267,7 +264,6 @@ def _images(data_batch: Any) -> str:
         return 'unknown images'
     named = [
         str(sample.get('img_path') or f'sample_idx {sample.get("sample_idx", "unknown")}')
-        for sample in samples[:SHOWN]
+        for sample in samples
     ]
-    more = f' and {len(samples) - SHOWN} more' if len(samples) > SHOWN else ''
-    return f'{len(samples)} images: {", ".join(named)}{more}'
+    return f'{len(samples)} images: {some_of(named, SHOWN)}'

@@ -61,38 +61,23 @@ class AllocationMetric(BaseMetric):
                 support = support[:, None].expand_as(plan)
             empty = plan.new_zeros(sample[NUM_PATCHES], plan.shape[1])
             on_patches = empty.scatter_add(0, support, plan)  # (P, N)
-            row_error = float((plan.float().sum(dim=-1) - 1 / len(plan)).abs().sum())
+            row_error = (plan.float().sum(dim=-1) - 1 / len(plan)).abs().sum()
             information = math.nan
             if 'parts' in sample:
                 information = part_information(on_patches, part_of_patches(sample))
-            self.results.append(
-                (
-                    float(plan_entropy(plan)),
-                    float(prompt_overlap(on_patches)),
-                    float(sample[PROMPT_COSINE]),
-                    float(sample[SIMILARITY_SPREAD]),
-                    information,
-                    float(row_error <= TOLERANCE),
-                )
-            )
+            prompts = sample[PROMPT_COSINE], sample[SIMILARITY_SPREAD]
+            values = plan_entropy(plan), prompt_overlap(on_patches), *prompts, information
+            self.results.append(tuple(map(float, (*values, row_error <= TOLERANCE))))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The means; items of which no image has a value are left out."""
         table = np.array([result for result in results if result]).reshape(-1, len(ITEMS))
-        found = {}
-        for item, column in zip(ITEMS, table.T):
-            values = column[~np.isnan(column)]
-            if len(values):
-                found[item] = float(values.mean())
-        return found
+        columns = {item: column[~np.isnan(column)] for item, column in zip(ITEMS, table.T)}
+        return {item: float(values.mean()) for item, values in columns.items() if len(values)}
 
 
 def part_of_patches(sample: dict) -> Tensor:
-    """Which of the class's parts covers the centre of each patch: int64 (P,), -1 for none.
-
-    The sample has ``parts`` (list of ``dict(box, of_class)``, pixels), ``img_shape`` and
-    ``num_patches``.
-    """
+    """Which of the class's ``parts`` covers the centre of each patch: int64 (P,), -1 for none."""
     side = math.isqrt(sample[NUM_PATCHES])
     height, width = sample['img_shape'][:2]
     index = torch.arange(side * side)

@@ -57,8 +57,8 @@ class BranchAccuracy(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect, for each image, its set, its label and the first predictions.
 
-        An empty entry stands for an image without label or branch: what all processes gathered
-        is cut to the number of images, so every image needs its place.
+        An empty entry stands for an image without label or branch: each needs its place, as what
+        all processes gathered is cut to the number of images.
         """
         for sample in data_samples:
             label = sample.get('gt_label')
@@ -84,10 +84,10 @@ class BranchAccuracy(BaseMetric):
         if set_names is None:
             return self._values(results)
         of_sets = {
-            name: self._values([result for result in results if result[0] == name])
+            name: values
             for name in set_names
+            if (values := self._values([result for result in results if result[0] == name]))
         }
-        of_sets = {name: values for name, values in of_sets.items() if values}
         if len(of_sets) > 1:
             of_sets['mean'] = {
                 item: float(np.mean([values[item] for values in of_sets.values()]))

@@ -68,13 +68,9 @@ class CalibrationError(BaseMetric):
         if not found:
             return {}
         *confidences, right = torch.tensor(found, dtype=torch.float64).T
-        names = [f'ece{self.bins}', f'ece{self.bins}_calibrated']
-        of_kind = {
-            name: reliability(confidence, right, self.bins)
-            for name, confidence in zip(names, confidences)
-        }
-        if self.temperature is None:
-            del of_kind[names[1]]
+        names = [f'ece{self.bins}']
+        names += [] if self.temperature is None else [f'ece{self.bins}_calibrated']
+        of_kind = {n: reliability(each, right, self.bins) for n, each in zip(names, confidences)}
         if self.diagram:
             write_atomically(self.diagram, _picture(of_kind, Path(self.diagram).suffix[1:]))
         return {name: 100 * each.error for name, each in of_kind.items()}
@@ -92,9 +88,7 @@ def _picture(of_kind: dict[str, Reliability], suffix: str) -> bytes:
         width = 1 / len(each.images)
         left = [i * width for i in range(len(each.images))]
         ax.bar(left, each.accuracy.nan_to_num(0).tolist(), width, align='edge', edgecolor='white')
-        ax.plot(
-            each.confidence.tolist(), each.accuracy.tolist(), 'ko', markersize=3, clip_on=False
-        )
+        ax.plot(each.confidence, each.accuracy, 'ko', markersize=3, clip_on=False)
         ax.plot([0, 1], [0, 1], 'k--', linewidth=0.8)
         ax.set_title(f'{name}: {100 * each.error:.1f} %')
         below.bar(left, each.images.tolist(), width, align='edge', color='grey', edgecolor='white')

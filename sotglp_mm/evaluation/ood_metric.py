@@ -48,12 +48,10 @@ class OODMetric(BaseMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(prefix=prefix, **kwargs)
-        known = tuple(OOD_FIELDS)
-        unknown = [method for method in methods or () if method not in known]
-        if isinstance(methods, str) or unknown:
+        if isinstance(methods, str) or set(methods or ()) - set(OOD_FIELDS):
             raise ValueError(
-                f'OODMetric: methods={methods!r} is not a list out of {known}; correct it, or '
-                'leave it out for all that the samples have'
+                f'OODMetric: methods={methods!r} is not a list out of {tuple(OOD_FIELDS)}; '
+                'correct it, or leave it out for all that the samples have'
             )
         check_choice('OODMetric', 'recall', recall, RECALLS)
         self.recall, self.methods = recall, methods
@@ -95,9 +93,7 @@ class OODMetric(BaseMetric):
                 by_set[name].append(scores[method])
             _check_scores(method, by_set)
             known = by_set.pop(id_set)
-            of_sets = {
-                n: detection_metrics(known, unknown, self.recall) for n, unknown in by_set.items()
-            }
+            of_sets = {n: detection_metrics(known, x, self.recall) for n, x in by_set.items()}
             for metric in ('auroc', 'fpr95', 'aupr'):
                 values = {name: of_set[metric] for name, of_set in of_sets.items()}
                 values['mean'] = float(np.mean(list(values.values())))
@@ -114,9 +110,8 @@ class OODMetric(BaseMetric):
         if len(names) < 2:
             raise ValueError(f'OODMetric: got {len(names)} sets, {names}. {advice}.')
         id_set = self.id_set or names[0]
-        ood_sets = [name for name in names if name != id_set]
-        if self.ood_sets is not None:
-            ood_sets = list(self.ood_sets)
+        others = [name for name in names if name != id_set]
+        ood_sets = others if self.ood_sets is None else list(self.ood_sets)
         missing = [name for name in (id_set, *ood_sets) if name not in names]
         if missing or id_set in ood_sets or not ood_sets:
             raise ValueError(

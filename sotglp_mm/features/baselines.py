@@ -40,19 +40,14 @@ BATCH = 64
 class Labelled(NamedTuple):
     """Images as a classifier sees them."""
 
-    features: np.ndarray
-    """(N, width)."""
-
-    labels: np.ndarray
-    """int (N,)."""
+    features: np.ndarray  # (N, width)
+    labels: np.ndarray  # int (N,)
 
 
 class Fitted(NamedTuple):
     """A classifier, and what was chosen on validation images."""
 
-    predict: Callable[[np.ndarray], np.ndarray]
-    """Labels (N,) of features (N, width)."""
-
+    predict: Callable[[np.ndarray], np.ndarray]  # labels (N,) of features (N, width)
     chosen: dict[str, float]
 
 
@@ -60,12 +55,8 @@ def tip_adapter(train: Labelled, val: Labelled, text: np.ndarray) -> Fitted:
     """Tip-Adapter without training (Zhang et al., ECCV 2022).
 
     Logits are ``f text^T + alpha exp(-beta (1 - f F^T)) L`` with the training images' features F
-    and one-hot labels L.
-
-    Args:
-        train: Features of unit length, in the joint space.
-        val: What alpha and beta are chosen on.
-        text: (C, D), CLIP's text features times its logit scale.
+    (unit length, joint space), their one-hot labels L, and ``text`` (C, D), CLIP's text features
+    times its logit scale. Alpha and beta are chosen on ``val``.
     """
     values = np.eye(len(text))[train.labels]
 
@@ -87,10 +78,7 @@ def tip_adapter(train: Labelled, val: Labelled, text: np.ndarray) -> Fitted:
 def gaussian_discriminant(train: Labelled, val: Labelled, text: np.ndarray) -> Fitted:
     """CLIP's texts beside a Gaussian discriminant (Wang et al., ICLR 2024).
 
-    Args:
-        train: Features of unit length, in the joint space.
-        val: What the discriminant's weight alpha is chosen on.
-        text: (C, D), CLIP's text features times its logit scale.
+    Arguments as of :func:`tip_adapter`; the discriminant's weight alpha is chosen on ``val``.
     """
     weight, bias = discriminant(train, len(text))
     of_text, of_images = val.features @ text.T, val.features @ weight.T + bias
@@ -102,13 +90,10 @@ def gaussian_discriminant(train: Labelled, val: Labelled, text: np.ndarray) -> F
 
 
 def discriminant(train: Labelled, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """A linear classifier: Gaussians of one shared covariance, classes equally likely.
+    """Weight (C, D) and bias (C,): Gaussians of one shared covariance, classes equally likely.
 
     The covariance S of n images around the means of their classes is shrunk: its inverse is
     ``D ((n - 1) S + trace(S) I)^-1``, the paper's ridge-type estimator.
-
-    Returns:
-        tuple: Weight (C, D) and bias (C,).
 
     Raises:
         ValueError: No class has two different images.
@@ -132,9 +117,7 @@ def discriminant(train: Labelled, num_classes: int) -> tuple[np.ndarray, np.ndar
 def linear_probe(train: Labelled, val: Labelled) -> Fitted:
     """Logistic regression on standardised features (CLIP's paper, arXiv 2103.00020).
 
-    Args:
-        train: Features of any space; CLIP's paper takes those before the projection.
-        val: What the regularisation C is chosen on.
+    That paper takes features before the projection. C is chosen on ``val``.
     """
     # here: scikit-learn is a fifth of the package's import time, and most runs need none of it
     from sklearn.linear_model import LogisticRegression
@@ -162,20 +145,15 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
     """Fit a baseline to a config's training images, and test it on the config's test images.
 
     Stored features are read, all views of a training image; images go through the image tower
-    once, training images as they are tested. Tip-Adapter takes the mean over views.
-
-    Args:
-        cfg: Of a few-shot run, on images or on stored features.
-        method: One of ``BASELINES``.
-        val: Config of the dataset of validation images. None: CoOp's, see
-            :func:`few_shot_validation`.
+    once, training images as they are tested. Tip-Adapter takes the mean over views. Settings are
+    chosen on the dataset of config ``val``; None: CoOp's, see :func:`few_shot_validation`.
 
     Returns:
         dict: ``accuracy/top1`` and ``accuracy/mean_class`` in percent, and ``chosen/<setting>``.
 
     Raises:
-        ValueError: The method is not known, there are no validation images, some of them are test
-            images, or classes of model and data differ.
+        ValueError: The method is none of ``BASELINES``, there are no validation images, some of
+            them are test images, or classes of model and data differ.
     """
     if method not in BASELINES:
         raise ValueError(f'baseline {method!r} is not known; choose one of {BASELINES}')
@@ -190,7 +168,12 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
         sets['train'].pipeline = sets['val'].pipeline
     model = MODELS.build(_zero_shot(cfg, sets['train'])).to(get_device()).eval()
     for name, dataset in sets.items():
-        _check_classes(model.head.class_names, dataset, name)
+        ours, theirs = model.head.class_names, dataset.metainfo['classes']
+        if difference := class_difference(ours, theirs, 'the head', 'the dataset'):
+            raise ValueError(
+                f'Head and {name} images differ in their classes: {difference}. Set class_names '
+                'of the head to the classes of the dataset, in its order.'
+            )
     workers = cfg.test_dataloader.get('num_workers', 0)
     views = {name: _embed(model, dataset, workers) for name, dataset in sets.items()}
     labels = {name: np.asarray(dataset.get_gt_labels()) for name, dataset in sets.items()}
@@ -218,11 +201,7 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
 
 
 def few_shot_validation(cfg: Config) -> dict:
-    """CoOp's validation images: ``min(shots, 4)`` of each class, of split 'val', by the same seed.
-
-    Raises:
-        ValueError: The config reads stored features and does not name the images.
-    """
+    """CoOp's validation images: ``min(shots, 4)`` a class of split 'val', by the same seed."""
     train, test = (_images(cfg[name].dataset) for name in ('train_dataloader', 'test_dataloader'))
     shots = min(train.num_shots, VAL_SHOTS)
     dataset = {**test, 'split': 'val'}
@@ -279,15 +258,6 @@ def _text(model: Any) -> np.ndarray:
     """Text features of the template times CLIP's logit scale, (C, D)."""
     text = model.head.text_encoder(model.head.global_prompts)[:, 0].float()
     return (model.head.towers.logit_scale * F.normalize(text, dim=-1)).cpu().numpy()
-
-
-def _check_classes(ours: tuple[str, ...], dataset: Any, name: str) -> None:
-    difference = class_difference(ours, dataset.metainfo['classes'], 'the head', 'the dataset')
-    if difference is not None:
-        raise ValueError(
-            f'Head and {name} images differ in their classes: {difference}. Set class_names of '
-            'the head to the classes of the dataset, in its order.'
-        )
 
 
 def _check_apart(val: Any, test: Any) -> None:

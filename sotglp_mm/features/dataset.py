@@ -118,11 +118,7 @@ class CachedFeatureDataset(BaseDataset):
         return dict(inputs=features, data_samples=sample)
 
     def image_embeddings(self) -> np.ndarray:
-        """Image embeddings of all views, float16 (V, N, W); patches are not read.
-
-        Raises:
-            ValueError: One is damaged.
-        """
+        """Image embeddings of all views, float16 (V, N, W); patches are not read."""
         arrays = self._open()
         images = np.array(arrays.image)
         for view, index in np.ndindex(images.shape[:2]):

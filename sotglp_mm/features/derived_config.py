@@ -52,19 +52,11 @@ _base_ = {base!r}
 def derived_configs(
     config: Path, options: dict | None, out: Path, loaders: dict[str, tuple[Path, str]]
 ) -> dict[str, str]:
-    """Text of each file to write.
+    """Text of each file, by name: ``config.py`` and, where ``options`` were set, ``uncached.py``.
 
-    Args:
-        config: The uncached config.
-        options: ``--cfg-options`` of the extraction.
-        out: Folder of the files.
-        loaders: Cache and split of each loader that reads features, e.g.
-            ``{'train_dataloader': (Path('features'), 'train')}``; backbone and preprocessor are
-            checked with the first one's.
-
-    Returns:
-        dict[str, str]: By file name: ``config.py`` and, if there are options, ``uncached.py``,
-        which it then derives from.
+    ``loaders`` has cache and split of each loader that reads features, e.g.
+    ``{'train_dataloader': (Path('features'), 'train')}``; backbone and preprocessor are checked
+    with the first one's.
     """
     base = _path_from(out, config)
     cfg = Config.fromfile(config)

@@ -58,8 +58,7 @@ def array_specs(about: dict) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 def create_arrays(folder: Path, about: dict) -> None:
     """Make the files of a split that do not exist yet, all zero; ``done`` last.
 
-    Raises:
-        OSError: The disk has no room for one (full, quota, rights); nothing of that one is left.
+    ``OSError``: the disk has no room for one; nothing of that one is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in array_specs(about).items():
@@ -121,9 +120,7 @@ def _reserve(file: Path) -> None:
 def open_arrays(folder: Path, about: dict, mode: str = 'r') -> SplitArrays:
     """Open the memory maps of a split, whose entry of the manifest is ``about``.
 
-    Raises:
-        FileNotFoundError: An array is missing.
-        ValueError: It is damaged, or not of the shape and dtype of the manifest.
+    ``FileNotFoundError``: one is missing. ``ValueError``: it is damaged, or of another shape.
     """
     specs = array_specs(about).items()
     return SplitArrays(
@@ -203,11 +200,7 @@ def read_split(folder: str | Path, split: str) -> tuple[dict, list]:
 
 
 def check_pinned(folder: str | Path, key: str, pinned: Any, found: Any) -> None:
-    """Compare ``key`` of a cache's manifest with what this run has.
-
-    Raises:
-        ValueError: They differ; it names the first differing key, and what to do.
-    """
+    """Raise ``ValueError`` if ``key`` of a cache's manifest differs from what this run has."""
     for where, before, now in differences(pinned, plain(found), key):
         made = read_manifest(folder)[MADE]
         raise ValueError(
@@ -226,10 +219,9 @@ def cache_number(folder: Path) -> int:
 
 
 def row_checksums(patches: np.ndarray, image: np.ndarray, number: int) -> tuple[int, int]:
-    """crc32 of one view of one image: float16 (P, W) and (W,).
+    """crc32 of one view of one image, float16 (P, W) and (W,), going on from :func:`cache_number`.
 
-    It goes on from the number of :func:`cache_number`, so the arrays of other features of the same
-    shape do not fit, even where their checksums came along.
+    So arrays of other features of the same shape do not fit, even with their own checksums.
     """
     return zlib.crc32(patches.tobytes(), number), zlib.crc32(image.tobytes(), number)
 

@@ -89,8 +89,7 @@ def make_manifest(
 ) -> tuple[dict, dict, dict]:
     """What is to be stored: the manifest, and the dataset and samples of each split.
 
-    ``views`` are those of a training image; other splits have one. ``command`` is what a user
-    types to make the same again, for messages.
+    ``views`` are those of a training image; other splits have one. ``command`` makes the same.
     """
     tower = backbone.towers.image
     sizes = dict(num_patches=tower.num_patches, width=tower.width)

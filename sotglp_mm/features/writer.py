@@ -69,13 +69,7 @@ def write_features(
 ) -> None:
     """Fill the arrays of a split, which exist; what is done already is left as it is.
 
-    Args:
-        model: ``backbone`` and ``data_preprocessor``, of :func:`build_model`.
-        dataset: Of the split.
-        folder: Of the split.
-        about: The split's entry of the manifest.
-        batch_size: Of the image tower.
-        workers: Processes that load images.
+    ``model`` is of :func:`build_model`, ``about`` the split's entry of the manifest.
     """
     arrays = open_arrays(folder, about, mode='r+')
     views = PendingViews(dataset, np.array(arrays.done), about['seed'])

@@ -12,14 +12,9 @@ NUM_BINS = 15
 class Reliability(NamedTuple):
     """Of each bin of confidence; NaN where it has no image."""
 
-    images: Tensor
-    """int64 (bins,), how many."""
-
-    confidence: Tensor
-    """(bins,), mean probability of the predicted class."""
-
-    accuracy: Tensor
-    """(bins,), part of the images whose prediction is right."""
+    images: Tensor  # int64 (bins,), how many
+    confidence: Tensor  # (bins,), mean probability of the predicted class
+    accuracy: Tensor  # (bins,), part of the images whose prediction is right
 
     @property
     def error(self) -> float:

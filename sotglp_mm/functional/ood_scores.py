@@ -90,17 +90,11 @@ def ood_scores(
     patches: Tensor,
     text: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Scores of a batch in bounded memory.
+    """Scores (B, T) of a batch by method of :data:`OOD_SCORES`, in bounded memory.
 
-    Args:
-        methods: Out of :data:`OOD_SCORES`.
-        taus: T temperatures, > 0.
-        global_scores: (B, C), cosines averaged over global prompts.
-        patches: (B, P, D), unit length.
-        text: (C, N, D), unit local text features; None where no method needs them.
-
-    Returns:
-        dict[str, Tensor]: By method (B, T), lower is more in-distribution.
+    ``taus``: T temperatures, > 0. ``global_scores``: (B, C), cosines averaged over global prompts.
+    ``patches``: (B, P, D), unit length. ``text``: (C, N, D), unit local text features; None where
+    no method needs them. Lower is more in-distribution.
     """
     if text is not None:
         # a mean of cosines over prompts is the cosine with their mean: (B, P, C, N) is never made

@@ -20,8 +20,7 @@ def plan_entropy(plan: Tensor) -> Tensor:
 def prompt_overlap(plan: Tensor) -> Tensor:
     """Part of their patches that two prompts of a plan (..., K, N) share, averaged over pairs.
 
-    0 is apart, 1 the same, also of one prompt alone. Each prompt's mass is compared as a
-    distribution over patches.
+    0 is apart, 1 the same, also of one prompt alone; masses count as distributions over patches.
     """
     share = plan / plan.sum(dim=-2, keepdim=True).clamp_min(torch.finfo(plan.dtype).tiny)
     return _mean_of_pairs(torch.minimum(share[..., :, None], share[..., None, :]).sum(dim=-3))

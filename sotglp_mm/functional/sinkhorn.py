@@ -65,10 +65,9 @@ def sinkhorn(
 
 
 def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
-    """Refuse what is 0, infinite or hardly exact in ``dtype``, or in float32 if that has more.
+    """Raise ``ValueError`` for what is no normal positive number in ``dtype`` or float32.
 
-    Raises:
-        ValueError: It is not a normal positive number; 0 divided by it could be NaN.
+    Zero divided by it could be NaN; of the two dtypes the wider one counts.
     """
     dtype = torch.promote_types(dtype, torch.float32)
     numbers = torch.finfo(dtype)

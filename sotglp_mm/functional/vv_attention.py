@@ -19,10 +19,9 @@ def _merge_heads(x: Tensor) -> Tensor:
 
 
 def attend_with_values(values: Tensor) -> Tensor:
-    """Value-value attention ``softmax(v v^T / sqrt(width)) v``, heads apart.
+    """``softmax(v v^T / sqrt(width)) v`` of values (B, h, L, W / h): (B, h, L - 1, W / h).
 
-    Of values (B, h, L, W / h); (B, h, L - 1, W / h), the rows of the patches. Position 0 is [CLS]:
-    it is attended to, but as its own row is dropped at the end of the stream it asks nothing.
+    [CLS], at 0, is attended to, but asks nothing: its row is dropped at the end of the stream.
     """
     return F.scaled_dot_product_attention(values[:, :, 1:], values, values)
 

@@ -127,10 +127,9 @@ def _reason(error: Exception, longest: int = 300) -> str:
 
 
 def check_weights(path: str | Path) -> None:
-    """Check that a file holds a model's weights. An address (``https://...``) is left to MMEngine.
+    """Raise ``FileNotFoundError`` or ``ValueError`` unless a file holds a model's weights.
 
-    Raises:
-        FileNotFoundError, ValueError: It does not exist, is no checkpoint, or has no weights.
+    An address (``https://...``) is left to MMEngine.
     """
     if '://' in str(path):
         return
@@ -145,29 +144,24 @@ def check_weights(path: str | Path) -> None:
 
 
 def check_resumable(path: str | Path) -> None:
-    """Check that a file holds all that a run needs to continue.
-
-    Raises:
-        FileNotFoundError, ValueError: It does not exist, is no checkpoint, or lacks a part.
-    """
+    """Raise ``FileNotFoundError`` or ``ValueError`` unless a run can resume from a file."""
     if '://' in str(path):
         return
     content = read_checkpoint(path, map_location='meta')
-    lacking = []
     for name, entries in RESUMES_WITH.items():
         part = content.get(name)
-        if not isinstance(part, dict):
-            lacking.append(repr(name))
-            continue
-        for entry, kind in entries.items():
-            if not isinstance(part.get(entry), kind):
-                lacking.append(f'{name}.{entry} of type {kind.__name__}')
-    if lacking:
-        raise ValueError(
-            f'{path} cannot be resumed from: it has no {lacking[0]}; found {_names(content)}, '
-            f'expected {", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. '
-            '(best_*.pth keeps weights alone: test it, or train from it with load_from.)'
-        )
+        lacking = [repr(name)]
+        if isinstance(part, dict):
+            wrong = (
+                each for each in entries.items() if not isinstance(part.get(each[0]), each[1])
+            )
+            lacking = [f'{name}.{entry} of type {kind.__name__}' for entry, kind in wrong]
+        if lacking:
+            raise ValueError(
+                f'{path} cannot be resumed from: it has no {lacking[0]}; found {_names(content)}, '
+                f'expected {", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. '
+                '(best_*.pth keeps weights alone: test it, or train from it with load_from.)'
+            )
 
 
 def _names(content: dict, shown: int = 6) -> str:

@@ -50,10 +50,9 @@ def check_writable(path: str | Path, flag: str) -> None:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines that are not blank, without blanks at their ends.
+    """The lines that are not blank, without blanks at their ends or a byte order mark.
 
     A line ends where an editor ends it: ``str.splitlines`` breaks at form feeds and U+2028, too.
-    A byte order mark, which some editors write, is no part of the first line.
 
     Raises:
         ValueError: It is not text in UTF-8.

@@ -34,11 +34,9 @@ def find_images(folder: Path) -> FoundImages:
     for inner, folders, files in os.walk(folder, followlinks=True):
         here = Path(inner)
         folders[:] = [name for name in folders if _is_to_be_read(folder, here / name)]
-        for name in files:
-            if not name.startswith('.'):
-                path = here / name
-                listed = images if _looks_like_an_image(path) else skipped
-                listed.append(path.relative_to(folder).as_posix())
+        for path in [here / name for name in files if not name.startswith('.')]:
+            listed = images if _looks_like_an_image(path) else skipped
+            listed.append(path.relative_to(folder).as_posix())
     return FoundImages(sorted(images), sorted(skipped))
 
 

@@ -9,12 +9,7 @@ from typing import Any
 def read_json(
     path: str | Path, what: str = '', parse_float: Callable[[str], Any] | None = None
 ) -> Any:
-    """The content of a file.
-
-    Args:
-        path: An existing file.
-        what: What it is called in a message, e.g. 'split file'.
-        parse_float: As in ``json.loads``.
+    """The content of an existing file; ``what`` it is called in a message, e.g. 'split file'.
 
     Raises:
         ValueError: It is not JSON in UTF-8.

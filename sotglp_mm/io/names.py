@@ -1,7 +1,7 @@
 """Comparing names of classes as people, and CLIP, read them."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def composed(name: str) -> str:
@@ -22,6 +22,10 @@ def folded(name: str) -> str:
 
 def shown(items: Iterable[str], limit: int = 3) -> str:
     """The first few, quoted, and how many more there are."""
-    names = [repr(item) for item in items]
-    more = len(names) - limit
-    return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')
+    return some_of(list(map(repr, items)), limit)
+
+
+def some_of(items: Sequence[str], limit: int = 3) -> str:
+    """The first few, and how many more there are."""
+    more = len(items) - limit
+    return ', '.join(items[:limit]) + (f' and {more} more' if more > 0 else '')

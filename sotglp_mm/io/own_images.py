@@ -64,14 +64,12 @@ def read_own_images(source: str | Path, min_classes: int = 2) -> OwnImages:
             one image has two labels or two splits, or there are fewer than ``min_classes``.
     """
     source = Path(source).expanduser()
-    if source.is_file():
-        return _read_table(source, min_classes)
-    if not source.is_dir():
+    if not source.exists():
         raise FileNotFoundError(
             f'{source} does not exist; expected a folder with a folder of images for each class, '
             'or a .csv file with the columns path,label'
         )
-    return _read_folder(source, min_classes)
+    return (_read_table if source.is_file() else _read_folder)(source, min_classes)
 
 
 def _read_folder(source: Path, min_classes: int) -> OwnImages:
@@ -84,29 +82,32 @@ def _read_folder(source: Path, min_classes: int) -> OwnImages:
         what = f'{len(stray)} images lie in no class folder: {shown(stray)}'
         others = f'; skipped as no images: {shown(found.skipped)}' if found.skipped else ''
         raise ValueError(f'{source}: {what if stray else "there is no image"}{others}; {LAYOUTS}')
-    inner = {part for parts in parts_of.values() for part in parts[depth:-1]}
-    nested = sorted(name for name in inner if name.casefold() in SPLIT_OF)
-    if nested and not splits:
-        raise ValueError(
-            f'{source}: class folders hold folders of splits, {shown(nested)}; {LAYOUTS}'
-        )
-    tops = {parts[0] for parts in parts_of.values()}
-    deeper = all(len(parts) > 2 for parts in parts_of.values())
-    if not splits and deeper and all(map(LIKE_A_SPLIT.search, tops)):
-        raise ValueError(
-            f'{source}: {shown(sorted(tops))} look like splits, and no split has such a name; '
-            f'{LAYOUTS}. Rename them; or, where they are classes, write a .csv file.'
-        )
+    if not splits:
+        _check_no_splits(source, list(parts_of.values()))
     skipped = [path for path in found.skipped if '/' in path]  # at the top lie lists, notes, ...
     _check_class_folders(source, splits, depth, found.images, skipped)
     rows = [
         Row(path, composed(parts[depth - 1]), splits[parts[0]] if splits else '')
         for path, parts in parts_of.items()
     ]
-    notes = []
-    if skipped:
-        notes.append(f'{len(skipped)} files are no images and are not used: {shown(skipped)}')
-    return _assemble(source, source, rows, notes, min_classes)
+    note = f'{len(skipped)} files are no images and are not used: {shown(skipped)}'
+    return _assemble(source, source, rows, [note] if skipped else [], min_classes)
+
+
+def _check_no_splits(source: Path, paths: list[list[str]]) -> None:
+    """Classes that hold folders of splits, or are splits of another name."""
+    inner = {part for parts in paths for part in parts[1:-1]}
+    nested = sorted(name for name in inner if name.casefold() in SPLIT_OF)
+    if nested:
+        raise ValueError(
+            f'{source}: class folders hold folders of splits, {shown(nested)}; {LAYOUTS}'
+        )
+    tops = {parts[0] for parts in paths}
+    if all(len(parts) > 2 for parts in paths) and all(map(LIKE_A_SPLIT.search, tops)):
+        raise ValueError(
+            f'{source}: {shown(sorted(tops))} look like splits, and no split has such a name; '
+            f'{LAYOUTS}. Rename them; or, where they are classes, write a .csv file.'
+        )
 
 
 def _split_folders(source: Path) -> dict[str, str]:
@@ -175,9 +176,8 @@ def _read_table(source: Path, min_classes: int) -> OwnImages:
     if not lines:
         raise ValueError(f'{source}: there is no line below the header')
     rows = list(dict.fromkeys(lines))
-    notes = []
-    if len(rows) < len(lines):
-        notes.append(f'{len(lines) - len(rows)} repeated lines are dropped')
+    repeated = len(lines) - len(rows)
+    notes = [f'{repeated} repeated lines are dropped'] if repeated else []
     seen: dict[str, Row] = {}
     for row in rows:
         first = seen.setdefault(row.path, row)

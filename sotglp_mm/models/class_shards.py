@@ -22,15 +22,11 @@ def my_share(count: int) -> slice | None:
 
 
 def gather_shards(features: Tensor, index: Tensor, num_classes: int) -> Tensor:
-    """Put together what the processes made of their shares; the gradient goes back to the maker.
+    """Put together what the processes made of their shares: (C, ...), float32, in every process.
 
-    The gradient of a share is the sum over all processes. DDP then averages over processes, of
+    ``features`` (share, ...) are this process's, of the classes ``index``, int64 (share,). The
+    gradient of a share is the sum over all processes. DDP then averages over processes, of
     which one made that share: together that is the gradient of the mean loss, as without shares.
-
-    Args:
-        features: (share, ...), of this process.
-        index: int64 (share,), which classes they are of.
-        num_classes: C, of the result: (C, ...), float32, the same in every process.
     """
     features = features.float()  # not every backend sums half precision
     empty = features.new_zeros(num_classes, *features.shape[1:])

@@ -62,37 +62,25 @@ class KeepsIdentity(HoldsClipTowers):
     def set_extra_state(self, state: Tensor) -> None:
         """Nothing: it was compared before the weights were taken."""
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict,
-        prefix: str,
-        metadata: dict,
-        strict: bool,
-        missing: list,
-        *args: Any,
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         check_finite(state_dict)
         trained = read_identity(state_dict, prefix)
         if trained is not None:
-            keys = ('weights_sha256', 'quick_gelu')
             ours, theirs = self.towers.identity, trained['clip']
-            if any(ours[key] != theirs[key] for key in keys):
+            if any(ours[key] != theirs[key] for key in ('weights_sha256', 'quick_gelu')):
                 raise CheckpointMismatch(
                     f'The checkpoint was trained on {_describe(theirs)}, but this model has '
                     f'{_describe(ours)}: what was learned for one means nothing to another. '
                     'Set clip=dict(...) to the one that it was trained on.'
                 )
-        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        missing = args[2]  # behind metadata and strict
         if f'{prefix}_extra_state' in missing:
             missing.remove(f'{prefix}_extra_state')
 
 
 def read_identity(state_dict: dict, prefix: str) -> dict | None:
-    """What a checkpoint says of the model that wrote it; None if it says nothing.
-
-    Raises:
-        CheckpointMismatch: The entry is damaged.
-    """
+    """What a checkpoint says of the model that wrote it; None if it says nothing."""
     saved = state_dict.get(f'{prefix}_extra_state')
     if saved is None:
         return None

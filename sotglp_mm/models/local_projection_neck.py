@@ -42,16 +42,13 @@ class LocalProjectionNeck(HoldsClipTowers, LoadsWholeState, BaseModule):
             nn.init.eye_(self.local_projection.weight)
 
     def forward(self, feats: ImageFeatures | Sequence[Tensor]) -> ImageFeatures:
-        """Project and normalise.
+        """Project and normalise: ``patches`` (B, P, D) and ``image`` (B, D), float32.
 
         Args:
             feats: ``patches`` (B, P, W) and ``image`` (B, W), from the image tower; or a tuple
                 that ends in tokens (B, 1 + P, W), the class token first, as MMPretrain's
                 ``VisionTransformer`` gives with ``out_type='raw'``. Its weights should be those
                 of the CLIP, whose projection follows.
-
-        Returns:
-            ImageFeatures: ``patches`` (B, P, D) and ``image`` (B, D), float32, unit length.
 
         Raises:
             TypeError: There are no patches of this CLIP's number and width, as behind a ResNet.

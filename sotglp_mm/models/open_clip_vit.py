@@ -42,8 +42,6 @@ class OpenCLIPViT(HoldsClipTowers, BaseModule):
     def forward(self, images: Tensor) -> ImageFeatures:
         """Both streams of images (B, 3, H, W), normalised, of the tower's image size.
 
-        Returns:
-            ImageFeatures: ``patches`` (B, P, W) and ``image`` (B, W), after ``ln_post``, before
-            any projection.
+        ``patches`` (B, P, W) and ``image`` (B, W), after ``ln_post``, before any projection.
         """
         return self.towers.image.forward(images, self.first_block_residual)

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..io.checkpoint_file import CheckpointMismatch
+from ..utils.settings import check_choice
 
 LOCAL_INITS = ('random', 'orthogonal', 'template')
 NOISE = 0.02
@@ -18,32 +19,22 @@ def check_prompt_settings(
     num_global: int, num_local: int, dropout: float, local_init: str
 ) -> None:
     """Refuse settings of a head's prompts that are out of their range."""
+    check_choice('SOTGLPHead', 'local_init', local_init, LOCAL_INITS)
     for is_right, text in (
         (num_global >= 1, f'num_global_prompts must be at least 1, got {num_global}'),
         (num_local >= 0, f'num_local_prompts must be at least 0, got {num_local}'),
         (0 <= dropout <= 1, f'prompt_dropout must lie in [0, 1], got {dropout}'),
-        (
-            local_init in LOCAL_INITS,
-            f'local_init={local_init!r} is not known; choose one of {LOCAL_INITS}',
-        ),
     ):
         if not is_right:
             raise ValueError(f'SOTGLPHead: {text}')
 
 
 def initial_local_prompts(words: Tensor, num_classes: int, num_prompts: int, how: str) -> Tensor:
-    """Local prompts before training.
+    """Local prompts (C, N, M, d) before training; ``words`` (M, d) embed the context's words.
 
-    Args:
-        words: (M, d), token embeddings of the context's words.
-        num_classes: C, or 1 for prompts that all classes share.
-        num_prompts: N.
-        how: ``'random'``, Xavier-uniform over the whole tensor (as released); ``'orthogonal'``,
-            for each class and token N orthonormal rows times 0.001; ``'template'``, the words,
-            with noise that tells the prompts apart.
-
-    Returns:
-        Tensor: (C, N, M, d).
+    ``num_classes`` is 1 for prompts that all classes share. ``how``: ``'random'``, Xavier-uniform
+    over the whole tensor (as released); ``'orthogonal'``, for each class and token N orthonormal
+    rows times 0.001; ``'template'``, the words, with noise that tells the prompts apart.
     """
     num_context, width = words.shape
     shape = (num_classes, num_prompts, num_context, width)
@@ -66,10 +57,8 @@ def match_classes(
 ) -> Tensor:
     """Local prompts (C, N, M, d) of a checkpoint, in this head's order of classes.
 
-    With ``load_shared``, classes that the checkpoint does not have get those of ``initial``.
-
-    Raises:
-        CheckpointMismatch: A class is not in the checkpoint, or its name occurs more than once.
+    Classes that are not in the checkpoint, or whose name is there more than once, get those of
+    ``initial`` with ``load_shared``, and else are a :class:`CheckpointMismatch`.
     """
     if saved.shape[1:] != initial.shape[1:]:
         return saved  # refused where it is loaded

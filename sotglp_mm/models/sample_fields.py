@@ -22,15 +22,7 @@ def competing_classes(
 ) -> Tensor | None:
     """Which classes compete for which image: in some sets only some of the classes occur.
 
-    Args:
-        data_samples: Where one has ``competing_labels`` (metainfo), only those compete; else all.
-        num_classes: C.
-
-    Returns:
-        Tensor | None: bool (B, C) on the CPU; None where all compete for all images.
-
-    Raises:
-        ValueError: ``competing_labels`` is empty, or has a label outside 0..C-1.
+    Bool (B, C) on the CPU; None where no sample has ``competing_labels`` (metainfo): all compete.
     """
     asked = [
         None if sample is None else sample.get(COMPETING_LABELS) for sample in data_samples or ()

@@ -6,6 +6,7 @@ imported. What came without pip (a checkout on PYTHONPATH) is not recorded, and 
 
 import logging
 import pkgutil
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
@@ -52,13 +53,10 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
     """Versions of those of the distributions that are installed."""
     versions = {}
     for name in names:
-        try:
-            number = version(name)
-        except PackageNotFoundError:
-            continue
-        if number:  # an interrupted removal leaves a distribution without a version
-            versions[name] = number
-    return versions
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    # an interrupted removal leaves a distribution without a version
+    return {name: number for name, number in versions.items() if number}
 
 
 def _requirements() -> list[Requirement]:
