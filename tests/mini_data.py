@@ -25,6 +25,12 @@ SHIFT_LABELS = {
     'imagenet_r': (0, 2),
 }
 OOD_IMAGES = 6
+EUROSAT = (
+    *('AnnualCrop', 'Forest', 'HerbaceousVegetation', 'Highway', 'Industrial'),
+    *('Pasture', 'PermanentCrop', 'Residential', 'River', 'SeaLake'),
+)
+"""Its folders."""
+
 COLOURS = np.array([(170, 0, 0), (0, 170, 0), (0, 0, 170), (170, 170, 0)])
 
 
@@ -48,12 +54,16 @@ def write_all(all_data: Path) -> dict[str, dict]:
 
 
 def write_set(
-    all_data: Path, name: str, other_place: int | None = None, images_in: str = ''
+    all_data: Path,
+    name: str,
+    other_place: int | None = None,
+    images_in: str = '',
+    num_classes: int = 3,
 ) -> MiniSet:
     """One set, in CoOp's place, in ``KNOWN_SETS[name].other_places[other_place]``, or in a folder.
 
     CoOp's split file stays in CoOp's folder of the set; FGVCAircraft's own lists go with the
-    images, as in its archive.
+    images, as in its archive. ``num_classes`` is of the sets with a split file.
     """
     known = KNOWN_SETS[name]
     place = (known.folder, known.images)
@@ -70,7 +80,7 @@ def write_set(
     if name == 'textures':
         return _write_textures(images)
     if known.kind == 'few_shot':
-        return _write_split_set(images, all_data / known.folder, known)
+        return _write_split_set(images, all_data / known.folder, known, num_classes)
     return _write_shift(images, name) if known.kind == 'shift' else _write_ood(images, name)
 
 
@@ -89,9 +99,9 @@ def split_path(name: str, class_name: str, label: int, split: str, number: int) 
         number: Of the image in its class, from 1; goes on over the splits.
     """
     running = label * sum(PER_CLASS.values()) + number
-    caltech = ('Faces', 'Leopards', 'Motorbikes')[label]
+    caltech = ('Faces', 'Leopards', 'Motorbikes')[label % 3]
     pet = class_name.capitalize() if label == 0 else class_name  # cats are capitalised
-    eurosat = ('AnnualCrop', 'Forest', 'HerbaceousVegetation')[label]
+    eurosat = EUROSAT[label]
     clip = f'v_{class_name.replace("_", "")}_g{number:02d}_c01'
     return {
         'caltech101': f'{caltech}/image_{number:04d}.jpg',
@@ -106,13 +116,13 @@ def split_path(name: str, class_name: str, label: int, split: str, number: int) 
     }[name]
 
 
-def _write_split_set(images: Path, folder: Path, known: KnownSet) -> MiniSet:
-    classes = resolve_class_names(known.name)[:3]
+def _write_split_set(images: Path, folder: Path, known: KnownSet, num_classes: int) -> MiniSet:
+    classes = resolve_class_names(known.name)[:num_classes]
     splits: dict[str, list] = {split: [] for split in PER_CLASS}
     for label, class_name in enumerate(classes):
         for number, split in enumerate(_split_of_each(), start=1):
             relative = split_path(known.name, class_name, label, split, number)
-            write_image(images / relative, label)
+            write_image(images / relative, label % len(COLOURS))
             splits[split].append([relative, label, class_name])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / known.split_file).write_text(json.dumps(splits))

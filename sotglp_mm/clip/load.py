@@ -19,10 +19,11 @@ from .quick_gelu_mlp import QuickGELUMLP
 from .towers import ClipTowers
 from .weights import CLIPWeights, read_clip_weights
 
-EMBEDDED = 'sotglp-demo'
-"""Name of the tiny CLIP that the package carries, as ``model_name`` and as ``pretrained``."""
+ASSETS = Path(__file__).parents[1] / 'demo' / 'assets'
 
-EMBEDDED_FILES = Path(__file__).parents[1] / 'demo' / 'assets' / 'sotglp_demo'
+EMBEDDED = {name: ASSETS / name.replace('-', '_') for name in ('sotglp-demo', 'sotglp-photos')}
+"""The tiny CLIPs that the package carries: name, as ``model_name`` and as ``pretrained``, and
+files without their suffix."""
 
 OTHER_FORMATS = {
     'backbone.': 'MMPretrain, whose CLIP files hold the image tower alone',
@@ -105,9 +106,9 @@ def load_clip(
 
     Args:
         model_name: An open_clip model name, the path of an open_clip model-config JSON, or
-            ``'sotglp-demo'``, the tiny CLIP that the package carries.
+            one of :data:`EMBEDDED`, the tiny CLIPs that the package carries.
         pretrained: An open_clip tag (fetched and cached by open_clip), the path of a checkpoint
-            (see :func:`read_clip_weights`), ``'sotglp-demo'``, or None for random weights.
+            (see :func:`read_clip_weights`), one of :data:`EMBEDDED`, or None for random weights.
         quick_gelu: The activation that the weights were trained with. By default it follows the
             weights: the tag, OpenAI's archive or an ``open_clip_config.json`` beside the file
             says it; else the model config does.
@@ -136,8 +137,8 @@ def load_clip(
 
 def _model_config(model_name: str) -> tuple[dict, Path]:
     """An open_clip model config, and the folder that its relative paths start from."""
-    embedded = model_name == EMBEDDED
-    path = EMBEDDED_FILES.with_suffix('.json') if embedded else Path(model_name).expanduser()
+    embedded = EMBEDDED.get(model_name)
+    path = embedded.with_suffix('.json') if embedded else Path(model_name).expanduser()
     if path.suffix != '.json':
         config = open_clip.get_model_config(model_name.replace('/', '-'))
         if config is None:
@@ -154,8 +155,8 @@ def _model_config(model_name: str) -> tuple[dict, Path]:
 def _weights(model_name: str, pretrained: str | None, config: dict) -> CLIPWeights | None:
     if pretrained is None:
         return None
-    if pretrained == EMBEDDED:
-        weights = read_clip_weights(EMBEDDED_FILES.with_suffix('.safetensors'))
+    if pretrained in EMBEDDED:
+        weights = read_clip_weights(EMBEDDED[pretrained].with_suffix('.safetensors'))
         active = config.get('quick_gelu', False)
         return weights._replace(quick_gelu=active, source='its model config says so')
     tag = open_clip.get_pretrained_cfg(model_name.replace('/', '-'), pretrained)

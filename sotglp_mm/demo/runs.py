@@ -1,4 +1,4 @@
-"""One run on the demo's data: train from stored features, test on images; what studies repeat.
+"""One run of a study: train from stored features, and test.
 
 A run is its settings; its result is kept in a file named by a hash of them and of the code, so a
 study that is started again does only what is missing, and takes no result of other code.
@@ -34,11 +34,17 @@ from ..utils.packaged_files import CONFIGS
 DATA_CONFIGS = {
     'scenes': CONFIGS / 'sotglp_demo_16shot.py',
     'digits': CONFIGS / 'sotglp_demo_16shot_digits.py',
+    'eurosat': CONFIGS / 'photos' / 'sotglp_eurosat.py',
+    'caltech101': CONFIGS / 'photos' / 'sotglp_caltech101.py',
 }
 UNSEEN = {'scenes': 'scenes', 'digits': 'letters'}
+"""Kinds of unseen images. Other sets are read from files: these are tested from stored features,
+without unseen images."""
+
 VIEWS = 8
 DONE = '.done'
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
+TOP1 = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
 PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models')
 """What a result depends on."""
 
@@ -46,7 +52,7 @@ PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models'
 class DemoRun(NamedTuple):
     """Settings of a run."""
 
-    dataset: str  # 'scenes' or 'digits'
+    dataset: str  # of DATA_CONFIGS
     method: str  # stem of a config of configs/demo, or one of BASELINES
     seed: int  # of the few-shot draw, the prompts, and the order of the images
     split: str = 'test'  # 'val': accuracy alone; 'test': and unseen images, and the plan
@@ -57,10 +63,13 @@ class DemoRun(NamedTuple):
 def run_all(runs: list[DemoRun], root: Path, workers: int, title: str) -> list[dict]:
     """Results of runs, in their order: from their files, or else made now, several at a time."""
     todo = [run for run in dict.fromkeys(runs) if not result_file(run, root).is_file()]
-    reading = [run for run in todo if run.epochs or run.method in BASELINES]
-    folders = {feature_folder(run, root): run for run in reading}
-    draws = [(folder, run) for folder, run in folders.items() if not (folder / DONE).is_file()]
-    _in_parallel(_extract, draws, workers, 'image features')
+    folders = {
+        feature_folder(run, root, split): (run, split)
+        for run in todo
+        for split in splits_read(run)
+    }
+    missing = [(folder, *of) for folder, of in folders.items() if not (folder / DONE).is_file()]
+    _in_parallel(_extract, missing, workers, 'image features')
     _in_parallel(make_result, [(run, root) for run in todo], workers, title)
     return [read_json(result_file(run, root)) for run in runs]
 
@@ -88,11 +97,20 @@ def _method_file(run: DemoRun) -> Path:
     return CONFIGS / 'demo' / f'{stem}.py'
 
 
-def feature_folder(run: DemoRun, root: Path) -> Path:
-    """Features of a few-shot draw: they depend on data, seed and code alone."""
+def splits_read(run: DemoRun) -> list[str]:
+    """Splits of which a run reads stored features."""
+    splits = ['train'] if run.epochs or run.method in BASELINES else []
+    if run.dataset not in UNSEEN:
+        splits += ['val', 'test'] if run.method in BASELINES else [run.split]
+    return splits
+
+
+def feature_folder(run: DemoRun, root: Path, split: str = 'train') -> Path:
+    """Features of a few-shot draw or of another split; data, seed and code decide them."""
     data = Config.fromfile(DATA_CONFIGS[run.dataset]).to_dict()
     name = _digest(data, VIEWS, code_digest())[:8]
-    return root / 'features' / f'{run.dataset}_seed{run.seed}_{name}'
+    which = f'seed{run.seed}' if split == 'train' else split
+    return root / 'features' / f'{run.dataset}_{which}_{name}'
 
 
 def _digest(*parts: Any) -> str:
@@ -111,10 +129,13 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _extract(folder: Path, run: DemoRun) -> None:
-    # only training reads features; tests draw their images
-    options: dict = {'train_dataloader.dataset.seed': run.seed}
-    options |= {'val_dataloader': None, 'test_dataloader': None}
+def _extract(folder: Path, run: DemoRun, split: str) -> None:
+    if split == 'train':
+        options: dict = {'train_dataloader.dataset.seed': run.seed}
+        options |= {'val_dataloader': None, 'test_dataloader': None}
+    else:
+        options = {'train_dataloader': None, 'val_dataloader': None}
+        options |= {'test_dataloader.dataset.split': split}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         extract(DATA_CONFIGS[run.dataset], folder, VIEWS, workers=0, cfg_options=options)
     (folder / DONE).touch()
@@ -130,7 +151,7 @@ def make_result(run: DemoRun, root: Path) -> None:
             metrics = measure(run, root, work_dir)
         else:
             checkpoint = train(run, root, work_dir) if run.epochs else None
-            metrics = test(run, work_dir, checkpoint)
+            metrics = test(run, root, work_dir, checkpoint)
     shutil.rmtree(work_dir, ignore_errors=True)
     result = dict(run._asdict(), seconds=round(time.time() - start, 1), metrics=metrics)
     write_atomically(file, json.dumps(result, indent=1) + '\n')
@@ -139,15 +160,23 @@ def make_result(run: DemoRun, root: Path) -> None:
 def measure(run: DemoRun, root: Path, work_dir: Path) -> dict[str, float]:
     """A baseline, fitted to stored features; its settings are chosen on all validation images."""
     cfg = method_config(run, work_dir)
-    stored = _load(feature_folder(run, root) / 'config.py', run, work_dir)
-    cfg.train_dataloader = stored.train_dataloader
-    metrics = measure_baseline(cfg, run.method, {**cfg.val_dataloader.dataset, 'split': 'val'})
+    val = {**cfg.val_dataloader.dataset, 'split': 'val'}
+    cfg.train_dataloader = _stored(run, root, work_dir, 'train').train_dataloader
+    if run.dataset not in UNSEEN:
+        cfg.test_dataloader = _stored(run, root, work_dir, 'test').test_dataloader
+        val = _stored(run, root, work_dir, 'val').test_dataloader.dataset
+    metrics = measure_baseline(cfg, run.method, val)
     return {**metrics, 'accuracy/known/top1': metrics['accuracy/top1']}
+
+
+def _stored(run: DemoRun, root: Path, work_dir: Path, split: str) -> Config:
+    """The config of the stored features of a split."""
+    return _load(feature_folder(run, root, split) / 'config.py', run, work_dir)
 
 
 def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
     """Train from stored features; the checkpoint of the last epoch."""
-    cfg = _load(feature_folder(run, root) / 'config.py', run, work_dir)
+    cfg = _stored(run, root, work_dir, 'train')
     method = method_config(run, work_dir)
     # set, not updated: that would mix the settings of two heads
     cfg.model.head = method.model.head
@@ -161,30 +190,42 @@ def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
     return work_dir / f'epoch_{run.epochs}.pth'
 
 
-def test(run: DemoRun, work_dir: Path, checkpoint: Path | None) -> dict[str, float]:
-    """Test on images."""
+def test(run: DemoRun, root: Path, work_dir: Path, checkpoint: Path | None) -> dict[str, float]:
+    """Test on drawn images, or on the stored features of files."""
     cfg = method_config(run, work_dir)
-    known = cfg.test_dataloader.dataset
-    known.update(split=run.split, pipeline=[dict(type='PackInputs', meta_keys=META_KEYS)])
     cfg.test_evaluator = [
         dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
     ]
+    if run.dataset in UNSEEN:
+        pipeline = [dict(type='PackInputs', meta_keys=META_KEYS)]
+        cfg.test_dataloader.dataset.update(split=run.split, pipeline=pipeline)
+    else:
+        stored = _stored(run, root, work_dir, run.split)
+        cfg.test_dataloader = stored.test_dataloader
+        cfg.model.update({part: stored.model[part] for part in ('backbone', 'data_preprocessor')})
     if run.split == 'test':
-        _add_unseen(cfg, run)
+        has_local = cfg.model.head.get('num_local_prompts', 4) > 0
+        cfg.model.head.report_allocation = has_local
+        cfg.test_evaluator.append(dict(type='AllocationMetric'))
+        if run.dataset in UNSEEN:
+            _add_unseen(cfg, UNSEEN[run.dataset], has_local)
     cfg.load_from = str(checkpoint) if checkpoint else None
-    return build_runner(cfg).test()
+    metrics = build_runner(cfg).test()
+    # where there are no unseen images, all are known
+    return {
+        **{key.replace('/', '/known/'): metrics[key] for key in TOP1 if key in metrics},
+        **metrics,
+    }
 
 
-def _add_unseen(cfg: Config, run: DemoRun) -> None:
-    unseen = dict(type='DemoUnseenDataset', kind=UNSEEN[run.dataset])
+def _add_unseen(cfg: Config, kind: str, has_local: bool) -> None:
+    unseen = dict(type='DemoUnseenDataset', kind=kind)
     sets = dict(
         known=cfg.test_dataloader.dataset, unseen=dict(unseen, pipeline=[dict(type='PackInputs')])
     )
     cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=sets)
-    has_local = cfg.model.head.get('num_local_prompts', 4) > 0
     cfg.model.head.ood_methods = ('mcm', 'l_mcm', 'gl_mcm') if has_local else ('mcm',)
-    cfg.model.head.report_allocation = has_local
-    cfg.test_evaluator += [dict(type='OODMetric'), dict(type='AllocationMetric')]
+    cfg.test_evaluator.append(dict(type='OODMetric'))
 
 
 def method_config(run: DemoRun, work_dir: Path) -> Config:
@@ -193,6 +234,7 @@ def method_config(run: DemoRun, work_dir: Path) -> Config:
     data = _load(DATA_CONFIGS[run.dataset], run, work_dir)
     for name in LOADERS:
         cfg[name] = data[name]
+    cfg.model.clip = data.model.clip
     cfg.model.head.class_names = data.model.head.class_names
     return cfg
 

@@ -16,6 +16,7 @@ from PIL import Image
 REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(REPO / 'tools' / 'studies'))
 
+import box_study  # noqa: E402
 import photo_batches  # noqa: E402
 import photo_folder  # noqa: E402
 import photo_tokens  # noqa: E402
@@ -179,3 +180,21 @@ def test_frequent_words_become_single_tokens(tmp_path):
     assert lengths['photo'] == lengths['phone'] == lengths['aaaa'] == 1 < lengths['rare']
     everything = photo_tokens.frequent_merges(words, 1000)
     assert everything[:10] == merges and len(everything) < 20
+
+
+def test_boxes(folders, tmp_path, monkeypatch, capsys):
+    """Photographs without a pattern: no patch is better than another."""
+    words = ['--photos', str(folders[0]), '--work-dir', str(tmp_path), '--seeds', '1']
+    monkeypatch.setattr(sys, 'argv', ['box_study.py', *words, '--shots', '4', '--epochs', '1'])
+    box_study.main()
+    rows = json.loads((tmp_path / 'boxes.json').read_text())
+    assert [(row['stream'], row['variant']) for row in rows] == [
+        (stream, variant) for stream in box_study.STREAMS for variant in box_study.VARIANTS
+    ]
+    for row in rows:
+        metrics = {key: values[0] for key, values in row['metrics'].items()}
+        # 4 columns and 6 rows of 8 by 8 patches
+        assert metrics['chance'] == pytest.approx(100 * 24 / 64)
+        assert metrics['least'] <= metrics['mass'] <= metrics['most']
+        assert 0 <= metrics['support'] <= 100
+    assert '| V-V | paper |' in capsys.readouterr().out

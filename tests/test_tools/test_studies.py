@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from mini_data import write_set
 from mini_runs import REPO
 
 sys.path.insert(0, str(REPO / 'tools' / 'studies'))
@@ -63,10 +64,17 @@ def test_every_variant_gets_the_same_tries(asked, tmp_path):
     assert all(run.epochs == 0 for run in asked if run.method == 'zero_shot')
 
 
+def test_lines_by_name():
+    assert study.chosen(VARIANTS, ['b', 'a']) == VARIANTS[1:]
+    assert study.chosen(VARIANTS, None) == VARIANTS
+    with pytest.raises(ValueError, match=r"--only 'c': no such line; there are .+'a', 'b'"):
+        study.chosen(VARIANTS, ['c'])
+
+
 def test_table_has_mean_and_deviation():
     metrics = {'accuracy/known/top1': [60.0, 62.0], 'ood/mcm_T1/unseen/auroc': [70.0, 70.0]}
     row = dict(dataset='scenes', variant='a', learning_rate=0.3, metrics=metrics, tried={0.3: 1})
-    assert '| a | 61.0 ± 1.4 |  |  | 70.0 ± 0.0 |  |  |  | 0.3 |' in study.table([row])
+    assert '| a | 61.0 ± 1.4 | 70.0 ± 0.0 | 0.3 |' in study.table([row])
     assert 'over 2 seeds' in study.caption([row])
 
 
@@ -121,6 +129,22 @@ def test_real_runs_are_made_once(tmp_path):
     ]
     rows = [dict(dataset='digits', variant=r.method, metrics=m) for r, m in zip(runs, metrics)]
     compare.write_plot(rows, tmp_path / 'plot.png')
+
+
+def test_runs_on_files_read_stored_features_alone(tmp_path, monkeypatch):
+    write_set(tmp_path, 'eurosat', num_classes=10)
+    monkeypatch.setenv('DATA', str(tmp_path))
+    runs = [
+        DemoRun('eurosat', 'sotglp', 1, 'test', 1),
+        DemoRun('eurosat', 'coop', 1, 'val', 1),
+        DemoRun('eurosat', 'linear_probe', 1, 'test', 0),
+    ]
+    trained, val, probe = (each['metrics'] for each in run_all(runs, tmp_path, 1, 'test'))
+    assert {study.COLUMNS['local'], 'allocation/overlap'} <= set(trained)
+    assert study.COLUMNS['combined'] in trained and 'accuracy/top1' in val
+    assert {'accuracy/known/top1', 'chosen/C'} <= set(probe)
+    stored = {folder.name.split('_')[1] for folder in (tmp_path / 'features').iterdir()}
+    assert stored == {'seed1', 'val', 'test'}
 
 
 def fake_row(dataset: str, variant: study.Variant, number: int) -> dict:

@@ -1,6 +1,7 @@
 """Does optimal transport do anything? Settings of the allocation, on the demo's two datasets.
 
     python tools/studies/allocation_study.py
+    DATA=/datasets python tools/studies/allocation_study.py --datasets eurosat caltech101
 
 tunes each variant's learning rate on validation images, with the same number of tries, measures
 it with five seeds, and writes tables and plots; docs/allocation.md says what came out. It takes
@@ -27,6 +28,7 @@ PLAN_COLUMNS = {
     'spread of similarities': 'allocation/spread',
 }
 SETTINGS = {'prompts': 'prompts of a class, N', 'k': 'patches, K', 'epsilon': 'epsilon'}
+BOTH = study.COLUMNS['combined'], study.COLUMNS['local']  # CoOp has no local branch
 OT, UNIFORM = 'OT', 'uniform plan'
 PLANS = {'OTAllocationLoss': OT, 'UniformAllocationLoss': UNIFORM}
 
@@ -78,6 +80,16 @@ MAIN = [
     _variant('all, capped 20', k='all', epsilon=0.05, **CAPPED),
     study.Variant('GalLoP', 'gallop'),
 ]
+PHOTOS = [
+    study.Variant('paper', 'sotglp'),
+    _variant('paper, uniform plan', epsilon=None, reduction='mean', init='random'),
+    _variant('mean 10, OT 0.1'),
+    _variant('mean 10, uniform', epsilon=None),
+    _variant('soft 20, OT 0.02', **SOFT, epsilon=0.02),
+    _variant('soft 20, uniform', **SOFT, epsilon=None),
+    study.Variant('GalLoP', 'gallop'),
+    study.Variant('CoOp', 'coop'),
+]
 MORE = [
     _variant('mean 10, OT 0.1, random start', init='random'),
     _variant('soft 40, OT 0.05', rank='logsumexp', k=40, epsilon=0.05),
@@ -88,7 +100,7 @@ MORE = [
     _variant('soft 20, OT 0.05, no projection', **SOFT, epsilon=0.05, method='sotglp_noproj'),
     _variant('soft 20, uniform, no projection', **SOFT, epsilon=None, method='sotglp_noproj'),
 ]
-VARIANTS = {'scenes': MAIN + MORE, 'digits': MAIN}
+VARIANTS = {'scenes': MAIN + MORE, 'digits': MAIN, 'eurosat': PHOTOS, 'caltech101': PHOTOS}
 """The scenes are made of parts, so the settings are mapped there."""
 
 
@@ -97,7 +109,8 @@ def main() -> None:
     args = study.parse_args(__doc__.splitlines()[0], 'work_dirs/allocation', seeds=[1, 2, 3, 4, 5])
     rows = []
     for dataset in args.datasets:
-        rows += study.run(VARIANTS[dataset], [dataset], args.seeds, args.work_dir, args.workers)
+        variants = study.chosen(VARIANTS[dataset], args.only)
+        rows += study.run(variants, [dataset], args.seeds, args.work_dir, args.workers)
     (args.work_dir / 'allocation.json').write_text(json.dumps(rows, indent=1) + '\n')
     write_report(rows, args.work_dir)
     print(f'written to {args.work_dir}')
@@ -132,10 +145,8 @@ def gains(rows: list[dict]) -> str:
 def _differences(title: str, pairs: list[tuple[dict, dict]]) -> str:
     cells = []
     for row, other in pairs:
-        combined, local = (
-            np.subtract(*(each['metrics'][study.COLUMNS[key]] for each in (row, other)))
-            for key in ('combined', 'local')
-        )
+        pairs_of = [(row['metrics'].get(key), other['metrics'].get(key)) for key in BOTH]
+        combined, local = (np.subtract(*each) if all(each) else [] for each in pairs_of)
         shown = [study.show(list(each), sign='+') for each in (combined, local)]
         cells.append([row['variant'], *shown, f'{(combined > 0).sum()} of {len(combined)}'])
     return markdown_table([title, 'combined', 'local', 'seeds that gain'], cells) + '\n'
@@ -275,7 +286,8 @@ def _write_plot(rows: list[dict], file: Path) -> None:
     datasets = study.by_dataset(rows)
     figure = Figure(figsize=(11, 7 * len(datasets)), layout='constrained')
     grid = figure.subplots(len(datasets), squeeze=False)[:, 0]
-    for axes, (dataset, mine) in zip(grid, datasets.items()):
+    for axes, (dataset, rows_of) in zip(grid, datasets.items()):
+        mine = [row for row in rows_of if 'allocation/overlap' in row['metrics']]
         study.draw_numbered(
             axes,
             [row['variant'] for row in mine],

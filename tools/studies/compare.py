@@ -1,6 +1,7 @@
 """Methods side by side on the embedded demo: zero-shot, CoOp, PLOT, GalLoP, SOT-GLP, baselines.
 
     python tools/studies/compare.py
+    DATA=/datasets python tools/studies/compare.py --datasets eurosat caltech101
 
 tunes each method's learning rate on validation images, with the same number of tries, measures it
 with three seeds on both datasets, and writes work_dirs/compare/compare.{md,json,png}. Baselines of
@@ -35,7 +36,8 @@ same validation images, for each seed, and they have no OOD scores.
 def main() -> None:
     """Run what is missing, and write table and plot."""
     args = study.parse_args(__doc__.splitlines()[0], 'work_dirs/compare', seeds=[1, 2, 3])
-    rows = study.run(METHODS, args.datasets, args.seeds, args.work_dir, args.workers)
+    methods = study.chosen(METHODS, args.only)
+    rows = study.run(methods, args.datasets, args.seeds, args.work_dir, args.workers)
     (args.work_dir / 'compare.json').write_text(json.dumps(rows, indent=1) + '\n')
     text = study.caption(rows) + NOTE + study.table(rows)
     (args.work_dir / 'compare.md').write_text(text)
@@ -74,6 +76,8 @@ def _draw_bars(axes: Any, rows: list[dict], dataset: str) -> None:
 def _draw_plane(axes: Any, rows: list[dict], dataset: str) -> None:
     """One point a method: right is more accurate, up is better at telling unknown images."""
     rows = [row for row in rows if study.COLUMNS['MCM AUROC'] in row['metrics']]
+    if not rows:
+        return axes.set_axis_off()
     metrics = [row['metrics'] for row in rows]
     study.draw_numbered(
         axes,

@@ -14,7 +14,10 @@ from sotglp_mm.utils.tables import markdown_table
 LEARNING_RATES = (0.03, 0.1, 0.3, 1.0)
 """What every variant is tuned over, with one seed, on validation images."""
 
-EPOCHS = {'scenes': 20, 'digits': 30}
+EPOCHS = {'scenes': 20, 'digits': 30, 'eurosat': 20, 'caltech101': 10}
+DRAWN = ('scenes', 'digits')
+"""Sets that need no files; the others lie below ``$DATA``."""
+
 LEARNING_RATE = 'optim_wrapper.optimizer.lr'
 COLUMNS = {
     'combined': 'accuracy/known/top1',
@@ -42,9 +45,24 @@ def parse_args(description: str, work_dir: str, seeds: list[int]) -> argparse.Na
     add = parser.add_argument
     add('--work-dir', type=Path, default=Path(work_dir), help='of runs, tables and figures')
     add('--seeds', type=int, nargs='+', default=seeds, help='of shots, prompts and order')
-    add('--datasets', nargs='+', default=list(EPOCHS), choices=list(EPOCHS), help='of the demo')
+    text = 'default: those of the demo; the others are looked for below $DATA'
+    add('--datasets', nargs='+', default=list(DRAWN), choices=list(EPOCHS), help=text)
     add('--workers', type=int, default=2, help='runs at a time')
+    add('--only', nargs='+', metavar='LINE', help='lines of the table, by name; default: all')
     return parser.parse_args()
+
+
+def chosen(variants: list[Variant], only: Sequence[str] | None) -> list[Variant]:
+    """Those that ``--only`` names.
+
+    Raises:
+        ValueError: A name is none of theirs.
+    """
+    names = [variant.name for variant in variants]
+    unknown = sorted(set(only or ()) - set(names))
+    if unknown:
+        raise ValueError(f'--only {unknown[0]!r}: no such line; there are {names}')
+    return [variant for variant in variants if variant.name in (only or names)]
 
 
 def run(
@@ -101,18 +119,21 @@ def by_dataset(rows: list[dict]) -> dict[str, list[dict]]:
 
 
 def table(rows: list[dict], columns: dict[str, str] = COLUMNS, digits: int = 1) -> str:
-    """Markdown, a table for each dataset."""
+    """Markdown, a table for each dataset, with the columns that any of its lines has."""
     text = ''
     for dataset, mine in by_dataset(rows).items():
+        there = {
+            name: key for name, key in columns.items() if any(key in r['metrics'] for r in mine)
+        }
         cells = [
             [
                 row['variant'],
-                *(show(row['metrics'].get(key), digits) for key in columns.values()),
+                *(show(row['metrics'].get(key), digits) for key in there.values()),
                 str(row['learning_rate'] or ''),
             ]
             for row in mine
         ]
-        text += f'\n{markdown_table([dataset, *columns, "lr"], cells)}'
+        text += f'\n{markdown_table([dataset, *there, "lr"], cells)}'
     return text
 
 

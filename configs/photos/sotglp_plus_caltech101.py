@@ -1,0 +1,18 @@
+"""SOT-GLP with the allocation of sotglp_plus_demo_16shot.py;
+Caltech101, 16 shots, a tiny CLIP of photographs.
+
+Compared in arXiv 2603.08347, and set beside it here: the same parts, other settings.
+Train:    python tools/train.py configs/photos/sotglp_plus_caltech101.py
+Data:     $DATA/caltech-101/101_ObjectCategories/, 100 classes; DATA is ./data by default.
+Expected: a line of docs/photos.md, whose studies train from stored features.
+"""
+
+_base_ = './sotglp_caltech101.py'
+
+model = dict(
+    head=dict(
+        local_init='template',
+        selector=dict(rank='logsumexp', k=20),
+        local_loss=dict(epsilon=0.02, reduction='sum'),
+    ),
+)
