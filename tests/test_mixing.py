@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 import sotglp_cli
 from sotglp_mm.apis.test import use_test_time_augmentation
-from sotglp_mm.demo.scenes_dataset import CLASS_NAMES
+from sotglp_mm.demo.datasets import CLASS_NAMES
 from sotglp_mm.structures import ImageFeatures
 
 CONFIGS = REPO / 'configs' / 'mixing'

@@ -7,7 +7,7 @@ import pytest
 from mmpretrain.registry import DATASETS
 from sklearn.datasets import load_digits
 
-from sotglp_mm.demo.digits_dataset import DemoDigitsDataset
+from sotglp_mm.demo.datasets import DemoDigitsDataset
 
 SPLITS = ('train', 'val', 'test')
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.demo.scenes_dataset import (
+from sotglp_mm.demo.datasets import (
     CLASS_NAMES,
     HELD_OUT_PAIRS,
     DemoScenesDataset,

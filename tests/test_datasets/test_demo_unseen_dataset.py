@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
 
-from sotglp_mm.demo.scenes_dataset import HELD_OUT_PAIRS, class_parts
+from sotglp_mm.demo.datasets import HELD_OUT_PAIRS, class_parts
 
 
 def build(kind: str, **settings):

@@ -11,10 +11,11 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from sotglp_mm.clip.towers import ClipTowers
-from sotglp_mm.demo.digits_dataset import DemoDigitsDataset
+from sotglp_mm.demo.datasets import DemoDigitsDataset
 from sotglp_mm.demo.world import DIGITS, PAIRS, TEMPLATE, render_scene
 
 STEM = 'sotglp_demo'
+Encode = Callable[[Tensor], Tensor]
 # CLIP's own normalisation, RGB in 0-255, so that the demo's configs use the same as the real one.
 MEAN = torch.tensor([122.771, 116.746, 104.094]).view(1, 3, 1, 1)
 STD = torch.tensor([68.5, 66.632, 70.323]).view(1, 3, 1, 1)
@@ -55,10 +56,7 @@ def measure(folder: Path, scenes: int = 1000, seed: int = 0, stem: str = STEM) -
 
 @torch.no_grad()
 def pointing(
-    streams: Mapping[str, Callable[[Tensor], Tensor]],
-    towers: ClipTowers,
-    scenes: int,
-    rng: np.random.Generator,
+    streams: Mapping[str, Encode], towers: ClipTowers, scenes: int, rng: np.random.Generator
 ) -> dict[str, float]:
     """How often the patch that best matches a shape's caption lies on that shape.
 
