@@ -51,12 +51,11 @@ def check_kind(model_name: str, config: dict) -> None:
         )
     if config.get('custom_text', False) or 'multimodal_cfg' in config:
         raise TypeError(f'{model_name}: {PLAIN_ONLY}, and its text tower is a custom one')
-    foreign = {
-        'image tower': vision.get('timm_model_name'),
-        'text tower': text.get('hf_model_name'),
-        'tokenizer': text.get('hf_tokenizer_name'),
-    }
-    for part, is_foreign in foreign.items():
+    for part, is_foreign in (
+        ('image tower', vision.get('timm_model_name')),
+        ('text tower', text.get('hf_model_name')),
+        ('tokenizer', text.get('hf_tokenizer_name')),
+    ):
         if is_foreign:
             raise TypeError(f"{model_name}: {PLAIN_ONLY}, and its {part} is not CLIP's ViT kind")
 

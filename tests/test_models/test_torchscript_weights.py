@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sotglp_mm.clip.torchscript import read_torchscript_weights
+from sotglp_mm.clip.weights import read_torchscript_weights
 from sotglp_mm.io.checkpoint_file import is_torchscript
 
 pytestmark = pytest.mark.filterwarnings('ignore:`torch.jit')
