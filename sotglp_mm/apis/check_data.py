@@ -152,12 +152,7 @@ def fetch(all_data: Path, name: str) -> str:
     moves = {images: folder / known.images}
     if name == 'fgvc_aircraft':  # its lists are part of the archive
         moves |= {file: folder / file.name for file in sorted(images.parent.glob('*.txt'))}
-    for target in moves.values():
-        if target.exists():
-            raise FileExistsError(f'{target} exists already; nothing was moved. Remove it first')
-    for source, target in moves.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(source, target)
+    _move(moves)
     lines = [f'{name}: images are in {folder / known.images}']
     if known.split_file:
         try:
@@ -167,3 +162,12 @@ def fetch(all_data: Path, name: str) -> str:
     lines.append(f'{fetched} holds what is left of the download, and can be removed')
     lines.append(f'check it: sotglp data {all_data} --sets {name}')
     return '\n'.join(lines)
+
+
+def _move(moves: dict[Path, Path]) -> None:
+    for target in moves.values():
+        if target.exists():
+            raise FileExistsError(f'{target} exists already; nothing was moved. Remove it first')
+    for source, target in moves.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source, target)

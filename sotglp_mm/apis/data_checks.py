@@ -2,19 +2,16 @@
 
 import hashlib
 import json
-import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.logging import MMLogger
 from PIL import Image
 from timm.data import ImageNetInfo
 from tqdm import tqdm
@@ -25,10 +22,8 @@ from ..datasets.known_sets import COOP, KnownSet, Place, find_place
 from ..datasets.listed_images import check_inside
 from ..io.files import read_lines
 from ..io.image_files import image_files
+from ..io.names import some_of
 from ..io.own_images import read_own_images
-
-SHOWN = 3
-"""Files named in the terminal; --json has all."""
 
 UNLISTED = 'unlisted'
 """Name of the split that holds all images of a set whose lists are missing."""
@@ -92,12 +87,6 @@ class SetReport:
         return '\n'.join(lines + [f'    note: {note}' for note in self.notes])
 
 
-def some_of(items: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    more = len(items) - SHOWN
-    return ', '.join(items[:SHOWN]) + (f' and {more} more' if more > 0 else '')
-
-
 def plural(number: int, noun: str) -> str:
     """'1 class', '2 classes', '3 images'."""
     ending = 'es' if noun.endswith('s') else 's'
@@ -147,23 +136,11 @@ def check_own_images(source: Path, decode: bool, look_for_duplicates: bool) -> S
 
 def locate(all_data: Path, known: KnownSet) -> Place:
     """As the datasets do, without their log line: the report says it."""
-    with _quiet_log():
-        for subfolder in SUBFOLDERS.get(known.name, ('',)):
-            place = find_place(all_data / known.folder, known.images, subfolder)
-            if (place.images / subfolder).is_dir():
-                break
+    for subfolder in SUBFOLDERS.get(known.name, ('',)):
+        place = find_place(all_data / known.folder, known.images, subfolder, quiet=True)
+        if (place.images / subfolder).is_dir():
+            break
     return place
-
-
-@contextmanager
-def _quiet_log() -> Iterator[None]:
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _list_images(
@@ -349,7 +326,7 @@ def _check_duplicates(report: SetReport, there: list[Path], splits_of: dict) -> 
     for found, where in (report.duplicates, ''), (report.leakage, leakage):
         if found:
             text = f'{plural(len(found), "group")} of identical images{where}, the first'
-            report.notes.append(f'{text}: {" = ".join(found[0][:SHOWN])}')
+            report.notes.append(f'{text}: {" = ".join(found[0][:3])}')
 
 
 def _why_undecodable(file: Path) -> str:

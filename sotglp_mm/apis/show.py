@@ -11,6 +11,7 @@ from mmpretrain.datasets import PackInputs
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
+from ..io.names import some_of
 from ..utils.tables import printable
 from ..visualization import PlanPicture, classifier_problem, draw_plan, pictures_of_batch
 from .config import load_config
@@ -126,9 +127,9 @@ def _labels(names: Sequence[str] | None, known: Sequence[str]) -> str | list[int
     spelled, asked = ([each.replace('_', ' ').lower() for each in x] for x in (known, names))
     for name, each in zip(names, asked):
         if each not in spelled:
-            shown = ', '.join(known[:8]) + (', ...' if len(known) > 8 else '')
             raise ValueError(
-                f'--class: the model has no class {name!r}; it has {len(known)}: {shown}'
+                f'--class: the model has no class {name!r}; it has {len(known)}: '
+                f'{some_of(known, 8)}'
             )
     return list(map(spelled.index, asked))
 

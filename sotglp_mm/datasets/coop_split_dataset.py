@@ -73,8 +73,7 @@ class CoOpSplitDataset(ListedImagesDataset):
 def find_split_list(split_file: str, *folders: Path) -> Path:
     """The first of the folders' files that exists, or the package's own of that name."""
     candidates = [folder / split_file for folder in folders]
-    candidates.append(PACKAGED / f'{Path(split_file).name}.xz')
-    for path in candidates:
+    for path in [*candidates, PACKAGED / f'{Path(split_file).name}.xz']:
         if path.is_file():
             return path
     packaged = ', '.join(sorted(path.stem for path in PACKAGED.glob('*.xz')))

@@ -87,7 +87,7 @@ def _labels_of_folders(images: Path, num_classes: int) -> dict[str, int]:
                 f'{images / name}: {name!r} is neither a WordNet id of the first {num_classes} '
                 'classes of ImageNet nor a label below that; move the folder away'
             )
-    return dict(sorted(((name, known[name]) for name in folders), key=lambda item: item[1]))
+    return {name: known[name] for name in sorted(folders, key=lambda name: known[name])}
 
 
 def _check_whole(

@@ -55,7 +55,7 @@ class Place(NamedTuple):
     images: Path  # ``folder`` itself or below it
 
 
-def find_place(data_root: Path, images: str, subfolder: str = '') -> Place:
+def find_place(data_root: Path, images: str, subfolder: str = '', quiet: bool = False) -> Place:
     """Where a set really lies: there, or in another place that is in circulation.
 
     ``data_root`` and ``images`` below it are as configs write them, in CoOp's layout;
@@ -72,13 +72,13 @@ def find_place(data_root: Path, images: str, subfolder: str = '') -> Place:
         for other_folder, other_images in known.places:
             found = Place(all_data / other_folder, all_data / other_folder / other_images)
             if _holds_data(found.images / subfolder):
-                print_log(f'{asked.images} does not exist; using {found.images}', logger='current')
+                text = f'{asked.images} does not exist; using {found.images}'
+                print_log(text, logger='silent' if quiet else 'current')
                 return found
     return asked
 
 
 def _holds_data(folder: Path) -> bool:
     """A folder with a split file alone is no place of images."""
-    if not folder.is_dir():
-        return False
-    return any(p.is_dir() or p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return any(p.is_dir() or p.suffix.lower() in IMAGE_SUFFIXES for p in inside)
