@@ -13,7 +13,8 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,30 +52,25 @@ def _run(command: 'Command', args: dict[str, Any]) -> int:
     if args.get('checkpoint') == 'none':
         args['checkpoint'] = None
     if 'config' in args:
-        args['cfg_options'] = parse_options(args['cfg_options'])
+        parse_options = importlib.import_module('sotglp_mm.apis.config').parse_options
+        args['cfg_options'] = parse_options(args['cfg_options'] or ())
     result = getattr(importlib.import_module(module), function)(**args)
     return int(command.is_incomplete(result))
 
 
 def _is_explained(error: BaseException) -> bool:
     """Whether its text is meant for users: of a file that cannot be used, or raised by us."""
-    kinds = (ValueError, TypeError, RuntimeError, ImportError)
-    return isinstance(error, OSError) or (
-        isinstance(error, kinds) and any(map(_is_ours, _chain(error)))
-    )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__  # MMEngine raises parts' errors again
-
-
-def _is_ours(error: BaseException) -> bool:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return frame is not None and frame.tb_frame.f_globals['__name__'].startswith('sotglp_mm')
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, ValueError | TypeError | RuntimeError | ImportError):
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        if frames and frames[-1].f_globals['__name__'].startswith('sotglp_mm'):
+            return True
+        cause = cause.__cause__ or cause.__context__  # MMEngine raises parts' errors again
+    return False
 
 
 def _command_name(arguments: list[str]) -> str:
@@ -136,32 +132,36 @@ def key_value(text: str) -> str:
 CFG_OPTIONS: dict[str, Any] = dict(nargs='+', action='extend', type=key_value, metavar='KEY=VALUE')
 
 
-def parse_options(texts: list[str] | None) -> dict[str, Any] | None:
-    """``--cfg-options`` as MMEngine reads them; None, where there are none."""
-    if not texts:
-        return None
-    from mmengine.config import DictAction
-
-    parser = Parser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(['--cfg-options', *texts]).cfg_options
-
-
-def _add_config(parser: Parser) -> None:
-    parser.add_argument('config', metavar='CONFIG', help='path of the config')
-    parser.add_argument(
+def _add_config(parser: Parser) -> Callable:
+    add = parser.add_argument
+    add('config', metavar='CONFIG', help='path of the config')
+    add(
         '--cfg-options',
         **CFG_OPTIONS,
         help='override settings of the config, e.g. model.head.num_local_prompts=6 '
         'model.clip.pretrained=/path/to/ViT-B-16.pt; lists as key="[a,b]" or key=a,b',
     )
-    text = 'your own images, for configs of your own images'
-    parser.add_argument('--data', metavar='FOLDER', help=text)
+    add('--data', metavar='FOLDER', help='your own images, for configs of your own images')
+    return add
 
 
-def _add_checkpoint(parser: Parser) -> None:
+def _add_model(parser: Parser) -> Callable:
+    add = _add_config(parser)
     text = 'path of the checkpoint; none: the model as the config starts it, e.g. zero-shot'
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help=text)
+    add('checkpoint', metavar='CHECKPOINT', help=text)
+    return add
+
+
+def _add_device(parser: Parser) -> None:
+    text = 'cpu, cuda, cuda:1, ...; default: the GPU, if there is one'
+    parser.add_argument('--device', help=text)
+
+
+def _add_batches(parser: Parser) -> None:
+    add = parser.add_argument
+    add('--batch-size', type=positive, default=32, help='images at a time (default 32)')
+    add('--num-workers', type=natural, default=2, help='processes that read images (default 2)')
+    _add_device(parser)
 
 
 def _add_run(parser: Parser) -> None:
@@ -176,8 +176,7 @@ def _add_run(parser: Parser) -> None:
 
 
 def _add_train(parser: Parser) -> None:
-    _add_config(parser)
-    add = parser.add_argument
+    add = _add_config(parser)
     text = 'go on from CHECKPOINT, or from the latest intact one in the work dir'
     add('--resume', nargs='?', const='auto', metavar='CHECKPOINT', help=text)
     add('--no-validate', action='store_true', help='do not evaluate during training')
@@ -189,9 +188,7 @@ def _add_train(parser: Parser) -> None:
 
 
 def _add_test(parser: Parser) -> None:
-    _add_config(parser)
-    _add_checkpoint(parser)
-    add = parser.add_argument
+    add = _add_model(parser)
     add('--out', metavar='FILE', help='file for the results')
     text = 'what --out keeps: metrics (.json, .yaml, .pkl) or, by default, predictions (.pkl)'
     add('--out-item', choices=['metrics', 'pred'], help=text)
@@ -205,14 +202,10 @@ def _add_test(parser: Parser) -> None:
 
 
 def _add_predict(parser: Parser) -> None:
-    _add_config(parser)
-    _add_checkpoint(parser)
-    add = parser.add_argument
+    add = _add_model(parser)
     add('paths', nargs='+', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out', type=Path, metavar='FILE', help='.json or .csv file for the results')
-    add('--batch-size', type=positive, default=32, help='images at a time (default 32)')
-    add('--num-workers', type=natural, default=2, help='processes that read images (default 2)')
-    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+    _add_batches(parser)
     add('--topk', type=positive, default=5, help='classes to name for each image (default 5)')
     add(
         '--ood',
@@ -231,18 +224,14 @@ def _add_predict(parser: Parser) -> None:
 
 
 def _add_calibrate(parser: Parser) -> None:
-    _add_config(parser)
-    add = parser.add_argument
+    add = _add_config(parser)
     add('checkpoint', metavar='CHECKPOINT', help='path of the checkpoint; it is written anew')
-    add('--batch-size', type=positive, default=32, help='images at a time (default 32)')
-    add('--num-workers', type=natural, default=2, help='processes that read images (default 2)')
-    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+    _add_batches(parser)
     add('--ood', metavar='SCORE', help='OOD score, as in sotglp predict')
 
 
 def _add_extract(parser: Parser) -> None:
-    _add_config(parser)
-    add = parser.add_argument
+    add = _add_config(parser)
     add('--out', type=Path, required=True, metavar='FOLDER', help='folder of the features')
     add('--views', type=positive, default=10, help='augmented views of a training image (10)')
     add('--seed', type=int, default=0, help='of the augmentation (default 0)')
@@ -253,9 +242,7 @@ def _add_extract(parser: Parser) -> None:
 
 
 def _add_export(parser: Parser) -> None:
-    _add_config(parser)
-    _add_checkpoint(parser)
-    add = parser.add_argument
+    add = _add_model(parser)
     add('out', type=Path, metavar='OUT', help='the file, .onnx, or .pt2 for torch-export')
     add(
         '--format',
@@ -266,9 +253,7 @@ def _add_export(parser: Parser) -> None:
 
 
 def _add_show(parser: Parser) -> None:
-    _add_config(parser)
-    _add_checkpoint(parser)
-    add = parser.add_argument
+    add = _add_model(parser)
     add('paths', nargs='*', metavar='PATH', help='image, folder (with all below it) or glob')
     add('--out-dir', default='plan_pictures', help='folder of the pictures (%(default)s)')
     text = 'classes whose plans are drawn; default: the predicted one, and the true one if known'
@@ -278,13 +263,11 @@ def _add_show(parser: Parser) -> None:
 
 
 def _add_app(parser: Parser) -> None:
-    _add_config(parser)
-    _add_checkpoint(parser)
-    add = parser.add_argument
+    add = _add_model(parser)
     add('--host', default='127.0.0.1', help='address to listen at (%(default)s: this machine)')
     add('--port', type=natural, default=7860, help='default: %(default)s; 0: a free one')
     add('--topk', type=positive, default=5, help='classes to show (default 5)')
-    add('--device', help='cpu, cuda, cuda:1, ...; default: the GPU, if there is one')
+    _add_device(parser)
 
 
 def _add_data(parser: Parser) -> None:

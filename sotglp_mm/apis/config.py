@@ -1,15 +1,16 @@
 """The one way from a config file to a runner."""
 
+import argparse
 import inspect
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
@@ -91,6 +92,13 @@ def build_runner(cfg: Config) -> Runner:
     """MMEngine's runner of a config of :func:`load_config`; several processes run on CPUs too."""
     prepare_processes(cfg)
     return Runner.from_cfg(cfg)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``--cfg-options``, 'KEY=VALUE' each, as MMEngine reads them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    return parser.parse_args(['--cfg-options', *texts]).cfg_options
 
 
 def class_names_of_dataset(cfg: Config) -> tuple[str, ...]:

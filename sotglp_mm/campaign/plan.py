@@ -1,6 +1,5 @@
 """What a campaign will do: one job for each dataset, number of shots and seed."""
 
-import argparse
 import hashlib
 import json
 import os
@@ -10,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from ..apis.config import LOADERS, load_config
+from ..apis.config import LOADERS, load_config, parse_options
 from ..class_names.resolve import resolve_class_names
 from ..engine.exact_resume import SPEED
 from ..features.format import MADE, read_manifest
 from ..io.json_file import as_json, flat
-from .new_classes import DRAW_BASE, NAME_BASE, SERVES_OTHERS
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -34,6 +32,18 @@ KEYS_WITHOUT_EFFECT = (
 """Parts of a config that decide what is logged or kept, not what comes out."""
 
 STORED = 'CachedFeatureDataset'
+
+SERVES_OTHERS = 'model.head.load_shared=text'
+"""Classes without prompts of their own have CLIP's text in the local branch."""
+
+DRAW_BASE = (
+    'train_dataloader.dataset.classes=base',
+    *('val_cfg=None', 'val_dataloader=None', 'val_evaluator=None'),  # of all classes
+)
+"""Options that draw base classes alone; stored features are of these already."""
+
+NAME_BASE = 'model.head.class_names=dataset'
+"""Option of a training on base classes."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +135,17 @@ def plan_jobs(
         if path not in loaded:
             loaded[path] = load_config(path, parse_options([*cfg_options, *more]))
         job = _make_job(loaded[path], path, key, work_dir, cfg_options, nproc, more)
-        job = replace(job, recipe=find_config(recipes or configs, *key))
-        if method:
-            job = _as_baseline(job, method)
+        changes: dict[str, Any] = dict(recipe=find_config(recipes or configs, *key))
+        if method:  # nothing is trained: no epochs, no batches
+            changes |= dict(method=method, epochs=0, batch_note='')
+            job.settings['method'] = method
         if base_to_new:
-            job = replace(job, base_to_new=True, settings={**job.settings, 'base_to_new': True})
-        jobs.append(_with_targets(job, transfer) if transfer else job)
+            changes['base_to_new'] = job.settings['base_to_new'] = True
+        if transfer:
+            targets = tuple((name, find_config(each, name, *key[1:])) for name, each in transfer)
+            changes['targets'] = targets
+            job.settings.update(_settings_of_targets(job, targets))
+        jobs.append(replace(job, **changes))
     return jobs
 
 
@@ -147,24 +162,13 @@ def _base_options(path: Path) -> tuple[str, ...]:
     return (NAME_BASE,)
 
 
-def _with_targets(job: Job, transfer: Sequence[tuple[str, str]]) -> Job:
-    targets = tuple((name, find_config(pattern, name, *job.key[1:])) for name, pattern in transfer)
-    settings = dict(job.settings)
-    for name, path in targets:
-        of_target = flat_settings(load_config(path, parse_options(job.test_options)))
-        tested = ('model.', 'test_')
-        settings |= {
-            f'transfer.{name}.{key}': value
-            for key, value in of_target.items()
-            if key.startswith(tested)
-        }
-    return replace(job, targets=targets, settings=settings)
-
-
-def _as_baseline(job: Job, method: str) -> Job:
-    """Nothing is trained: no epochs, no batches."""
-    settings = {**job.settings, 'method': method}
-    return replace(job, method=method, settings=settings, epochs=0, batch_note='')
+def _settings_of_targets(job: Job, targets: Sequence[tuple[str, Path]]) -> dict[str, Any]:
+    return {
+        f'transfer.{name}.{key}': value
+        for name, path in targets
+        for key, value in flat_settings(load_config(path, parse_options(job.test_options))).items()
+        if key.startswith(('model.', 'test_'))
+    }
 
 
 def find_config(pattern: str, dataset: str, shots: int, seed: int) -> Path:
@@ -191,15 +195,8 @@ def fill_pattern(pattern: str, dataset: str, shots: int, seed: int) -> str:
 
 
 def job_folder(work_dir: Path, dataset: str, shots: int, seed: int) -> Path:
-    """Folder of a job."""
+    """Where a job's files lie."""
     return work_dir / dataset / f'{shots}shot' / f'seed{seed}'
-
-
-def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """As ``sotglp train`` reads ``--cfg-options``."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
 def _make_job(
@@ -217,8 +214,11 @@ def _make_job(
     options = [f'randomness.seed={seed}']
     if not stored:
         options += [f'train_dataloader.dataset.{k}={drawn[k]}' for k in ('num_shots', 'seed')]
-    wanted = cfg.train_dataloader.batch_size
-    each, note = batch_for(wanted, shots * number_of_classes(cfg), nproc)
+    wanted, head = cfg.train_dataloader.batch_size, cfg.model.head
+    names = head.get('class_names')
+    # MMPretrain's own heads have no names
+    num_classes = head.num_classes if names is None else len(resolve_class_names(names))
+    each, note = batch_for(wanted, shots * num_classes, nproc)
     cfg = deepcopy(cfg)
     cfg.merge_from_dict(parse_options(options))
     # of all processes together: that is what a result depends on
@@ -260,14 +260,6 @@ def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[s
             'campaign sets num_shots and seed, so it needs a FewShotDataset'
         )
     return {**dataset, **wanted}
-
-
-def number_of_classes(cfg: Config) -> int:
-    """C."""
-    head = cfg.model.head
-    names = head.get('class_names')
-    # MMPretrain's own heads have no names
-    return head.num_classes if names is None else len(resolve_class_names(names))
 
 
 def batch_for(wanted: int, images: int, processes: int) -> tuple[int, str]:

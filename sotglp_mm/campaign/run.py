@@ -1,20 +1,21 @@
 """Run a campaign: job after job, each done once, however often it is stopped and started."""
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..apis import load_config
+from ..apis.config import load_config, parse_options
 from ..apis.extract import cached_loaders, extract_command, store_features
 from ..clip.load import sharing_towers
+from ..datasets.few_shot_dataset import HALVES
 from ..datasets.known_sets import KNOWN_SETS
 from ..engine import latest_checkpoint
 from ..features.baselines import BASELINES
@@ -23,10 +24,8 @@ from ..features.format import is_complete
 from ..io.files import write_atomically
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
-from .in_process import InProcess
-from .new_classes import BASE_AND_NEW, DRAW_BASE, base_and_new_config, of_set
-from .plan import Job, Key, fill_pattern, find_config, parse_options, plan_jobs
-from .processes import JobFailed, Processes
+from .plan import DRAW_BASE, Job, Key, fill_pattern, find_config, plan_jobs
+from .processes import InProcess, JobFailed, Processes
 from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
 DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
@@ -54,8 +53,8 @@ def run_campaign(
     """Train and test on each dataset, with each number of shots and each seed.
 
     Each job has the folder ``WORK_DIR/<dataset>/<shots>shot/seed<seed>``, with ``log.txt`` and, at
-    its end, ``result.json``. A campaign that was stopped or killed goes on where it was when it is
-    run again. Several calls may share a work dir: no job is run by two at a time.
+    its end, ``result.json``. Stopped or killed, a campaign goes on where it was when it is run
+    again. Several calls may share a work dir: no job is run by two at a time.
 
     Args:
         datasets: Names, which stand for ``{dataset}`` in ``configs``. None: ``DATASETS``, the 11
@@ -112,18 +111,13 @@ def run_campaign(
         add_to_plan(work_dir, [job.key for job in jobs])
     if print_jobs:
         flags = ['--configs', configs, '--work-dir', str(work_dir)]
-        if launcher != 'none':
-            flags += ['--launcher', launcher, '--nproc', str(nproc)]
-        if method:
-            flags += ['--method', method]
-        if base_to_new:
-            flags.append('--base-to-new')
-        if transfer:
-            flags += ['--transfer', *transfer]
+        flags += ['--launcher', launcher, '--nproc', str(nproc)] if launcher != 'none' else []
+        flags += ['--method', method] if method else []
+        flags += ['--base-to-new'] if base_to_new else []
+        flags += ['--transfer', *transfer] if transfer else []
         if in_process is not None:
             flags.append('--in-process' if in_process else '--no-in-process')
-        if cfg_options:
-            flags += ['--cfg-options', *cfg_options]
+        flags += ['--cfg-options', *cfg_options] if cfg_options else []
         for job in todo:
             own = ['--datasets', job.dataset, '--shots', str(job.shots), '--seeds', str(job.seed)]
             print(shlex.join(['sotglp', 'campaign', *own, *flags]))
@@ -213,26 +207,19 @@ def _run_jobs(
 
 
 def _run_one(job: Job, runner: InProcess | Processes) -> str:
-    """A line that says how it went."""
+    """Train, or go on training; test the last epoch; write the result. A line on how it went."""
     if is_done(job):  # by another campaign, since this one was planned
         return f'{job.name}: done by another campaign'
-    metrics = run_job(job, runner)['metrics']
-    top1 = metrics.get('accuracy/top1')
-    outcome = 'done' if top1 is None else f'top-1 {top1:.2f} %'
-    note = f' (batch size {job.batch_size}, {job.batch_note})' if job.batch_note else ''
-    return f'{job.name}: {outcome}{note}'
-
-
-def run_job(job: Job, runner: InProcess | Processes) -> dict[str, Any]:
-    """Train, or go on training; test the last epoch; write and return the result."""
     write_record(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
-    note = f'; batch size {job.batch_size}: {job.batch_note}' if job.batch_note else ''
+    note = f'batch size {job.batch_size}, {job.batch_note}' if job.batch_note else ''
     with (job.folder / LOG).open('a', encoding='utf-8') as log:
-        log.write(f'{job.name}{note}\n')
+        log.write(f'{job.name}{note and "; "}{note}\n')
     metrics = InProcess().measure(job) if job.method else _train_and_test(job, runner)
     result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
     write_record(job.folder / RESULT, result)
-    return result
+    top1 = metrics.get('accuracy/top1')
+    outcome = 'done' if top1 is None else f'top-1 {top1:.2f} %'
+    return f'{job.name}: {outcome}' + (f' ({note})' if note else '')
 
 
 def _train_and_test(job: Job, runner: InProcess | Processes) -> dict[str, float]:
@@ -244,17 +231,31 @@ def _train_and_test(job: Job, runner: InProcess | Processes) -> dict[str, float]
     if last != goal:
         raise JobFailed(f'training ended, and its last checkpoint is {last}; expected {goal}')
     if job.base_to_new:
-        config = job.folder / BASE_AND_NEW
-        whole = load_config(job.config, parse_options(job.test_options), job.folder)
-        write_atomically(config, base_and_new_config(whole))
+        config = _write_base_and_new(job)
         seed = (f'randomness.seed={job.seed}',)
         metrics = _test(replace(job, config=config, options=seed), goal, runner)
     else:
         metrics = _test(job, goal, runner)
     for name, config in job.targets:
-        other = replace(job, config=config, options=job.test_options)
-        metrics |= of_set(name, _test(other, goal, runner))
+        of_target = _test(replace(job, config=config, options=job.test_options), goal, runner)
+        for key, value in of_target.items():
+            metric, _, item = key.partition('/')
+            metrics[f'{metric}/{name}/{item}'] = value
     return metrics
+
+
+def _write_base_and_new(job: Job) -> Path:
+    """The config that tests a checkpoint of base classes, each half of the classes alone."""
+    cfg = load_config(job.config, parse_options(job.test_options), job.folder)
+    sets = dict.fromkeys(HALVES, cfg.test_dataloader.dataset)
+    halves = {half: half for half in HALVES}
+    cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=sets, classes=halves)
+    cfg.test_evaluator = [
+        dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
+    ]
+    file = job.folder / 'base_and_new.json'
+    write_atomically(file, json.dumps(cfg.to_dict(), indent=1) + '\n')
+    return file
 
 
 def _test(job: Job, checkpoint: Path, runner: InProcess | Processes) -> dict[str, float]:
