@@ -13,18 +13,17 @@ Exit status: 0, everything ran, and float32 is within its bound; 1, not.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
 from mmengine.logging import MMLogger
+from mmengine.utils.dl_utils import collect_env
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
@@ -37,7 +36,6 @@ from released import FIXTURES, Released, relative_error
 
 REPO = Path(__file__).resolve().parents[1]
 DEMO = REPO / 'configs' / 'sotglp_demo_16shot_digits.py'
-STACK = ('mmengine', 'onedl-mmengine', 'mmpretrain', 'onedl-mmpretrain', 'open_clip_torch')
 BOUND = 1e-3
 """Of relative errors in float32. The tests have 1e-5 to 1e-3 on a CPU."""
 
@@ -61,32 +59,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def environment(args: argparse.Namespace) -> Iterator[str]:
-    """Versions and cards."""
-    stack = [f'{each.name} {each.version}' for name in STACK for each in distributions(name=name)]
-    yield f'- Python {platform.python_version()}, torch {torch.__version__}, {", ".join(stack)}'
-    yield f'- {platform.platform()}; {machine()["cpu"]}, {torch.get_num_threads()} threads'
+    """Versions, processor and cards, the first line of each."""
+    for name, value in collect_env().items():
+        yield f'- {name}: {str(value).strip().splitlines()[0]}'
+    yield f'- Processor: {machine()["cpu"]}, {torch.get_num_threads()} threads'
+    for index in range(torch.cuda.device_count()):
+        yield f'- Card {index}: {torch.cuda.get_device_properties(index)}'
     if not torch.cuda.is_available():
         yield '- no CUDA card: everything below ran on the CPU'
-    for index in range(torch.cuda.device_count()):
-        card = torch.cuda.get_device_properties(index)
-        yield (
-            f'- card {index}: {card.name}, {card.total_memory / 1e9:.1f} GB, compute capability '
-            f'{card.major}.{card.minor}; CUDA {torch.version.cuda}, cuDNN '
-            f'{torch.backends.cudnn.version()}'
-        )
 
 
 def parity(args: argparse.Namespace) -> Iterator[str]:
-    """Errors against what the released program computed in float32.
-
-    Raises:
-        ArithmeticError: float32 is beyond its bound, or something is no number.
-    """
+    """Errors against what the released program computed in float32."""
     columns = ('image tokens', 'patch tokens', 'probabilities', 'loss', 'gradient')
     yield 'Relative errors; float32 without TF32, as in `tests/test_parity.py`.'
     yield ''
-    yield _row('fixture', 'precision', *columns)
-    yield _row(*['---'] * (len(columns) + 2))
+    yield from _head('fixture', 'precision', *columns)
     beyond = []
     for name in FIXTURES:
         with tempfile.TemporaryDirectory() as folder:
@@ -129,11 +117,7 @@ def parity_errors(released: Released, dtype: torch.dtype, device: str) -> list[f
 
 
 def demo(args: argparse.Namespace, processes: int = 1) -> Iterator[str]:
-    """Train on the embedded digits with --amp.
-
-    Raises:
-        RuntimeError: It failed; with the end of its log.
-    """
+    """Train on the embedded digits with --amp."""
     with tempfile.TemporaryDirectory() as folder:
         settings = ('train_cfg.max_epochs', 'param_scheduler.T_max', 'train_cfg.val_interval')
         options = [f'{name}={args.epochs}' for name in settings]
@@ -142,10 +126,10 @@ def demo(args: argparse.Namespace, processes: int = 1) -> Iterator[str]:
         if processes > 1:
             command = [REPO / 'tools' / 'dist_train.sh', DEMO, str(processes), *flags]
         start, env = time.time(), {**os.environ, 'PYTHON': sys.executable}
-        pipe = subprocess.PIPE
-        done = subprocess.run(command, env=env, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, env=env, text=True, capture_output=True)
         if done.returncode:
-            raise RuntimeError(f'training ended with {done.returncode}:\n{done.stdout[-2000:]}')
+            output = f'{done.stdout}{done.stderr}'[-2000:]
+            raise RuntimeError(f'training ended with {done.returncode}:\n{output}')
         (log,) = Path(folder).glob('*/vis_data/scalars.json')
         last = [json.loads(line) for line in log.read_text().splitlines()][-1]
         yield (
@@ -169,8 +153,7 @@ def steps(args: argparse.Namespace) -> Iterator[str]:
         'medians. The matrix rate is that of one large product on the same device.\n'
     )
     columns = 'step, s', 'images/s', 'GB', 'TFLOP/s', 'of the matrix rate', 'compiled, s'
-    yield _row('precision', *columns)
-    yield _row(*['---'] * 7)
+    yield from _head('precision', *columns)
     failed = []
     settings = {name: value for name, value in vars(args).items() if name in Spec._fields}
     for precision in DTYPES if args.device != 'cpu' else ('fp32', 'bf16'):
@@ -207,6 +190,11 @@ def step_figures(spec: Spec, compiler: str) -> tuple[list[str], str]:
     cells = [f'{seconds["step"]:.3g}', f'{spec.batch / seconds["step"]:.3g}', f'{peak:.2f}']
     cells += [f'{rate / 1e3:.3g}', f'{share:.0%}']
     return [*cells, f'{seconds["compiled"]:.3g}' if 'compiled' in seconds else 'failed'], error
+
+
+def _head(*cells: str) -> Iterator[str]:
+    yield _row(*cells)
+    yield _row(*['---'] * len(cells))
 
 
 def _row(*cells: str) -> str:

@@ -64,18 +64,6 @@ def check_python(found: 'tuple[int, int]' = sys.version_info[:2]) -> None:
         )
 
 
-def parse_args(argv: 'list[str] | None' = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path, help='of the environment')
-    parser.add_argument('--done', nargs='+', required=True, metavar='NAME', help='what it is for')
-    parser.add_argument('--pip', action='append', default=[], help='a command of pip')
-    parser.add_argument(
-        '--torch', default='', help="build of torch on PyTorch's own index: cpu, cu126, ..."
-    )
-    return parser.parse_args(argv)
-
-
 class Environment:
     """A virtual environment."""
 
@@ -88,12 +76,9 @@ class Environment:
     def is_complete(self) -> bool:
         """Was it finished, and by this Python?"""
         config = self.folder / 'pyvenv.cfg'
-        return (
-            any(self.folder.glob('*.done'))
-            and self.python.exists()
-            and config.is_file()
-            and 'version = {}.{}.'.format(*sys.version_info) in config.read_text()
-        )
+        if not (any(self.folder.glob('*.done')) and self.python.exists() and config.is_file()):
+            return False
+        return 'version = {}.{}.'.format(*sys.version_info) in config.read_text()
 
     def create(self) -> None:
         """Make it anew."""
@@ -104,10 +89,9 @@ class Environment:
                 'take the small build of torch by TORCH=cpu'
             )
         command = [sys.executable, '-m', 'venv', '--clear', str(self.folder)]
-        pipe = subprocess.PIPE
-        done = subprocess.run(command, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, text=True, capture_output=True)
         if done.returncode:
-            sys.exit(f'{self.folder} could not be made: {done.stdout.strip()}')
+            sys.exit(f'{self.folder} could not be made: {(done.stdout + done.stderr).strip()}')
 
     def pip(self, *arguments: str) -> None:
         """Run pip, whose output is shown; end with a sentence if it fails."""
@@ -115,17 +99,16 @@ class Environment:
         if self.torch and arguments[0] == 'install':
             command += ['--extra-index-url', TORCH_INDEX.format(self.torch)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            written = []
+            text = ''
             for line in process.stderr or ():
                 sys.stderr.write(line)
-                written.append(line)
+                text += line
         if process.returncode:
-            text = ''.join(written)
             reasons = [what for pattern, what in PIP_FAILURES.items() if re.search(pattern, text)]
-            what = reasons[0] if reasons else 'its message is above'
+            what = [*reasons, 'its message is above'][0].format(disk=self.disk)
             sys.exit(
-                f'pip could not finish: {what.format(disk=self.disk)}. Then run the same command '
-                f'again: it makes {self.folder} anew'
+                f'pip could not finish: {what}. Then run the same command again: it makes '
+                f'{self.folder} anew'
             )
 
     def run(self, code: str) -> 'subprocess.CompletedProcess[str]':
@@ -136,13 +119,6 @@ class Environment:
         """Of what is installed in it."""
         code = f'from importlib.metadata import version; print(version({name!r}))'
         return self.run(code).stdout.strip()
-
-    def check_torch(self) -> str:
-        """Say so where pip did not take the build of torch that was asked for."""
-        version = self.version('torch')
-        if self.torch and not version.endswith(f'+{self.torch}'):
-            return f"torch {version}: PyTorch's index gave no build for TORCH={self.torch}"
-        return f'torch {version}'
 
     def check_cv2(self) -> str:
         """MMCV needs cv2: where a server lacks its libraries, take the build that needs none."""
@@ -168,7 +144,13 @@ def main(argv: 'list[str] | None' = None) -> None:
     check_python()
     if not (sys.argv[1:] if argv is None else argv):
         return
-    args = parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help='of the environment')
+    parser.add_argument('--done', nargs='+', required=True, metavar='NAME', help='what it is for')
+    parser.add_argument('--pip', action='append', default=[], help='a command of pip')
+    text = "build of torch on PyTorch's own index: cpu, cu126, ..."
+    parser.add_argument('--torch', default='', help=text)
+    args = parser.parse_args(argv)
     environment = Environment(args.folder, args.torch)
     stages = len(args.pip) + 2
     start = time.time()
@@ -184,7 +166,10 @@ def main(argv: 'list[str] | None' = None) -> None:
         say(f'[{number}/{stages}] pip {command}')
         environment.pip(*shlex.split(command))
     say(f'[{stages}/{stages}] checking')
-    say(f'{environment.check_torch()}; {environment.check_cv2()}')
+    torch = f'torch {environment.version("torch")}'
+    if args.torch and not torch.endswith(f'+{args.torch}'):
+        torch += f": PyTorch's index gave no build for TORCH={args.torch}"
+    say(f'{torch}; {environment.check_cv2()}')
     for name in args.done:
         (args.folder / f'{name}.done').touch()
     size = sum(path.lstat().st_size for path in args.folder.rglob('*')) / 1e9

@@ -26,7 +26,7 @@ def test_every_part_on_the_cpu(tmp_path, monkeypatch, capfd):
     small += ['--repeats', '1', '--epochs', '1', '--compiler', 'eager']
     assert gpu_check.main(small) == 0
     printed = capfd.readouterr().out
-    assert f'torch {torch.__version__}' in printed and '% top-1' in printed
+    assert f'PyTorch: {torch.__version__}' in printed and '% top-1' in printed
     assert printed.count('| released_tiny ') == printed.count('| released_tiny_noproj ') == 3
     assert printed.count('\n| fp32 | ') == printed.count('\n| bf16 | ') == 1  # training steps
     assert printed.endswith('Everything ran.\n')

@@ -151,14 +151,14 @@ def train(
     attention then has to outweigh: in the second stage, the gain of `ln_pre` shrinks while the
     tower goes on learning.
     """
+    steps, peak, warmup, shrinking = args.steps, args.lr, args.warmup, 0
+    seed: tuple[int, ...] = (args.seed,)
+    easy = EASY_SHARE
     if settling:
         steps, peak, warmup = args.settle_steps, args.settle_lr, SETTLE_WARMUP
-        data = DemoBatches((args.seed, SETTLING), steps, args.batch, easy=0)
         shrinking = max(int(0.4 * steps), 1)
-    else:
-        steps, peak, warmup = args.steps, args.lr, args.warmup
-        data = DemoBatches((args.seed,), steps, args.batch, EASY_SHARE)
-        shrinking = 0
+        seed, easy = (args.seed, SETTLING), 0
+    data = DemoBatches(seed, steps, args.batch, easy)
     optimiser, loss_fn = build_optimiser(model, args), ClipLoss()
     loader = DataLoader(data, batch_size=None, num_workers=args.workers)
     bar, losses = tqdm(loader, 'settling' if settling else 'pretraining', unit='step'), []
