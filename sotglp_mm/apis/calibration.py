@@ -169,8 +169,7 @@ def validation_images(cfg: Config) -> Dataset:
     dataset = DATASETS.build(settings)
     theirs = class_names_of(dataset)
     ours = resolve_class_names(cfg.model.head.get('class_names') or theirs)
-    difference = class_difference(ours, theirs, 'the model', 'the validation images')
-    if difference:
+    if difference := class_difference(ours, theirs, 'the model', 'the validation images'):
         raise ValueError(f'the validation images have other classes: {difference}')
     used = {
         identity

@@ -1,7 +1,9 @@
 """Write a trained model to one file for deployment: ``sotglp export CONFIG CHECKPOINT OUT``."""
 
+import importlib
 import io
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,14 +179,13 @@ def describe(model: ImageClassifier, cfg: Config, kept: dict) -> dict[str, Any]:
     """The metadata of an exported file; ``kept`` is of :func:`calibrate`."""
     head = model.head
     identity = head.towers.identity
-    ood: dict[str, dict] = {
-        OOD_FIELDS[method]: dict(temperature=head.ood_tau, threshold=None)
-        for method in head.ood_methods
-    }
+    ood: dict[str, dict] = {}
     chosen = kept['ood']
-    if chosen and chosen['method'] in head.ood_methods and chosen['tau'] == head.ood_tau:
-        limit = with_rounding(chosen['threshold'], chosen['tau'])
-        ood[OOD_FIELDS[chosen['method']]]['threshold'] = limit
+    for method in head.ood_methods:
+        limit = None
+        if chosen and (chosen['method'], chosen['tau']) == (method, head.ood_tau):
+            limit = with_rounding(chosen['threshold'], chosen['tau'])
+        ood[OOD_FIELDS[method]] = dict(temperature=head.ood_tau, threshold=limit)
     return dict(
         sotglp_mm=__version__,
         class_names=list(head.class_names),
@@ -265,12 +266,11 @@ def trace(classifier: ExportedClassifier, images: Tensor) -> ExportedProgram:
 def _part_of(error: BaseException, classifier: ExportedClassifier) -> str:
     """The innermost part of the model that ran."""
     names = {id(part): name for name, part in classifier.named_modules() if name}
-    found, frame = 'a part of it', error.__traceback__
-    while frame is not None:
-        part = frame.tb_frame.f_locals.get('self')
+    found = 'a part of it'
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        part = frame.f_locals.get('self')
         if id(part) in names:
             found = f'{names[id(part)]} ({type(part).__name__})'
-        frame = frame.tb_next
     return found
 
 
@@ -360,9 +360,8 @@ def largest_difference(
 
 def _check_packages() -> None:
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+        for name in ('onnx', 'onnxruntime', 'onnxscript'):
+            importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
             f'{error}; for an .onnx file: pip install onnx onnxscript onnxruntime. Or take '

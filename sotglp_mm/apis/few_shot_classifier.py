@@ -17,7 +17,7 @@ from ..io.files import write_atomically
 from ..io.own_images import read_own_images
 from ..utils.packaged_files import CONFIGS
 from .calibration import calibrate
-from .config import load_config
+from .config import LOADERS, load_config
 from .extract import extract
 from .inference import image_pipeline, loading_pipeline
 from .model_folder import find_model_folder, own_evaluator, unpack_model_folder, write_model_folder
@@ -64,13 +64,9 @@ class FewShotClassifier:
         self.work_dir = Path(work_dir or Path('work_dirs') / self.recipe.stem)
         self.features = features
         self.options = options
-        self.config: Path | None = None
-        """Of the fitted model; any command takes it."""
-
+        self.config: Path | None = None  # of the fitted model; any command takes it
         self.checkpoint: Path | None = None
-        self.results: dict[str, Any] = {}
-        """What ``fit`` reached on images that it held out."""
-
+        self.results: dict[str, Any] = {}  # what ``fit`` reached on images that it held out
         self._temporary: tempfile.TemporaryDirectory | None = None
 
     def fit(self, photos: str | Path) -> 'FewShotClassifier':
@@ -116,9 +112,8 @@ class FewShotClassifier:
             **settings: Of :func:`sotglp_mm.apis.predict`, e.g. ``topk=3`` or ``device='cpu'``.
 
         Returns:
-            list: For each image that can be read, a dict with ``path``, ``label``,
-            ``probability``, ``top`` (the next classes), ``ood_score`` and, where it is calibrated,
-            ``known``. Images that cannot be read are named on standard error.
+            list: ``predictions`` of :func:`sotglp_mm.apis.predict`. Images that cannot be read are
+            named on standard error.
         """
         config, checkpoint = self._fitted()
         names = [str(path) for path in paths]
@@ -179,9 +174,8 @@ class FewShotClassifier:
         # with the object, it goes
         classifier._temporary = tempfile.TemporaryDirectory(prefix='sotglp_')
         classifier.work_dir = Path(classifier._temporary.name)
-        classifier.config, classifier.checkpoint, classifier.results = unpack_model_folder(
-            found, classifier.work_dir, options
-        )
+        unpacked = unpack_model_folder(found, classifier.work_dir, options)
+        classifier.config, classifier.checkpoint, classifier.results = unpacked
         return classifier
 
     def _test(self, options: dict) -> dict[str, float]:
@@ -196,10 +190,8 @@ class FewShotClassifier:
         return self.config, self.checkpoint
 
     def _uses_features(self, cfg: Config) -> bool:
-        if self.features is not None:
-            return self.features
-        if torch.cuda.is_available():
-            return False
+        if self.features is not None or torch.cuda.is_available():
+            return bool(self.features)
         try:
             check_storable(cfg)
         except ValueError as error:
@@ -246,15 +238,13 @@ def _recipe_file(recipe: str | Path) -> Path:
 
 def _replace_data(cfg: Config, photos: Path) -> None:
     """Photos in place of the images of a recipe; shots, crops and batches stay."""
-    for name in ('train', 'val', 'test'):
-        loader = cfg[f'{name}_dataloader']
+    for name in LOADERS:
+        dataset = cfg[name].dataset
         own = dict(
             type='OwnImagesDataset',
             data_root=str(photos),
-            split='train' if name == 'train' else 'test',
-            pipeline=loading_pipeline(loader.dataset),
+            split='train' if name == 'train_dataloader' else 'test',
+            pipeline=loading_pipeline(dataset),
         )
-        if loader.dataset.type == 'FewShotDataset':
-            loader.dataset.dataset = own
-        else:
-            loader.dataset = own
+        place = dataset if dataset.type == 'FewShotDataset' else cfg[name]
+        place.dataset = own

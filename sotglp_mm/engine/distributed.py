@@ -53,8 +53,7 @@ def compare_class_names(cfg: Config) -> None:
     names = resolve_class_names(head['class_names']) if head.get('class_names') else ()
     first, *others = all_gather_object(names)
     for rank, other in enumerate(others, start=1):
-        difference = class_difference(first, other, 'process 0', f'process {rank}')
-        if difference is not None:
+        if difference := class_difference(first, other, 'process 0', f'process {rank}'):
             raise ValueError(
                 f'The processes of this run have different classes: {difference}. All machines '
                 'need the same config, class list and data.'

@@ -66,8 +66,7 @@ class ClassNamesCheckHook(DatasetCheckHook):
         if head is None or found is None:
             return
         head.class_names_checked = True
-        difference = class_difference(head.class_names, found, 'the head', 'the dataset')
-        if difference is not None:
+        if difference := class_difference(head.class_names, found, 'the head', 'the dataset'):
             raise ValueError(
                 f'{type(head).__name__} and {type(dataset).__name__} differ in their '
                 f'classes: {difference}. Set class_names of the head to the classes of the '

@@ -34,12 +34,10 @@ def splits_of(cfg: Config) -> dict[str, str]:
     found: dict[str, str] = {}
     for loader in LOADERS:
         if cfg.get(loader):
-            name = loader.removesuffix('_dataloader')
+            name, tested = loader.removesuffix('_dataloader'), cfg.get('test_dataloader')
             # 'test' is the name of what validation and test share, as they mostly do
-            same = (
-                cfg.get('test_dataloader') and cfg[loader].dataset == cfg.test_dataloader.dataset
-            )
-            found[loader] = 'test' if name == 'val' and same else name
+            same = name == 'val' and tested and cfg[loader].dataset == tested.dataset
+            found[loader] = 'test' if same else name
     return found
 
 

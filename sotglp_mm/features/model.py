@@ -113,15 +113,12 @@ class CachedFeaturePreprocessor(ClsDataPreprocessor):
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """``inputs`` become :class:`ImageFeatures` (B, P, W) and (B, W), on the device."""
-        features = ImageFeatures(*map(_stacked, data['inputs']))
+        # MMEngine's ``pseudo_collate`` leaves a list
+        both = (x if isinstance(x, Tensor) else torch.stack(list(x)) for x in data['inputs'])
+        features = ImageFeatures(*both)
         # the labels are the parent's business; to it, (B, W) is a batch of inputs like any other
         done = super().forward(
             dict(inputs=features.image, data_samples=data.get('data_samples')), training
         )
         patches = self.cast_data(features.patches)
         return dict(done, inputs=ImageFeatures(patches=patches, image=done['inputs']))
-
-
-def _stacked(part: Any) -> torch.Tensor:
-    """MMEngine's ``pseudo_collate`` leaves a list."""
-    return part if isinstance(part, torch.Tensor) else torch.stack(list(part))

@@ -50,13 +50,10 @@ def forget_damaged(folder: Path, about: dict) -> int:
 
     Reads the whole split.
     """
-    arrays = open_arrays(folder, about)
-    number = cache_number(folder)
-    pairs = np.argwhere(arrays.done)
-    checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not len(pairs))
-    damaged = [
-        pair for pair in checked if damaged_array(arrays, int(pair[0]), int(pair[1]), number)
-    ]
+    arrays, number = open_arrays(folder, about), cache_number(folder)
+    pairs = np.argwhere(arrays.done).tolist()
+    checked = tqdm(pairs, desc=f'{folder.name}, checking', unit='view', disable=not pairs)
+    damaged = [(view, i) for view, i in checked if damaged_array(arrays, view, i, number)]
     if damaged:
         done = open_arrays(folder, about, mode='r+').done
         done[tuple(np.transpose(damaged))] = False

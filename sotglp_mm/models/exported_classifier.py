@@ -40,9 +40,8 @@ class ExportedClassifier(nn.Module):
             self.register_buffer('global_text', head.global_text().mean(dim=1))
             if head.local_prompts is not None:
                 self.register_buffer('local_text', head.local_text())
-        if head.local_prompts is not None:
-            self.selector, self.local_loss = head.selector, head.local_loss
-            self.local_scores = head.local_scores
+                self.selector, self.local_loss = head.selector, head.local_loss
+                self.local_scores = head.local_scores
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -52,14 +51,10 @@ class ExportedClassifier(nn.Module):
         return (PRED_SCORE, PRED_SCORE_GLOBAL, *local, *ood)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`SOTGLPHead.predict` says of images, at the temperature.
+        """What :meth:`SOTGLPHead.predict` says of normalised images (B, 3, H, W), tempered.
 
-        Args:
-            images: (B, 3, H, W), normalised.
-
-        Returns:
-            tuple[Tensor, ...]: Probabilities (B, C) of both branches together, of the global one
-            and, unless N = 0, of the local one; OOD scores (B,), or (B, T).
+        Probabilities (B, C) of both branches together, of the global one and, unless N = 0, of the
+        local one; OOD scores (B,), or (B, T).
         """
         feats = self.features(images)
         scores = [F.linear(feats.image, self.global_text)]

@@ -11,7 +11,7 @@ from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
 from ..structures import SET_NAME
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 from .draw_plan import draw_plan
 from .plan_picture import CHOICES, classifier_problem, pictures_of_batch, true_label
 
@@ -38,10 +38,7 @@ class PlanVisualizationHook(Hook):
     def __init__(
         self, num_images: int = 8, interval: int = 1, classes: str = 'both', num_wrong: int = 8
     ):
-        if classes not in CHOICES:
-            raise ValueError(
-                f'PlanVisualizationHook: classes={classes!r} is not known; choose one of {CHOICES}'
-            )
+        check_choice('PlanVisualizationHook', 'classes', classes, CHOICES)
         if interval < 1 or num_images < 0 or num_wrong < 0:
             raise ValueError(
                 'PlanVisualizationHook: interval must be at least 1, num_images and num_wrong at '
