@@ -1,18 +1,23 @@
 """Shared fixtures: the released program's numbers, a tiny CLIP, folders of generated images."""
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
+from mmengine.registry import DefaultScope
 
 import sotglp_mm  # noqa: F401  registers the parts
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mini_own import OwnRun, train_own
+from mini_pictures import demo_model, write_checkpoint
 from mini_runs import MiniCache
-from mini_wheel import build_sdist, build_wheel, install, unpack
+from mini_wheel import build_all
 from released import FIXTURES, Released
 
 # tools/dist_*.sh: tests that run at the same time must not share a port
@@ -24,6 +29,12 @@ settings.register_profile('short', max_examples=60, deadline=None, derandomize=T
 settings.register_profile('long', max_examples=3000, deadline=None)
 settings.register_profile('few', max_examples=5, deadline=None, derandomize=True)
 settings.load_profile('short')
+
+
+def pytest_collection_finish() -> None:
+    """MMEngine collects garbage for every dataset; what is imported need not be looked through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session', params=FIXTURES)
@@ -45,19 +56,51 @@ def mini_cache(tiny, tmp_path_factory) -> MiniCache:
 
 
 @pytest.fixture(scope='session')
-def sdist(tmp_path_factory) -> Path:
+def own(tiny, tmp_path_factory) -> OwnRun:
+    """A run on images whose folder is gone."""
+    return train_own(tmp_path_factory.mktemp('own'), tiny.clip)
+
+
+@pytest.fixture(scope='session')
+def demo_checkpoint(tmp_path_factory) -> Path:
+    """Of the untrained demo."""
+    return write_checkpoint(demo_model(), tmp_path_factory.mktemp('demo'))
+
+
+@pytest.fixture
+def scope():
+    """As in a run: MMEngine's wrappers build what they wrap from the scope's registry."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture(scope='session')
+def built(tmp_path_factory) -> Path:
+    """Source distribution, wheel, and its files; made by the first worker that asks."""
+    folder = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+    folder /= 'built'
+    with FileLock(f'{folder}.lock'):
+        if not folder.exists():
+            folder.mkdir()
+            build_all(folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def sdist(built: Path) -> Path:
     """The source distribution of this checkout."""
-    return build_sdist(tmp_path_factory.mktemp('sdist'))
+    return next(built.glob('*.tar.gz'))
 
 
 @pytest.fixture(scope='session')
-def wheel(sdist, tmp_path_factory) -> Path:
+def wheel(built: Path) -> Path:
     """The wheel, built from the source distribution."""
-    folder = tmp_path_factory.mktemp('wheel')
-    return build_wheel(unpack(sdist, folder), folder)
+    return next(built.glob('*.whl'))
 
 
 @pytest.fixture(scope='session')
-def installed(wheel, tmp_path_factory) -> Path:
+def installed(built: Path) -> Path:
     """The wheel's files, as an install has them; a folder for PYTHONPATH."""
-    return install(wheel, tmp_path_factory.mktemp('installed'))
+    return built / 'installed'

@@ -8,36 +8,21 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
-from process_group import join_group, leave_group
+from process_group import group_variables, join_group, leave_group
 
+from sotglp_mm.apis import build_runner, load_config
 from sotglp_mm.engine import prepare_processes
 from sotglp_mm.engine.distributed import compare_class_names
 
 
-def prepared(path: str, **options) -> Config:
-    """A config as the tools make it; ``__`` in an option stands for a dot."""
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[name].setdefault('collate_fn', dict(type='default_collate'))
-    return cfg
-
-
 def train_and_test(rank: int, world: int, port: int, path: str, work_dir: str) -> None:
     """As ``torchrun tools/train.py`` does; what is found is written beside the checkpoints."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
+    os.environ.update(group_variables(rank, world, port))
     torch.set_num_threads(1)
-    cfg = prepared(path, launcher='pytorch', work_dir=work_dir)
+    cfg = load_config(path, None, work_dir, launcher='pytorch')
     prepare_processes(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     runner.train()
     learned = runner.model.module.head.local_prompts.detach()
     found = dict(metrics=runner.test(), learned=learned.flatten().tolist())

@@ -19,7 +19,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mini_trust import assert_equal, learned, losses, metrics, trust_config
+from process_group import fork
 from released import FIXTURES, Released
 
 from sotglp_cli import main as sotglp
@@ -34,8 +34,6 @@ from sotglp_mm.engine import latest_checkpoint
 
 SLOW = 0.1
 """Seconds that a write is made to last, so that kills can hit it."""
-
-EPOCHS = 10
 
 
 def sync_slowly(descriptor: int, sync=os.fsync) -> None:
@@ -49,20 +47,12 @@ def sync_slowly(descriptor: int, sync=os.fsync) -> None:
 
 def start(config: Path, work_dir: Path) -> int:
     """Fork a training; its process id. What it prints goes to ``<work dir>.txt``."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(output, 1), os.dup2(output, 2)
+
+    def run() -> int:
         os.fsync = sync_slowly
-        status = sotglp(['train', str(config), '--work-dir', str(work_dir), '--resume'])
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
+        return sotglp(['train', str(config), '--work-dir', str(work_dir), '--resume'])
+
+    return fork(run, Path(f'{work_dir}.txt'))
 
 
 def ended(pid: int, work_dir: Path) -> bool:
@@ -107,14 +97,14 @@ def live(config: Path, work_dir: Path, seconds: float, victim: str) -> tuple[boo
 
 
 def undisturbed(config: Path, work_dir: Path) -> tuple[float, float]:
-    """The run to compare with; seconds to its first checkpoint, and of an epoch."""
+    """The run to compare with; seconds to its first checkpoint, and from there to its end."""
     began, pid = time.monotonic(), start(config, work_dir)
     first = None
     while not ended(pid, work_dir):
         if first is None and any(work_dir.glob('*.part')):
             first = time.monotonic() - began
         time.sleep(0.002)
-    return first, (time.monotonic() - began - first) / EPOCHS
+    return first, time.monotonic() - began - first
 
 
 def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: random.Random) -> list:
@@ -123,7 +113,7 @@ def disturbed(config: Path, work_dir: Path, kills: int, times: tuple, rng: rando
     while len(made) < kills:
         victim = ('*.pth.*.part', '')[len(made) % 2]
         earliest = 0 if victim == '' else times[0]
-        seconds = rng.uniform(earliest, times[0] + 6 * times[1])
+        seconds = rng.uniform(earliest, times[0] + 0.6 * times[1])
         killed, writing = live(config, work_dir, seconds, victim)
         if not killed:
             return made
@@ -152,21 +142,20 @@ def main() -> None:
     """Run, kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--kills', type=int, default=20)
+    parser.add_argument('--epochs', type=int, default=10, help='of each run')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--folder', type=Path, help='where to work (default: a temporary one)')
     args = parser.parse_args()
     began, rng = time.monotonic(), random.Random(args.seed)
     torch.set_num_threads(1)
-    if args.folder:
-        compare_runs(args.folder, args.kills, rng, began)
-        return
-    with tempfile.TemporaryDirectory(prefix='kill_runs_') as folder:
-        compare_runs(Path(folder), args.kills, rng, began)
+    with tempfile.TemporaryDirectory(prefix='kill_runs_') as temporary:
+        folder = args.folder or Path(temporary)
+        config = trust_config(folder, Released(FIXTURES[0], folder).clip, args.epochs)
+        compare_runs(config, folder, args.kills, rng, began)
 
 
-def compare_runs(folder: Path, kills: int, rng: random.Random, began: float) -> None:
+def compare_runs(config: Path, folder: Path, kills: int, rng: random.Random, began: float) -> None:
     """All of it, in a folder."""
-    config = trust_config(folder, Released(FIXTURES[0], folder).clip, EPOCHS)
     with config.open('a') as file:  # as in the recipes, and the best one: files go, too
         keep = dict(interval=1, max_keep_ckpts=2, save_best='accuracy/top1')
         file.write(f'default_hooks = dict(checkpoint={keep!r})\n')

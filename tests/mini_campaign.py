@@ -3,11 +3,10 @@
 import os
 import runpy
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from mini_runs import write_config, write_images
+from process_group import fork
 
 from sotglp_mm.campaign import processes
 
@@ -21,39 +20,16 @@ def write_campaign(folder: Path, clip: dict, epochs: int = 2, datasets: int = 3)
     Crops, flips and prompt dropout are drawn as ever.
     """
     write_images(folder / 'dtd')
-    write_config(folder / 'base.py', clip, image_size=48)
+    write_config(folder / 'base.py', clip, random=True)
     names = ['alpha', 'beta', 'gamma'][:datasets]
     for number, name in enumerate(names, start=1):
         (folder / f'mini_{name}.py').write_text(f"""
 _base_ = './base.py'
-crop = dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='pillow')
-flip = dict(type='RandomFlip', prob=0.5)
-train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(dataset=dict(
-    pipeline=[dict(type='LoadImageStrict'), crop, flip, dict(type='PackInputs')])))
-val_dataloader = dict(num_workers=0, persistent_workers=False)
-test_dataloader = val_dataloader
-model = dict(head=dict(num_local_prompts={number}, num_global_prompts=3, prompt_dropout=0.5))
+model = dict(head=dict(num_local_prompts={number}))
 optim_wrapper = dict(optimizer=dict(lr=0.002))
 train_cfg = dict(max_epochs={epochs}, val_interval=100)
 """)
     return names
-
-
-def fork(run: Callable[[], int], log_file: Path) -> int:
-    """Run a function in a new process, its output in a file; the process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(output, 1), os.dup2(output, 2)
-        status = run()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
 
 
 def run_forked(command: list[str], log_file: Path) -> int:

@@ -25,12 +25,6 @@ SHIFT_LABELS = {
     'imagenet_r': (0, 2),
 }
 OOD_IMAGES = 6
-EUROSAT = (
-    *('AnnualCrop', 'Forest', 'HerbaceousVegetation', 'Highway', 'Industrial'),
-    *('Pasture', 'PermanentCrop', 'Residential', 'River', 'SeaLake'),
-)
-"""Its folders."""
-
 COLOURS = np.array([(170, 0, 0), (0, 170, 0), (0, 0, 170), (170, 170, 0)])
 
 
@@ -53,30 +47,18 @@ def write_all(all_data: Path) -> dict[str, dict]:
     }
 
 
-def write_set(
-    all_data: Path,
-    name: str,
-    other_place: int | None = None,
-    images_in: str = '',
-    num_classes: int = 3,
-) -> MiniSet:
-    """One set, in CoOp's place, in ``KNOWN_SETS[name].other_places[other_place]``, or in a folder.
+def write_set(all_data: Path, name: str, images_in: str = '', num_classes: int = 3) -> MiniSet:
+    """One set, in CoOp's place, or with its images in a folder.
 
     CoOp's split file stays in CoOp's folder of the set; FGVCAircraft's own lists go with the
     images, as in its archive. ``num_classes`` is of the sets with a split file.
     """
     known = KNOWN_SETS[name]
-    place = (known.folder, known.images)
-    if other_place is not None:
-        place = known.other_places[other_place]
-    images = all_data / place[0] / place[1]
-    if images_in:
-        images = all_data / images_in
-        place = (str(images.parent.relative_to(all_data)), images.name)
+    images = all_data / (images_in or f'{known.folder}/{known.images}')
     if name == 'imagenet':
         return _write_imagenet(images)
     if name == 'fgvc_aircraft':
-        return _write_aircraft(images, all_data / place[0])
+        return _write_aircraft(images)
     if name == 'textures':
         return _write_textures(images)
     if known.kind == 'few_shot':
@@ -92,28 +74,10 @@ def write_image(file: Path, label: int) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(file, format='JPEG')
 
 
-def split_path(name: str, class_name: str, label: int, split: str, number: int) -> str:
-    """Path of an image below the images' folder, in the style of the real set.
-
-    Args:
-        number: Of the image in its class, from 1; goes on over the splits.
-    """
-    running = label * sum(PER_CLASS.values()) + number
-    caltech = ('Faces', 'Leopards', 'Motorbikes')[label % 3]
-    pet = class_name.capitalize() if label == 0 else class_name  # cats are capitalised
-    eurosat = EUROSAT[label]
-    clip = f'v_{class_name.replace("_", "")}_g{number:02d}_c01'
-    return {
-        'caltech101': f'{caltech}/image_{number:04d}.jpg',
-        'oxford_pets': f'{pet}_{number}.jpg',
-        'stanford_cars': f'cars_{"test" if split == "test" else "train"}/{running:05d}.jpg',
-        'oxford_flowers': f'image_{running:05d}.jpg',
-        'food101': f'{class_name}/{1000000 + running}.jpg',
-        'sun397': f'a/{class_name}/sun_{class_name[:4]}{number:04d}.jpg',
-        'dtd': f'{class_name}/{class_name}_{number:04d}.jpg',
-        'eurosat': f'{eurosat}/{eurosat}_{number}.jpg',
-        'ucf101': f'{class_name}/{clip}.jpg',
-    }[name]
+def split_path(name: str, class_name: str, number: int) -> str:
+    """Of an image below the images' folder; two sets have no folder for each class."""
+    flat = name in ('oxford_pets', 'oxford_flowers')
+    return f'{class_name}{"_" if flat else "/"}{class_name}_{number:04d}.jpg'
 
 
 def _write_split_set(images: Path, folder: Path, known: KnownSet, num_classes: int) -> MiniSet:
@@ -121,7 +85,7 @@ def _write_split_set(images: Path, folder: Path, known: KnownSet, num_classes: i
     splits: dict[str, list] = {split: [] for split in PER_CLASS}
     for label, class_name in enumerate(classes):
         for number, split in enumerate(_split_of_each(), start=1):
-            relative = split_path(known.name, class_name, label, split, number)
+            relative = split_path(known.name, class_name, number)
             write_image(images / relative, label % len(COLOURS))
             splits[split].append([relative, label, class_name])
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +97,7 @@ def _split_of_each() -> list[str]:
     return [split for split, count in PER_CLASS.items() for _ in range(count)]
 
 
-def _write_aircraft(images: Path, folder: Path) -> MiniSet:
+def _write_aircraft(images: Path) -> MiniSet:
     lines: dict[str, list[str]] = {split: [] for split in PER_CLASS}
     for label, variant in enumerate(AIRCRAFT):
         for number, split in enumerate(_split_of_each(), start=1):
@@ -141,8 +105,8 @@ def _write_aircraft(images: Path, folder: Path) -> MiniSet:
             write_image(images / f'{image_id}.jpg', label)
             lines[split].append(f'{image_id} {variant}')
     for split, rows in lines.items():
-        _write_lines(folder / f'images_variant_{split}.txt', rows)
-    _write_lines(folder / 'variants.txt', AIRCRAFT)
+        _write_lines(images.parent / f'images_variant_{split}.txt', rows)
+    _write_lines(images.parent / 'variants.txt', AIRCRAFT)
     return MiniSet(AIRCRAFT, {split: len(rows) for split, rows in lines.items()})
 
 
@@ -183,8 +147,8 @@ def _write_textures(images: Path) -> MiniSet:
     """All of DTD, which is the same files where both lie in CoOp's place."""
     classes = resolve_class_names('dtd')[:3]
     for label, class_name in enumerate(classes):
-        for number, split in enumerate(_split_of_each(), start=1):
-            write_image(images / split_path('dtd', class_name, label, split, number), label)
+        for number in range(1, 1 + sum(PER_CLASS.values())):
+            write_image(images / split_path('dtd', class_name, number), label)
     return MiniSet((), {'test': len(classes) * sum(PER_CLASS.values())})
 
 
@@ -227,18 +191,7 @@ LAYOUTS = {
         for name, images in GALLOP.items()
         if name not in _NOT_FEW_SHOT
     },
-    'coop_in_suite': {
-        'caltech101': 'dataset_suite/caltech-101/101_ObjectCategories',
-        'oxford_flowers': 'dataset_suite/oxford_flowers/jpg',
-        'eurosat': 'dataset_suite/eurosat/2750',
-        'stanford_cars': 'dataset_suite/stanford_cars',
-        'fgvc_aircraft': 'dataset_suite/fgvc_aircraft/images',
-    },
     'domains': {name: f'domains/{GALLOP[name]}' for name in _OF_IMAGENET},
-    'coop_in_domains': {
-        'imagenet_sketch': 'domains/imagenet-sketch/images',
-        'imagenet_a': 'domains/imagenet-adversarial/imagenet-a',
-    },
 }
 
 PLACES = [(name, images) for layout in LAYOUTS.values() for name, images in layout.items()]

@@ -33,43 +33,56 @@ def write_images(root: Path) -> None:
     (root / 'split_zhou_DescribableTextures.json').write_text(json.dumps(splits))
 
 
-def write_config(
-    path: Path, clip: dict, image_size: int, dataset: str = 'dtd', classes: tuple = CLASSES
-) -> Path:
-    """The config of a dataset, on a tiny CLIP, three classes and two epochs."""
+def write_config(path: Path, clip: dict, random: bool = False) -> Path:
+    """The config of a dataset, on a tiny CLIP, images of 48 pixels, three classes and two epochs.
+
+    Args:
+        random: With crops and prompt dropout, and without workers.
+    """
+    workers = 'num_workers=0, persistent_workers=False' if random else 'num_workers=1'
+    prompts = 'num_global_prompts=3, prompt_dropout=0.5, ' if random else ''
     path.write_text(f"""
-_base_ = {str(REPO / 'configs' / f'sotglp_vitb16_16shot_{dataset}.py')!r}
+_base_ = {str(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py')!r}
 load = dict(type='LoadImageStrict')
-resize = dict(type='Resize', scale={image_size}, backend='pillow')
+resize = dict(type='Resize', scale=48, backend='pillow')
+crop = dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='pillow')
 flip = dict(type='RandomFlip', prob=0.5)
 train_dataloader = dict(
-    batch_size=4, num_workers=1,
+    batch_size=4, {workers},
     dataset=dict(
         num_shots=4,
-        dataset=dict(pipeline=[load, resize, flip, dict(type='PackInputs')])))
+        dataset=dict(pipeline=[
+            load, {'crop' if random else 'resize'}, flip, dict(type='PackInputs')])))
 val_dataloader = dict(
-    batch_size=4, num_workers=1,
+    batch_size=4, {workers},
     dataset=dict(pipeline=[load, resize, dict(type='PackInputs')]))
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='BranchAccuracy', branch='global'),
                  dict(type='BranchAccuracy', branch='local')]
 test_evaluator = val_evaluator
 model = dict(clip=dict(_delete_=True, **{clip!r}),
-             head=dict(class_names={list(classes)!r}, num_local_prompts=2))
+             head=dict({prompts}class_names={list(CLASSES)!r}, num_local_prompts=2))
 train_cfg = dict(max_epochs=2, val_interval=1)
 default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))
 """)
     return path
 
 
-def run_tool(arguments: list, data: Path, script: str = '') -> subprocess.CompletedProcess:
-    """A tool as a user runs it: ``python tools/train.py ...``, or a shell script."""
+def run_tool(
+    arguments: list, data: Path, script: str = '', world: int = 1
+) -> subprocess.CompletedProcess:
+    """A tool as a user runs it: ``python tools/train.py ...``, or a shell script.
+
+    Args:
+        world: Number of processes of a Python tool, as torchrun starts them.
+    """
     environment = {**os.environ, 'DATA': str(data), 'PYTHON': sys.executable}
     environment['OMP_NUM_THREADS'] = '1'
     tool = str(REPO / 'tools' / (script or arguments.pop(0)))
     command = [tool, *map(str, arguments)]
     if not script:
-        return run_script(command, environment)
+        flags = ['--launcher', 'pytorch'] if world > 1 else []
+        return run_script([tool, *flags, *command[1:]], environment, world)
     command = ['bash', *command]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -126,12 +139,6 @@ STRAIGHT = 'train_dataloader.dataset.dataset.pipeline.2.prob=0.0'
 """An option that leaves nothing to chance in the miniature's training images."""
 
 
-def extract(config: Path, out: Path, *flags):
-    """``sotglp extract`` as a user runs it, without worker processes."""
-    arguments = ['extract_features.py', config, '--out', out, '--workers', 0, *flags]
-    return run_tool(arguments, config.parent)
-
-
 class MiniCache:
     """A folder with images, ``mini.py``, and a complete cache in ``cache``."""
 
@@ -139,7 +146,7 @@ class MiniCache:
         self.folder = folder
         self.cache = folder / 'cache'
         write_images(folder / 'dtd')
-        self.config = write_config(folder / 'mini.py', clip, image_size=48)
+        self.config = write_config(folder / 'mini.py', clip)
         with mock.patch.dict(os.environ, DATA=str(folder)):
             apis.extract(self.config, self.cache, VIEWS, workers=0)
 

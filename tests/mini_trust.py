@@ -17,19 +17,14 @@ TIMES = ('time', 'data_time', 'memory')
 def trust_config(folder: Path, clip: dict, epochs: int = EPOCHS) -> Path:
     """Crops, flips and prompt dropout; epochs of 3 steps on images that it writes."""
     write_images(folder / 'dtd')
-    write_config(folder / 'mini.py', clip, image_size=48)
+    write_config(folder / 'mini.py', clip, random=True)
     path = folder / 'trust.py'
     path.write_text(f"""
 _base_ = './mini.py'
-crop = dict(type='RandomResizedCrop', scale=48, crop_ratio_range=(0.2, 1.0), backend='pillow')
-flip = dict(type='RandomFlip', prob=0.5)
-train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(dataset=dict(
-    data_root={str(folder / 'dtd')!r},
-    pipeline=[dict(type='LoadImageStrict'), crop, flip, dict(type='PackInputs')])))
-val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(
-    data_root={str(folder / 'dtd')!r}))
+data_root = {str(folder / 'dtd')!r}
+train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root)))
+val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
-model = dict(head=dict(num_global_prompts=3, prompt_dropout=0.5))
 train_cfg = dict(max_epochs={epochs}, val_interval=1)
 param_scheduler = dict(T_max={epochs})  # also where a test stops earlier
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))

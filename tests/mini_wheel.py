@@ -24,13 +24,6 @@ def left_out(folder: str, names: list[str]) -> set[str]:
 BUILD_SDIST = 'import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))'
 
 
-def build_sdist(folder: Path) -> Path:
-    """Build in a copy: a build leaves folders behind."""
-    shutil.copytree(REPO, folder / 'checkout', ignore=left_out)
-    run([sys.executable, '-c', BUILD_SDIST, str(folder)], cwd=folder / 'checkout')
-    return next(folder.glob('*.tar.gz'))
-
-
 def unpack(sdist: Path, folder: Path) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter='data')
@@ -43,11 +36,13 @@ def build_wheel(source: Path, folder: Path) -> Path:
     return next(folder.glob('*.whl'))
 
 
-def install(wheel: Path, folder: Path) -> Path:
-    """What pip makes of a pure wheel: the files, in a folder for PYTHONPATH."""
+def build_all(folder: Path) -> None:
+    """Build in a copy: a build leaves folders behind. ``installed`` is what pip makes of it."""
+    shutil.copytree(REPO, folder / 'checkout', ignore=left_out)
+    run([sys.executable, '-c', BUILD_SDIST, str(folder)], cwd=folder / 'checkout')
+    wheel = build_wheel(unpack(next(folder.glob('*.tar.gz')), folder), folder)
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder
+        archive.extractall(folder / 'installed')
 
 
 def run(command: list[str], cwd: Path) -> None:

@@ -41,11 +41,6 @@ def test_discriminant_is_that_of_the_shrunk_covariance():
     assert_allclose(bias, [-mean @ inverse @ mean / 2 for mean in means])
 
 
-def test_discriminant_without_spread_is_refused():
-    with pytest.raises(ValueError, match='2 images of 2 classes have none'):
-        baselines.discriminant(Labelled(np.eye(2), np.arange(2)), 2)
-
-
 @pytest.fixture
 def image() -> Labelled:
     """One image of class 1, which the texts of ``TEXT`` call class 0, by 1.4."""
@@ -110,17 +105,11 @@ def fitted_to(monkeypatch) -> dict:
     """What each baseline was given."""
     given = {}
 
-    def spy(name):
-        original = getattr(baselines, name)
-
-        def call(*args):
-            given[name] = args
-            return original(*args)
-
-        monkeypatch.setattr(baselines, name, call)
+    def spied(name: str, original):
+        return lambda *args: given.update({name: args}) or original(*args)
 
     for name in BASELINES:
-        spy(name)
+        monkeypatch.setattr(baselines, name, spied(name, getattr(baselines, name)))
     return given
 
 
@@ -138,11 +127,16 @@ def test_whole_runs(mini, mini_cache, source, fitted_to):
         gaussian_discriminant=(TRAIN * views, VAL),
         linear_probe=(TRAIN * views, VAL),
     )
+    keys, _, text = fitted_to['tip_adapter']
     if source == 'stored':  # as they are, before the projection
         stored = np.load(mini_cache.cache / 'train' / 'image.npy').astype(np.float32)
         found = fitted_to['linear_probe'][0].features
         assert np.array_equal(found, stored.reshape(VIEWS * TRAIN, -1))
-    keys, _, text = fitted_to['tip_adapter']
+        mean = torch.from_numpy(stored.mean(0))  # of the views, before the projection
+        with torch.no_grad():
+            projected = MODELS.build(mini['images'].model).towers.image.project(mean)
+        expected = torch.nn.functional.normalize(projected, dim=-1)
+        assert_allclose(keys.features, expected.numpy(), rtol=1e-4, atol=1e-5)
     of_views = fitted_to['gaussian_discriminant'][0]
     assert_allclose(np.linalg.norm(keys.features, axis=1), 1, rtol=1e-5)
     assert of_views.labels.tolist() == views * keys.labels.tolist()
@@ -168,25 +162,13 @@ def zero_shot(cfg) -> tuple[np.ndarray, list[int]]:
     return logits.numpy(), [int(item['data_samples'].gt_label) for item in batch]
 
 
-def test_stored_views_are_averaged_before_they_are_projected(mini, mini_cache, fitted_to):
-    measure_baseline(mini['stored'], 'tip_adapter')
-    measure_baseline(mini['stored'], 'linear_probe')
-    keys, views = fitted_to['tip_adapter'][0], fitted_to['linear_probe'][0]
-    model = MODELS.build(mini['images'].model)
-    mean = torch.from_numpy(views.features.reshape(VIEWS, TRAIN, -1).mean(0))
-    with torch.no_grad():
-        expected = torch.nn.functional.normalize(model.towers.image.project(mean), dim=-1)
-    assert_allclose(keys.features, expected.numpy(), rtol=1e-4, atol=1e-5)
-
-
-def test_test_images_choose_nothing(mini):
-    for source in ('images', 'stored'):
+def test_what_cannot_be_used_is_refused(mini):
+    with pytest.raises(ValueError, match='2 images of 2 classes have none'):  # no spread
+        baselines.discriminant(Labelled(np.eye(2), np.arange(2)), 2)
+    for cfg in mini.values():  # test images choose nothing
         test = mini['images'].test_dataloader.dataset
         with pytest.raises(ValueError, match=f'{TEST} of {TEST} validation images are test'):
-            measure_baseline(mini[source], 'tip_adapter', test)
-
-
-def test_what_cannot_be_used_is_refused(mini):
+            measure_baseline(cfg, 'tip_adapter', test)
     with pytest.raises(ValueError, match="baseline 'tip' is not known"):
         measure_baseline(mini['images'], 'tip')
     mini['images'].model.head.class_names = ['banded', 'braided', 'blotchy']

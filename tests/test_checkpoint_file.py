@@ -15,6 +15,7 @@ from sotglp_mm.io.checkpoint_file import (
     CheckpointMismatch,
     check_resumable,
     check_weights,
+    is_torchscript,
     naming_checkpoint,
     read_checkpoint,
     refusing_checkpoint,
@@ -55,6 +56,13 @@ def test_other_files_are_named(file: Path):
         read_checkpoint(file)
     with pytest.raises(FileNotFoundError, match=r'absent\.pth does not exist'):
         read_checkpoint(file.with_name('absent.pth'))
+    assert not is_torchscript(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # torch's own, of torch.jit
+        torch.jit.script(torch.nn.Linear(1, 1)).save(file)
+    assert is_torchscript(file)
+    with pytest.raises(ValueError, match=r'epoch_2\.pth .* it is a TorchScript archive'):
+        read_checkpoint(file)
 
 
 def test_a_compressed_one_is_refused_before_it_is_unpacked(tmp_path: Path):
@@ -148,11 +156,3 @@ def test_the_log_of_other_toolboxes_is_read(tmp_path: Path, core: str):
     assert [array.tolist() for array in found['arrays']] == [array.tolist() for array in arrays]
     assert [array.dtype for array in found['arrays']] == [array.dtype for array in arrays]
     assert (found['history'].mean(), found['best']) == (0.5, 0.75)
-
-
-def test_torchscript_is_refused(tmp_path: Path):
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # torch's own, of torch.jit
-        torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / 'scripted.pt')
-    with pytest.raises(ValueError, match=r'scripted\.pt .* it is a TorchScript archive'):
-        read_checkpoint(tmp_path / 'scripted.pt')

@@ -59,17 +59,16 @@ model = dict(head=dict(class_names=['cat', 'dog']))
     return Config.fromfile(tmp_path / 'tower.py')
 
 
-def test_docstring_names_paper_and_command(path):
+def test_docstring_names_paper_and_command_and_types_resolve(path):
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     tool = 'test' if path.stem == 'zero_shot' else 'train'  # it learns nothing
     assert '2603.08347' in docstring
     assert f'python tools/{tool}.py {name_of(path)}' in docstring
     assert 'Expected:' in docstring
     assert 'XX' not in docstring  # a number that is still to be measured
-
-
-def test_types_resolve(path):
-    check_types(Config.fromfile(path))
+    cfg = Config.fromfile(path)
+    check_types(cfg)
+    assert not {'T_max', 'begin', 'end'} & set(cfg.param_scheduler)  # MMEngine: max_epochs
 
 
 def check_types(cfg: Config) -> None:
@@ -83,11 +82,6 @@ def check_types(cfg: Config) -> None:
     assert all(METRICS.get(m.type) for m in [*cfg.val_evaluator, *cfg.test_evaluator])
     assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type)
     assert PARAM_SCHEDULERS.get(cfg.param_scheduler.type)
-
-
-def test_schedule_ends_at_zero(path):
-    cfg = Config.fromfile(path)
-    assert not {'T_max', 'begin', 'end'} & set(cfg.param_scheduler)  # MMEngine: max_epochs
 
 
 def test_builds_on_a_tiny_clip_given_in_one_line(path_with_our_head, tiny):
@@ -109,26 +103,14 @@ def check_builds(cfg: Config, clip: dict) -> None:
     assert learned == expected
 
 
-def test_base_towers_resolve_and_build(tower_config, tiny):
-    check_types(tower_config)
-    check_builds(tower_config, tiny.clip)
-
-
-def test_base_towers_are_named_once_and_can_be_had(tower_config):
+def test_base_towers_can_be_had_resolve_and_build(tower_config, tiny):
     clip = tower_config.model.clip
     if clip.model_name not in EMBEDDED:
         assert open_clip.get_pretrained_cfg(clip.model_name, clip.pretrained)
         layers = open_clip.get_model_config(clip.model_name)['vision_cfg']['layers']
         assert isinstance(layers, int), 'a ViT'
-
-
-def test_another_tower_by_options():
-    """As the README has it."""
-    line = '--cfg-options model.clip.model_name=ViT-L-14 model.clip.pretrained=openai'
-    assert line in (REPO / 'README.md').read_text()
-    cfg = Config.fromfile(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py')
-    cfg.merge_from_dict(dict(word.split('=') for word in line.split()[1:]))
-    assert cfg.model.clip == dict(model_name='ViT-L-14', pretrained='openai')
+    check_types(tower_config)
+    check_builds(tower_config, tiny.clip)
 
 
 def test_model_index_lists_every_config():
@@ -155,6 +137,15 @@ print(type(head).__name__)
     *_, names, head = done.stdout.splitlines()
     assert names.split() == sorted(path.stem for path in CONFIGS if path.stem.startswith('sotglp'))
     assert head == 'SOTGLPHead'
+
+
+def test_another_tower_by_options():
+    """As the README has it."""
+    line = '--cfg-options model.clip.model_name=ViT-L-14 model.clip.pretrained=openai'
+    assert line in (REPO / 'README.md').read_text()
+    options = dict(word.split('=') for word in line.split()[1:])
+    cfg = load_config(REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py', options)
+    assert cfg.model.clip == dict(model_name='ViT-L-14', pretrained='openai')
 
 
 @pytest.mark.parametrize(
@@ -188,11 +179,9 @@ def test_as_released(monkeypatch, name: str, drawn: dict):
     assert cfg.val_cfg.fp16 and cfg.test_cfg.fp16
     recalls = [each.get('recall') for each in cfg.test_evaluator if each.type == 'OODMetric']
     assert recalls == (['nearest'] if name == '_ood' else [])
-
-
-def test_as_released_keeps_all_steps_of_a_set_that_draws_its_images(monkeypatch):
+    # a set that draws its images keeps all steps
     monkeypatch.setenv('CONFIG', 'sotglp_demo_16shot')
-    cfg = load_config(REPO / 'configs' / '_base_' / 'as_released.py')
-    ours = load_config(REPO / 'configs' / 'sotglp_demo_16shot.py')
-    pipelines = [each.train_dataloader.dataset.dataset.pipeline for each in (cfg, ours)]
-    assert pipelines[0] == pipelines[1]
+    files = ('_base_/as_released.py', 'sotglp_demo_16shot.py')
+    configs = [load_config(REPO / 'configs' / file) for file in files]
+    one, other = (each.train_dataloader.dataset.dataset.pipeline for each in configs)
+    assert one == other

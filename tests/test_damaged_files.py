@@ -5,7 +5,6 @@ in a pickle, or takes forever. ``--hypothesis-profile=long`` tries thousands of 
 """
 
 import csv
-import gc
 import io
 import json
 import pickle
@@ -407,11 +406,9 @@ def stop(signum: int, frame: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def quick_garbage_and_alarm():
+def alarm():
     before = signal.signal(signal.SIGALRM, stop)
-    gc.freeze()  # MMEngine collects garbage for every dataset
     yield
-    gc.unfreeze()
     signal.signal(signal.SIGALRM, before)
 
 

@@ -101,11 +101,8 @@ METHODS = {
     'released': dict(
         local_loss=TRANSPORT, ood_methods=['mcm', 'l_mcm', 'gl_mcm'], ood_tau=[1.0, 1000.0]
     ),
-    'logsumexp': dict(
-        selector=dict(type='SparsePatchSelector', k=7, rank='logsumexp'), local_loss=TRANSPORT
-    ),
     'capped': dict(
-        selector=dict(type='SparsePatchSelector', k=7, rank='max'),
+        selector=dict(type='SparsePatchSelector', k=7, rank='logsumexp'),
         local_loss=dict(type='CappedAllocationLoss', capacity=3, max_iters=5, reduction='sum'),
     ),
     'plot': dict(
@@ -243,25 +240,6 @@ def test_a_file_that_fails_its_check_is_not_written(options, tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == [file.name]
 
 
-def test_without_the_test_set_the_demo_is_drawn(clip, tmp_path):
-    options = {'model.clip': dict(_delete_=True, **clip)}
-    config = REPO / 'configs' / 'sotglp_vitb16_16shot_dtd.py'
-    cfg = load_config(config, options, data=tmp_path)
-    checked = EXPORT.check_images(cfg, MODELS.build(cfg.model))
-    assert checked.images.shape == (12, 3, 224, 224)
-    assert "demo's images" in checked.source
-    assert 'split_zhou_DescribableTextures.json' in checked.source or 'dtd' in checked.source
-    assert len({float(each.mean()) for each in checked.images}) == 12
-
-
-def test_a_model_that_onnx_cannot_hold(clip, monkeypatch):
-    classifier = ExportedClassifier(build(clip, num_local_prompts=0))
-    program = EXPORT.trace(classifier, torch.randn(2, 3, 64, 64))
-    monkeypatch.setattr(EXPORT, 'MAX_ONNX_BYTES', 1000)
-    with pytest.raises(ValueError, match='take --format torch-export'):
-        EXPORT.to_onnx(program, (), '')
-
-
 class Peeking(UniformAllocationLoss):
     def plan(self, similarity):
         if similarity.amax() > 0.1:
@@ -269,11 +247,16 @@ class Peeking(UniformAllocationLoss):
         return super().plan(-similarity)
 
 
-def test_the_part_that_cannot_be_traced_is_named(clip):
+def test_models_that_cannot_be_exported(clip, monkeypatch):
     model = build(clip)
+    images = torch.randn(2, 3, 64, 64)
     model.head.local_loss = Peeking()
     with pytest.raises(ValueError, match=r'cannot be exported: local_loss \(Peeking\) does what'):
-        EXPORT.trace(ExportedClassifier(model), torch.randn(2, 3, 64, 64))
+        EXPORT.trace(ExportedClassifier(model), images)
+    program = EXPORT.trace(ExportedClassifier(build(clip, num_local_prompts=0)), images)
+    monkeypatch.setattr(EXPORT, 'MAX_ONNX_BYTES', 1000)
+    with pytest.raises(ValueError, match='take --format torch-export'):
+        EXPORT.to_onnx(program, (), '')
 
 
 TOLERANT = {'model.head.local_loss.tolerance': 0.01}
@@ -282,6 +265,15 @@ REFUSED = {
     'several heads': ('mixing/multi_task.py', {}, 'its head is MultiTaskHead, and only'),
     'tolerance': ('sotglp_demo_16shot.py', TOLERANT, 'OTAllocationLoss.* stops at a tolerance'),
 }
+
+
+def test_without_the_test_set_the_demo_is_drawn(clip, tmp_path):
+    options = {'model.clip': dict(_delete_=True, **clip)}
+    cfg = load_config(REPO / 'configs/sotglp_vitb16_16shot_dtd.py', options, data=tmp_path)
+    checked = EXPORT.check_images(cfg, MODELS.build(cfg.model))
+    assert checked.images.shape == (12, 3, 224, 224)
+    assert "demo's images" in checked.source and 'dtd' in checked.source
+    assert len({float(each.mean()) for each in checked.images}) == 12
 
 
 @pytest.mark.parametrize('which', REFUSED)

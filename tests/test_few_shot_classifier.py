@@ -1,15 +1,15 @@
 """FewShotClassifier: photos to predictions, the saved folder, the Hub's cache, bad input."""
 
-import http.server
 import json
 import shutil
-import threading
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
 import yaml
+from huggingface_hub.utils import RepositoryNotFoundError
 from mini_own import write_shapes
 from safetensors.torch import load_file
 
@@ -55,9 +55,7 @@ def test_fit_says_what_it_reached_on_images_that_it_held_out(fitted):
     assert results['test_images'] == len(split['test']) == 24
     assert f'{results["accuracy/top1"]:.1f} % of 24 held-out images' in fitted.printed
     assert read_calibration(fitted.classifier.checkpoint)['images'] == len(split['val'])
-
-
-def test_without_a_gpu_it_trains_from_stored_features(fitted):
+    # without a GPU it trains from stored features
     assert (fitted.classifier.work_dir / 'features' / 'manifest.json').is_file()
 
 
@@ -136,39 +134,15 @@ def test_a_model_in_the_cache_of_the_hub_needs_no_network(fitted, tmp_path, monk
         FileNotFoundError, match=r"'someone/other' is no folder .* could not be reached"
     ):
         FewShotClassifier.load('someone/other')
-
-
-class NoSuchModel(http.server.BaseHTTPRequestHandler):
-    """As the Hub answers."""
-
-    def do_GET(self):
-        self.send_response(404)
-        self.send_header('X-Error-Code', 'RepoNotFound')
-        self.send_header('Content-Length', '0')
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        """Nothing."""
-
-
-def test_an_id_that_the_hub_does_not_know(tmp_path, monkeypatch):
-    server = http.server.HTTPServer(('127.0.0.1', 0), NoSuchModel)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
-    address = f'http://127.0.0.1:{server.server_port}'
-    monkeypatch.setattr(huggingface_hub.constants, 'ENDPOINT', address)
-    try:
-        with pytest.raises(FileNotFoundError, match=r"'no/such' is no folder .* Hub has no model"):
-            FewShotClassifier.load('no/such')
-    finally:
-        server.shutdown()
-
-
-def test_what_is_neither_a_folder_nor_an_id():
     with pytest.raises(FileNotFoundError, match=r"'a/b/c' is no folder here, and it cannot be"):
         FewShotClassifier.load('a/b/c')
+
+
+def test_an_id_that_the_hub_does_not_know(monkeypatch):
+    answer = RepositoryNotFoundError('404', response=Mock())
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', Mock(side_effect=answer))
+    with pytest.raises(FileNotFoundError, match=r"'no/such' is no folder .* Hub has no model"):
+        FewShotClassifier.load('no/such')
 
 
 def test_a_folder_that_could_run_code_or_is_damaged_is_refused(fitted, tmp_path):
@@ -187,8 +161,10 @@ def test_a_folder_that_could_run_code_or_is_damaged_is_refused(fitted, tmp_path)
         FewShotClassifier.load(copy)
 
 
-def test_bad_photos_are_refused_before_any_work(tmp_path):
+def test_bad_photos_and_settings_are_refused_before_any_work(fitted, tmp_path):
     classifier = FewShotClassifier(RECIPE, work_dir=tmp_path / 'run')
+    with pytest.raises(ValueError, match=r'has learned nothing yet; call fit, or load'):
+        classifier.predict(tmp_path)
     (tmp_path / 'photos').mkdir()
     with pytest.raises(ValueError, match=r'there is no image; expected FOLDER/<class>/<image>'):
         classifier.fit(tmp_path / 'photos')
@@ -199,19 +175,10 @@ def test_bad_photos_are_refused_before_any_work(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'gone does not exist'):
         classifier.fit(tmp_path / 'gone')
     assert not (tmp_path / 'run').exists()
-
-
-def test_nothing_learned_and_no_recipe(tmp_path):
-    with pytest.raises(ValueError, match=r'has learned nothing yet; call fit, or load'):
-        FewShotClassifier(RECIPE).predict(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"recipe 'sotglp' is neither a config file nor"):
         FewShotClassifier('sotglp')
-
-
-def test_a_work_dir_of_other_settings_is_refused(fitted):
-    other = FewShotClassifier(
-        RECIPE, work_dir=fitted.classifier.work_dir, **{**SHORT, 'train_cfg': dict(max_epochs=9)}
-    )
+    settings = {**SHORT, 'train_cfg': dict(max_epochs=9)}
+    other = FewShotClassifier(RECIPE, work_dir=fitted.classifier.work_dir, **settings)
     with pytest.raises(ValueError, match=r'holds a run on other photos or with other settings'):
         other.fit(fitted.photos)
 

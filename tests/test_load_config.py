@@ -41,10 +41,9 @@ def test_an_option_without_effect_is_refused(option: str, message: str):
         load_config(DEMO, {option: 1})
 
 
-@pytest.mark.parametrize('name', ['own_data', 'clip'])
-def test_a_config_of_an_earlier_version_is_refused(tmp_path: Path, name: str):
-    (tmp_path / 'old.py').write_text(f'_base_ = {str(DEMO)!r}\n{name} = dict()\n')
-    with pytest.raises(ValueError, match=f'The config sets {name}, which no part reads'):
+def test_a_config_of_an_earlier_version_is_refused(tmp_path: Path):
+    (tmp_path / 'old.py').write_text(f'_base_ = {str(DEMO)!r}\nown_data = dict()\n')
+    with pytest.raises(ValueError, match='The config sets own_data, which no part reads'):
         load_config(tmp_path / 'old.py')
 
 
@@ -57,14 +56,10 @@ def test_options_reach_the_parts_and_none_switches_a_hook_off():
     assert load_config(DEMO).work_dir == 'work_dirs/sotglp_demo_16shot'
 
 
-@pytest.mark.parametrize(('length', 'fits'), [(49, True), (50, True), (51, False)])
-def test_a_cosine_that_would_climb_again_is_refused(length: int, fits: bool):
-    options = {'param_scheduler.T_max': 50, 'train_cfg.max_epochs': length}
-    if fits:
-        load_config(DEMO, options)
-        return
+def test_a_cosine_that_would_climb_again_is_refused():
+    load_config(DEMO, {'param_scheduler.T_max': 50, 'train_cfg.max_epochs': 50})
     with pytest.raises(ValueError, match=r'T_max=50 is shorter than the 51 of train_cfg\.max_ep'):
-        load_config(DEMO, options)
+        load_config(DEMO, {'param_scheduler.T_max': 50, 'train_cfg.max_epochs': 51})
 
 
 def test_data_sets_the_variable_for_the_config_alone(photos: Path, monkeypatch):
@@ -85,12 +80,6 @@ def test_class_names_come_from_the_checkpoint_where_there_are_no_images(tmp_path
     assert str(error.value).count('does not exist') == 1  # of both loaders
 
 
-def cars(root: Path, count: int) -> None:
-    (root / 'devkit').mkdir()
-    images = dict(fname=[f'{i}.jpg' for i in range(count)], **{'class': [*range(1, count + 1)]})
-    mat4py.savemat(str(root / 'devkit' / 'cars_train_annos.mat'), dict(annotations=images))
-
-
 def flowers(root: Path, count: int) -> None:
     mat4py.savemat(str(root / 'imagelabels.mat'), dict(labels=[*range(1, count + 1)]))
     ids = dict(trnid=[*range(1, count - 1)], valid=[count - 1, count], tstid=[1, 2])
@@ -106,13 +95,11 @@ OF_MMPRETRAIN = {
 }
 
 
-@pytest.mark.parametrize('kind', [*OF_MMPRETRAIN, 'StanfordCars', 'Flowers102'])
+@pytest.mark.parametrize('kind', [*OF_MMPRETRAIN, 'Flowers102'])
 def test_class_names_of_mmpretrains_own_sets(tmp_path: Path, kind: str):
     names = getattr(DATASETS.get(kind), 'METAINFO', {}).get('classes')
     settings = dict(type=kind, data_root=str(tmp_path))
-    if kind == 'StanfordCars':
-        cars(tmp_path, len(names))
-    elif kind == 'Flowers102':  # has no names
+    if kind == 'Flowers102':  # has no names
         names = [f'flower {i}' for i in range(102)]
         flowers(tmp_path, len(names))
         with pytest.raises(ValueError, match='Flowers102 has no class names; give them in'):

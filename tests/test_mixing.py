@@ -21,19 +21,17 @@ from sotglp_mm.structures import ImageFeatures
 
 CONFIGS = REPO / 'configs' / 'mixing'
 PROMPTS = {'global_prompts', 'local_prompts'}
+FC = {'head.fc.weight', 'head.fc.bias'}
+OURS = {*(f'head.{name}' for name in PROMPTS), 'neck.local_projection.weight'}
 LEARNED = {
-    'linear_probe': {'head.fc.weight', 'head.fc.bias'},
-    'linear_behind_neck': {'head.fc.weight', 'head.fc.bias'},
+    'linear_probe': FC,
+    'linear_behind_neck': FC,
     'multi_task': {
-        *(f'head.task_heads.scene.{name}' for name in PROMPTS),
-        *(f'head.task_heads.complete.fc.{name}' for name in ('weight', 'bias')),
-        'neck.local_projection.weight',
+        *(name.replace('head.', 'head.task_heads.scene.') for name in OURS),
+        *(name.replace('head.', 'head.task_heads.complete.') for name in FC),
     },
-    'label_smooth': {*(f'head.{name}' for name in PROMPTS), 'neck.local_projection.weight'},
-    'test_time_augmentation': {
-        *(f'head.{name}' for name in PROMPTS),
-        'neck.local_projection.weight',
-    },
+    'label_smooth': OURS,
+    'test_time_augmentation': OURS,
 }
 BRANCHES = {'accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1'}
 MEASURED = {
@@ -89,12 +87,11 @@ def test_trains_and_its_checkpoint_measures_the_same(trained, name: str, tmp_pat
     assert Runner.from_cfg(cfg).test() == metrics
 
 
-def test_a_linear_probe_learns_from_four_shots(trained):
-    assert trained('linear_probe')[1]['accuracy/top1'] > 15  # chance is 4 %
-
-
 def test_predict_names_the_classes_of_a_linear_head(trained, tmp_path, capsys):
     Image.new('RGB', (80, 64), 'red').save(tmp_path / 'red.png')
+    assert trained('linear_probe')[1]['accuracy/top1'] > 15, (
+        'four shots teach nothing'
+    )  # 4: chance
     checkpoint = trained('linear_probe')[0] / 'epoch_1.pth'
     arguments = [str(CONFIGS / 'linear_probe.py'), str(checkpoint), str(tmp_path)]
     assert sotglp_cli.main(['predict', *arguments, '--num-workers', '0']) == 0
@@ -133,13 +130,6 @@ def test_each_task_alone_has_the_loss_it_has_in_both():
     labels = torch.cat([samples[i].complete.gt_label for i in (0, 2)])
     expected = cross_entropy(head.fc(feats.image[[0, 2]]), labels)
     torch.testing.assert_close(losses['complete_loss'], expected)
-
-
-def test_classes_are_checked_under_several_tasks(tmp_path: Path):
-    cfg = small('multi_task', tmp_path)
-    cfg.model.head.task_heads.scene.class_names = [*CLASS_NAMES[:-1], 'other']
-    with pytest.raises(ValueError, match=r"label 23 is 'other' for the head and 'drupan'"):
-        Runner.from_cfg(cfg).train()
 
 
 def test_smoothing_is_of_the_global_branch():

@@ -6,16 +6,11 @@ kept splits through one each.
 
 import json
 import os
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mini_runs import REPO, small_config
-from mini_trust import assert_equal
-from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
@@ -174,38 +169,6 @@ def test_every_image_is_read_rightly_or_refused_by_name(odd: Path, name: str):
     )
 
 
-def test_a_run_on_oddities_is_the_run_on_plain_pictures(tmp_path: Path, tiny):
-    """As what they are to be seen, or, of formats with losses, as they were read above."""
-    readable = [name for name in sorted(IMAGES) if not isinstance(IMAGES[name][1], str)]
-    for number, name in enumerate(readable):
-        write, seen = IMAGES[name]
-        folder = f'{"train" if number % 3 else "Test"}/{"ab"[number % 2]}'
-        for kind in ('odd', 'plain'):
-            (tmp_path / kind / folder).mkdir(parents=True, exist_ok=True)
-        write(tmp_path / 'odd' / folder / name)
-        if name.endswith(LOSSY):
-            seen = load(tmp_path / 'odd' / folder / name)[..., ::-1]
-        rgb = seen.astype(np.uint8) if seen.ndim == 3 else seen[..., None].repeat(3, -1)
-        saved(rgb.astype(np.uint8))(tmp_path / 'plain' / folder / f'{number:03}.png')
-    runs = [run_on(tmp_path / kind, tiny.clip) for kind in ('odd', 'plain')]
-    assert len(runs[0][1]) == len(readable[::3])
-    assert_equal(*runs)
-
-
-def run_on(images: Path, clip: dict) -> tuple[dict, list[list[float]], dict]:
-    """What a run learns, the probabilities of the test images, and the metrics."""
-    work_dir = images.with_name(f'{images.name}_run')
-    config = REPO / 'configs' / 'sotglp_vitb16_16shot_own.py'
-    cfg = small_config(config, images, work_dir, clip)
-    cfg.experiment_name = images.name
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    metrics = runner.test()
-    samples = [each for batch in runner.test_dataloader for each in runner.model.test_step(batch)]
-    scores = [sample.pred_score.tolist() for sample in samples]
-    return torch.load(work_dir / 'epoch_1.pth', weights_only=True)['state_dict'], scores, metrics
-
-
 def test_other_ways_to_load(odd: Path, tmp_path: Path):
     turned_file, deep = odd / 'odd/exif_6.png', odd / 'odd/mode_I16.png'
     as_stored = load(turned_file, color_type='color_ignore_orientation')
@@ -219,15 +182,6 @@ def test_other_ways_to_load(odd: Path, tmp_path: Path):
         load(deep, backend='cv2')
     item = dict(img=RGB, gt_label=3)
     assert TRANSFORMS.build(dict(type='LoadImageStrict'))(item) is item
-
-
-def test_deep_images_need_no_more_memory_than_others(tmp_path: Path):
-    saved(np.zeros((1500, 2000), np.uint16))(tmp_path / 'deep.png')
-    tracemalloc.start()
-    load(tmp_path / 'deep.png')
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 8 * 1500 * 2000  # bytes a pixel, three of them in the result
 
 
 # ------------------------------------------------------------------ layouts
@@ -309,24 +263,22 @@ def samples(dataset) -> str:
 
 
 @pytest.mark.parametrize('case', LAYOUTS, ids=ascii)
-def test_layouts(tmp_path: Path, case: str):
+def test_layouts(tmp_path: Path, case: str, monkeypatch):
+    said = logged(monkeypatch)
     files, expected = LAYOUTS[case]
     write_files(tmp_path / 'own', files)
     if isinstance(expected, str):
-        with pytest.raises((ValueError, FileNotFoundError)) as said:
+        with pytest.raises((ValueError, FileNotFoundError)) as error:
             build(tmp_path / 'own')
-        assert expected in str(said.value) and str(tmp_path / 'own') in str(said.value)
+        assert expected in str(error.value) and str(tmp_path / 'own') in str(error.value)
         return
     for split, names in expected.items():
         assert samples(build(tmp_path / 'own', split)) == names
+    told = any('no split test, so val serves as test' in text for text in said)
+    assert told is (expected.get('val', '-') == expected.get('test'))
     assert resolve_class_names(str(tmp_path / 'own')) == build(tmp_path / 'own').CLASSES
-
-
-def test_what_serves_as_test_is_said(tmp_path: Path, monkeypatch):
-    said = logged(monkeypatch)
-    write_files(tmp_path, ['train/a/0', 'val/b/1'])
-    build(tmp_path, 'test')
-    assert 'no split test, so val serves as test' in said[0]
+    with pytest.raises(ValueError, match="split='all' is not known"):
+        build(tmp_path / 'own', 'all')
 
 
 # ------------------------------------------------------------------ tables
@@ -379,16 +331,10 @@ def test_tables(tmp_path: Path, monkeypatch, case: str):
         assert samples(build(table, split)) == names
     assert (case == 'repeats') == any('1 repeated lines are dropped' in text for text in said)
     assert (tmp_path / f'list_{FILE_NAME}').is_file() == (lines[0] == 'path,label')
-
-
-def test_other_sources(tmp_path: Path):
-    (tmp_path / 'list.txt').write_text('0 a')
     with pytest.raises(ValueError, match=r'list\.txt: expected a folder, or a \.csv file'):
-        build(tmp_path / 'list.txt')
-    with pytest.raises(FileNotFoundError, match='nowhere does not exist; expected a folder'):
-        build(tmp_path / 'nowhere')
-    with pytest.raises(ValueError, match="split='all' is not known"):
-        build(tmp_path, 'all')
+        build(table.rename(tmp_path / 'list.txt'))
+    with pytest.raises(FileNotFoundError, match=r'list\.csv does not exist; expected a folder'):
+        build(table)
 
 
 # ------------------------------------------------------------------ a split that was kept
@@ -396,10 +342,11 @@ def test_other_sources(tmp_path: Path):
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """A table whose images were split in an earlier run."""
+    """A table whose images were split in an earlier run: half of each class is for training."""
     write_files(tmp_path, [str(i) for i in range(12)])
     write_table(tmp_path, {str(i): 'ab'[i % 2] for i in range(12)})
-    build(tmp_path / 'list.csv')
+    sizes = {split: len(build(tmp_path / 'list.csv', split)) for split in ('train', 'val', 'test')}
+    assert sizes == dict(train=6, val=2, test=4)  # of 6 images each of two classes
     return tmp_path
 
 
@@ -434,16 +381,13 @@ def test_an_edited_table_does_not_fit_its_kept_split(kept: Path, change, message
     assert sorted(drawn.split()) == sorted(f'{path}{label}' for path, label in label_of.items())
 
 
-def test_new_images_wait_until_the_split_is_drawn_anew(kept: Path, monkeypatch):
+def test_a_kept_split_waits_for_new_images_and_is_not_tampered_with(kept: Path, monkeypatch):
     said = logged(monkeypatch)
     before = samples(build(kept / 'list.csv'))
     write_files(kept, ['12'])
     write_table(kept, {str(i): 'ab'[i % 2] for i in range(13)})
     assert samples(build(kept / 'list.csv')) == before
     assert "1 images are not in the kept split and are not used: '12'" in said[0]
-
-
-def test_a_kept_split_that_was_tampered_with(kept: Path):
     file = kept / f'list_{FILE_NAME}'
     splits = json.loads(file.read_text())
     splits['test'].append(splits['train'][0])
@@ -453,8 +397,3 @@ def test_a_kept_split_that_was_tampered_with(kept: Path):
     file.write_text('{')
     with pytest.raises(ValueError, match=r'is not JSON.*; delete it to split anew'):
         build(kept / 'list.csv')
-
-
-def test_half_of_each_class_is_for_training(kept: Path):
-    sizes = {split: len(build(kept / 'list.csv', split)) for split in ('train', 'val', 'test')}
-    assert sizes == dict(train=6, val=2, test=4)  # of 6 images each of two classes

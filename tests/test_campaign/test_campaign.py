@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
-from mini_campaign import OPTIONS, fork, run_forked, write_campaign
+from mini_campaign import OPTIONS, run_forked, write_campaign
 from mini_checkpoints import write_checkpoint
 from mini_data import write_image
 from mini_runs import CLASSES, REPO
 from mini_trust import assert_equal, learned
 from mmengine.logging import MMLogger
+from process_group import fork
 
-from sotglp_mm.campaign import processes, run_campaign
+from sotglp_mm.campaign import processes, run_campaign, summarize
 from sotglp_mm.campaign.plan import batch_for, find_config
 from sotglp_mm.campaign.records import JOB_LOCK, RESULT, read_plan
 from sotglp_mm.campaign.run import CONFIGS, DATASETS
@@ -105,7 +105,7 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
     assert '4/4' in output.err
 
 
-def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys):
+def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys, monkeypatch):
     assert not campaign(minis, tmp_path)
     note = 'capped from 4: the few-shot set has 3 images at most'
     first, second = pretender.commands[0], pretender.commands[2]
@@ -116,15 +116,13 @@ def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys)
     assert note in (job / 'log.txt').read_text()
     result = json.loads((job / 'result.json').read_text())
     assert (result['batch_size'], result['batch_size_note']) == (3, note)
-
-
-def test_cap_counts_the_classes_of_ones_own_images(tmp_path, pretender, monkeypatch):
+    # it counts the classes of one's own images
     monkeypatch.setenv('DATA', str(tmp_path / 'photos'))
     for name in ('cat', 'cow', 'dog'):
         write_image(tmp_path / 'photos' / name / '0.jpg', 0)
-    options = ['train_cfg.max_epochs=2']
-    assert not run_campaign(['own'], [1], [1], CONFIGS, tmp_path, cfg_options=options)
-    assert pretender.commands[0][-1] == 'train_dataloader.batch_size=3', 'one image of each class'
+    options = [f'train_cfg.max_epochs={EPOCHS}']
+    assert not run_campaign(['own'], [1], [1], CONFIGS, tmp_path / 'own', cfg_options=options)
+    assert pretender.commands[4][-1] == 'train_dataloader.batch_size=3', 'an image of each class'
 
 
 @pytest.mark.parametrize(
@@ -299,12 +297,6 @@ def test_a_job_killed_before_its_last_note_is_only_tested(minis, tmp_path, prete
     assert set(pretender.tools()) == {'test.py'}
 
 
-def test_the_default_is_the_benchmark():
-    assert len(DATASETS) == 11 and DATASETS[0] == 'imagenet'
-    assert find_config(CONFIGS, 'imagenet', 16, 1).name == 'sotglp_vitb16_16shot.py'
-    assert find_config(CONFIGS, 'dtd', 16, 1).name == 'sotglp_vitb16_16shot_dtd.py'
-
-
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -318,6 +310,9 @@ def test_what_cannot_be_planned(settings, message, minis, tmp_path, pretender):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         campaign(minis, tmp_path, **settings)
     assert pretender.commands == []
+    assert len(DATASETS) == 11 and DATASETS[0] == 'imagenet'
+    assert find_config(CONFIGS, 'imagenet', 16, 1).name == 'sotglp_vitb16_16shot.py'
+    assert find_config(CONFIGS, 'dtd', 16, 1).name == 'sotglp_vitb16_16shot_dtd.py'
 
 
 def test_jobs_in_one_process_equal_those_of_separate_ones(minis, tmp_path, monkeypatch, capsys):
@@ -325,27 +320,24 @@ def test_jobs_in_one_process_equal_those_of_separate_ones(minis, tmp_path, monke
     (minis / 'mini_diverging.py').write_text(
         "_base_ = './mini_alpha.py'\noptim_wrapper = dict(optimizer=dict(lr=1e38))\n"
     )
-    datasets = ['alpha', 'diverging', 'beta']
     settings = dict(shots=[2], features=tmp_path / 'features')
     environment, loggers = dict(os.environ), len(MMLogger._instance_dict)
     here, apart = tmp_path / 'here', tmp_path / 'apart'
-    assert campaign(minis, here, datasets, **settings) == ['diverging, 2 shots, seed 1']
+    failed = campaign(minis, here, ['diverging', 'alpha'], **settings)
+    assert failed == ['diverging, 2 shots, seed 1']
     changed = {k for k in {*os.environ, *environment} if os.environ.get(k) != environment.get(k)}
     assert not changed and len(MMLogger._instance_dict) == loggers
     assert 'FAILED, train: ' in capsys.readouterr().out
     assert 'Traceback' in (here / 'diverging' / '2shot' / 'seed1' / 'log.txt').read_text()
-    assert not campaign(minis, apart, ['alpha', 'beta'], in_process=False, **settings)
-    for dataset in ('alpha', 'beta'):
-        one, other = (each / dataset / '2shot' / 'seed1' for each in (here, apart))
-        last = f'epoch_{EPOCHS}.pth'
-        assert_equal(learned(one / last), learned(other / last))
-        assert (one / RESULT).read_text() == (other / RESULT).read_text()
-        assert (
-            '$ ' in (other / 'log.txt').read_text() and '$ ' not in (one / 'log.txt').read_text()
-        )
+    assert not campaign(minis, apart, in_process=False, **settings)
+    one, other = (each / 'alpha' / '2shot' / 'seed1' for each in (here, apart))
+    last = f'epoch_{EPOCHS}.pth'
+    assert_equal(learned(one / last), learned(other / last))
+    assert (one / RESULT).read_text() == (other / RESULT).read_text()
+    assert '$ ' in (other / 'log.txt').read_text() and '$ ' not in (one / 'log.txt').read_text()
 
 
-def test_methods_share_features_and_other_draws_do_not(minis, tmp_path):
+def test_methods_share_features_and_other_draws_or_data_do_not(minis, tmp_path):
     features = tmp_path / 'features'
     campaign(minis, tmp_path / 'runs', shots=[1, 2], features=features)
     stored = {file: file.stat().st_mtime_ns for file in features.rglob('*.npy')}
@@ -355,20 +347,15 @@ def test_methods_share_features_and_other_draws_do_not(minis, tmp_path):
     other = ['model.head.num_global_prompts=1']
     campaign(minis, tmp_path / 'other', shots=[1], features=features, options=other)
     assert stored == {file: file.stat().st_mtime_ns for file in features.rglob('*.npy')}
-    learned = torch.load(tmp_path / f'other/alpha/1shot/seed1/epoch_{EPOCHS}.pth')['state_dict']
-    assert len(learned['head.global_prompts']) == 1
+    found = learned(tmp_path / f'other/alpha/1shot/seed1/epoch_{EPOCHS}.pth')['state_dict']
+    assert len(found['head.global_prompts']) == 1
     of_one = f'{tmp_path}/runs/configs/{{dataset}}_1shot_seed1/config.py'
     with pytest.raises(ValueError, match=r'draw with .+1.+1.+, and this job is of .+2.+1'):
         campaign(minis, tmp_path / 'more', shots=[2], configs=of_one)
-
-
-def test_features_of_other_data_are_refused(minis, tmp_path):
-    settings = dict(shots=[1], features=tmp_path / 'features')
-    campaign(minis, tmp_path / 'runs', **settings)
-    other = 'model.backbone.first_block_residual=False'
-    failed = campaign(minis, tmp_path / 'other', options=[other], **settings)
-    assert failed == ['alpha, 1 shot, seed 1']
-    log = (tmp_path / 'other/alpha/1shot/seed1/log.txt').read_text()
+    other = ['model.backbone.first_block_residual=False']
+    settings = dict(shots=[1], features=features, options=other)
+    assert campaign(minis, tmp_path / 'residual', **settings) == ['alpha, 1 shot, seed 1']
+    log = (tmp_path / 'residual/alpha/1shot/seed1/log.txt').read_text()
     assert 'was made from something else' in log and 'first_block_residual' in log
 
 
@@ -402,3 +389,32 @@ def test_no_command_outlives_the_campaign(how, tmp_path):
     os.kill(process, how)
     os.waitpid(process, 0)
     wait_for(lambda: not alive(pid), 10)
+
+
+@pytest.mark.parametrize('in_process', [False, True])
+def test_a_killed_campaign_ends_as_an_undisturbed_one(minis, tmp_path, monkeypatch, in_process):
+    """Killed while a job trains, once its first checkpoint is there."""
+    monkeypatch.setattr(processes, 'run_command', run_forked)
+    options = [*OPTIONS, 'train_cfg.max_epochs=4']
+    work_dir, expected, last = tmp_path / 'killed', tmp_path / 'undisturbed', 'epoch_4.pth'
+
+    def run(folder: Path) -> list[str]:
+        datasets, settings = ['alpha', 'beta'], dict(shots=[2], in_process=in_process)
+        return campaign(minis, folder, datasets, options, **settings)
+
+    victim = work_dir / 'beta' / '2shot' / 'seed1'
+    pid = fork(lambda: len(run(work_dir)), tmp_path / 'log.txt')
+    wait_for(lambda: list(victim.glob('epoch_*.pth')))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with FileLock(victim / JOB_LOCK):  # held by the training until it has ended as well
+        assert not (victim / last).exists(), 'it was to be killed in a training'
+    done = {file: file.stat().st_mtime_ns for file in work_dir.rglob(RESULT)}
+    assert len(done) == 1
+    assert not run(work_dir) and not run(expected)
+    assert {file: file.stat().st_mtime_ns for file in done} == done, 'it was done again'
+    for dataset in ('alpha', 'beta'):
+        one, other = (each / dataset / '2shot/seed1' / last for each in (work_dir, expected))
+        assert_equal(learned(one), learned(other))
+    for one, other in zip(summarize(work_dir), summarize(expected), strict=True):
+        assert one.read_bytes() == other.read_bytes(), one

@@ -73,6 +73,7 @@ def test_means_and_deviations(runs):
     assert lines_of(text, combined, '| average') == ['| average | 51.2 ± 1.4 (n=2) | 75.9 (n=1) |']
     assert '## Top-1, global (`accuracy_global/top1`)' in text
     assert 'Top-1, local' not in text
+    assert 'Domain shift' not in text and 'Out-of-distribution' not in text
     content = json.loads((runs / 'summary.json').read_text())
     assert content['missing'] == [['dtd', 16, 2]]
     assert len(content['rows']) == len(rows) == 12
@@ -89,10 +90,14 @@ def test_what_is_missing_is_named(runs):
     assert 'No average for 2 shots: nothing of food101.' in text
 
 
-def test_seeds_that_never_meet_have_no_average(tmp_path):
-    write_result(tmp_path, 'dtd', 1, 1, 40)
+def test_seeds_that_never_meet_and_a_metric_that_is_no_number(tmp_path):
+    write_result(tmp_path, 'dtd', 1, 1, float('nan'))
+    write_result(tmp_path, 'dtd', 1, 3, 50.0)
     write_result(tmp_path, 'eurosat', 1, 2, 50)
-    assert 'No average for 1 shot: no seed that all datasets have.' in summary(tmp_path)
+    text = summary(tmp_path)
+    assert 'No average for 1 shot: no seed that all datasets have.' in text
+    assert 'No result here is of 16 shots' in text and '| this package' not in text
+    assert lines_of(text, 'Top-1, combined', '| dtd') == ['| dtd | nan (n=2) |']
 
 
 def test_beside_published(runs):
@@ -107,23 +112,12 @@ def test_beside_published(runs):
     assert own.endswith('| 71.2 (n=1) | 81.0 ± 0.7 (n=2) |  |  |')
     assert 'GalLoP and SOT-GLP draw shots stratified' in text and 'exactly\n16 of every' in text
     assert 'arXiv 2603.08347, abstract' in text
-
-
-def test_a_whole_benchmark_has_a_mean_beside_the_published(tmp_path):
-    names = json.loads(PUBLISHED.read_text())['datasets']
-    for number, name in enumerate(names):
-        write_result(tmp_path, name, 16, 1, 80.0 + number)
-    text = summary(tmp_path)
-    own = lines_of(text, '16 shots', '| this package')[0]
-    assert own.endswith('| 90.0 (n=1) | 85.0 (n=1) |')
-    shown = [line.split(' | ')[0] for line in lines_of(text, 'Top-1, combined', '| ')][2:]
-    assert shown == [f'| {name}' for name in [*names, 'average']], 'the order of the papers'
-
-
-def test_no_result_of_16_shots(tmp_path):
-    write_result(tmp_path, 'dtd', 1, 1, 40)
-    text = summary(tmp_path)
-    assert 'No result here is of 16 shots' in text and '| this package' not in text
+    # published numbers are shown as they were published
+    row = lines_of(text, title, '| PLOT++')[0]
+    assert row.startswith('| PLOT++ | 72.60 | 96.04 | 93.59 | 84.55 ')
+    text = summary(runs, metric='accuracy_global/top1')
+    assert '64.2 (n=1)' in lines_of(text, title, '| this package')[0]
+    assert text.count('(`accuracy_global/top1`)') == 1
 
 
 def test_the_last_epoch_and_the_sampling_are_stated(runs):
@@ -169,11 +163,7 @@ def test_out_of_distribution(tmp_path):
     assert projection_free == '| SOT-GLP projection-free |  |  |  |  | - / 94.2 |'
 
 
-OOD = {
-    'accuracy/imagenet/top1': 72.5,
-    'ood/mcm_T1/sun/auroc': 91.0,
-    'ood/mcm_T1/sun/aupr': 97.5,
-}
+OOD = {'accuracy/imagenet/top1': 72.5, 'ood/mcm_T1/sun/auroc': 91.0, 'ood/mcm_T1/sun/aupr': 97.5}
 DOMAINS = {'accuracy/imagenetv2/top1': 60.0, 'accuracy/mean/top1': 55.0}
 
 
@@ -193,17 +183,21 @@ def test_only_sets_that_a_run_was_tested_on(tmp_path):
 def test_they_do_not_spoil_the_average_and_the_plot(tmp_path):
     names = json.loads(PUBLISHED.read_text())['datasets']
     for folder in ('alone', 'beside'):
-        for name in names:
-            write_result(tmp_path / folder, name, 16, 1, 80.0)
+        for number, name in enumerate(names):
+            write_result(tmp_path / folder, name, 16, 1, 80.0 + number)
     write_result(tmp_path / 'beside', 'ood', 16, 1, None, **OOD)
     add_to_plan(tmp_path / 'beside', [('domains', 16, 1)])  # not done yet
     text = summary(tmp_path / 'beside')
-    assert lines_of(text, 'Top-1, combined', '| average') == ['| average | 80.0 (n=1) |']
-    assert lines_of(text, '16 shots', '| this')[0].endswith('| 80.0 (n=1) | 80.0 (n=1) |')
+    assert lines_of(text, 'Top-1, combined', '| average') == ['| average | 85.0 (n=1) |']
+    own = lines_of(text, '16 shots', '| this')[0]
+    assert own.endswith('| 90.0 (n=1) | 85.0 (n=1) |'), 'a mean beside the published'
     assert '- domains, 16 shots, seed 1' in text and '| domains' not in text
     summary(tmp_path / 'alone')
     figures = [(tmp_path / each / FILES[-1]).read_bytes() for each in ('alone', 'beside')]
     assert figures[0] == figures[1]
+    text = (tmp_path / 'alone' / 'summary.md').read_text()
+    shown = [line.split(' | ')[0] for line in lines_of(text, 'Top-1, combined', '| ')][2:]
+    assert shown == [f'| {name}' for name in [*names, 'average']], 'the order of the papers'
 
 
 def test_aupr_and_mean_per_class(tmp_path):
@@ -219,39 +213,16 @@ def test_aupr_and_mean_per_class(tmp_path):
     assert 'beside published' not in text, 'those are top-1'
 
 
-def test_published_numbers_are_shown_as_they_were_published(runs):
-    row = lines_of(summary(runs), '16 shots, beside published', '| PLOT++')[0]
-    assert row.startswith('| PLOT++ | 72.60 | 96.04 | 93.59 | 84.55 ')
-
-
-def test_no_such_metrics_no_such_tables(runs):
-    text = summary(runs)
-    assert 'Domain shift' not in text and 'Out-of-distribution' not in text
-
-
-def test_another_metric(runs):
-    text = summary(runs, metric='accuracy_global/top1')
-    own = lines_of(text, '16 shots, beside published', '| this package')[0]
-    assert '64.2 (n=1)' in own
-    assert text.count('(`accuracy_global/top1`)') == 1
-
-
 def test_the_same_results_give_the_same_files(runs, tmp_path_factory):
-    summary(runs)
-    # in another place, later
-    copy = tmp_path_factory.mktemp('copy') / 'runs'
-    shutil.copytree(runs, copy)
-    summary(copy)
-    for name in FILES:
-        assert (runs / name).read_bytes() == (copy / name).read_bytes(), name
-    assert (runs / FILES[-1]).read_bytes()[:4] == b'\x89PNG'
-
-
-def test_out_names_the_folder(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'new'
     assert summarize(runs, out) == [out / name for name in FILES]
     assert sorted(file.name for file in out.iterdir()) == sorted(FILES)
     assert not (runs / 'summary.md').exists()
+    copy = Path(shutil.copytree(runs, tmp_path_factory.mktemp('copy') / 'runs'))
+    summary(copy)  # in another place, later
+    for name in FILES:
+        assert (out / name).read_bytes() == (copy / name).read_bytes(), name
+    assert (out / FILES[-1]).read_bytes()[:4] == b'\x89PNG'
 
 
 @pytest.mark.parametrize(
@@ -269,13 +240,6 @@ def test_a_broken_result_is_named(runs, change, message):
     with pytest.raises(ValueError) as stop:
         summary(runs)
     assert str(file) in str(stop.value) and message in str(stop.value)
-
-
-def test_a_metric_that_is_no_number_has_no_deviation(tmp_path):
-    for seed, top1 in enumerate([float('nan'), 50.0], start=1):
-        write_result(tmp_path, 'dtd', 16, seed, top1)
-    shown = lines_of(summary(tmp_path), 'Top-1, combined', '| dtd')
-    assert shown == ['| dtd | nan (n=2) |']
 
 
 def test_no_results_and_no_such_metric(runs, tmp_path_factory):

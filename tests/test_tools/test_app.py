@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mini_pictures import CONFIG, demo_config, demo_model, write_checkpoint
+from mini_pictures import CONFIG, demo_config
 from mini_runs import REPO
 from PIL import Image
 
@@ -25,17 +25,12 @@ CALIBRATION = import_module('sotglp_mm.apis.calibration')
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory) -> Path:
-    return write_checkpoint(demo_model(), tmp_path_factory.mktemp('demo'))
-
-
-def test_answers_are_those_of_predict(checkpoint: Path, tmp_path: Path):
+def test_answers_are_those_of_predict(demo_checkpoint: Path, tmp_path: Path):
     cfg = demo_config()
     image = example_images(cfg, tmp_path)[0]
-    report = predict(CONFIG, checkpoint, [image], num_workers=0, quiet=True)
+    report = predict(CONFIG, demo_checkpoint, [image], num_workers=0, quiet=True)
     (predicted,) = report['predictions']
-    result = Trial(cfg, checkpoint).look(image)
+    result = Trial(cfg, demo_checkpoint).look(image)
     best = max(result['scores']['combined'], key=result['scores']['combined'].get)
     assert best == predicted['label']
     assert result['scores']['combined'][best] == pytest.approx(predicted['probability'], abs=1e-6)
@@ -43,8 +38,8 @@ def test_answers_are_those_of_predict(checkpoint: Path, tmp_path: Path):
     assert result['plan'].ndim == 3
 
 
-def test_a_threshold_of_another_score_is_not_used(checkpoint: Path, tmp_path: Path):
-    cfg, content = demo_config(), read_checkpoint(checkpoint)
+def test_a_threshold_of_another_score_is_not_used(demo_checkpoint: Path, tmp_path: Path):
+    cfg, content = demo_config(), read_checkpoint(demo_checkpoint)
     image = example_images(cfg, tmp_path)[0]
     verdicts = {}
     for name in ('mcm_T1', 'gl_mcm_T1'):
@@ -71,18 +66,18 @@ def test_classes_of_one_name_and_sets_within_a_set(tmp_path: Path):
     assert sum(scores.values()) == pytest.approx(1)
 
 
-def test_port_that_is_taken(checkpoint: Path, capsys):
+def test_port_that_is_taken(demo_checkpoint: Path, capsys):
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(['app', str(CONFIG), str(checkpoint), '--port', port]) == 2
+        assert main(['app', str(CONFIG), str(demo_checkpoint), '--port', port]) == 2
     assert port in capsys.readouterr().err
 
 
 @pytest.fixture
-def page(checkpoint: Path):
+def page(demo_checkpoint: Path):
     """The page in a browser, and the addresses beyond this machine that it asked for."""
     playwright = pytest.importorskip('playwright.sync_api')
-    command = [sys.executable, '-m', 'sotglp_cli', 'app', CONFIG, checkpoint, '--port', '0']
+    command = [sys.executable, '-m', 'sotglp_cli', 'app', CONFIG, demo_checkpoint, '--port', '0']
     server = subprocess.Popen(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -108,9 +103,9 @@ def page(checkpoint: Path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium: apt install chromium')
-def test_image_and_text_file_in_a_browser(page, checkpoint: Path, tmp_path: Path):
+def test_image_and_text_file_in_a_browser(page, demo_checkpoint: Path, tmp_path: Path):
     image = Path(example_images(demo_config(), tmp_path)[0])
-    result = Trial(demo_config(), checkpoint).look(str(image))
+    result = Trial(demo_config(), demo_checkpoint).look(str(image))
     page.set_input_files('input[type=file]', image)
     page.wait_for_selector('#plan img', timeout=60_000)
     verdict = page.locator('#verdict').inner_text()

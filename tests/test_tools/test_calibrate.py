@@ -56,26 +56,19 @@ def run(tmp_path_factory) -> Run:
     return Run(photos, raw, checkpoint, found)
 
 
-def test_the_images_are_neither_trained_on_nor_tested_with(run):
-    images = validation_images(load_config(CONFIG, data=run.photos, checkpoint=run.raw))
+def test_the_images_are_neither_trained_on_nor_tested_with(run, tmp_path):
+    cfg = load_config(CONFIG, data=run.photos, checkpoint=run.raw)
+    names = tmp_path / 'names.txt'
+    names.write_text('\n'.join(cfg.model.head.class_names))
+    cfg.model.head.class_names = str(names)
+    images = validation_images(cfg)
     paths = {images[i]['data_samples'].img_path for i in range(len(images))}
     assert paths == set(run.of_split('val'))
     assert run.found['images'] == len(paths) > 0
-
-
-def test_validation_images_that_are_test_images_are_refused(tmp_path):
     for split in ('train', 'val'):  # where there is no test, val serves as test
-        write_shapes(tmp_path / split, count=2)
+        write_shapes(tmp_path / 'shapes' / split, count=2)
     with pytest.raises(ValueError, match=r"all 12 images of split 'val'.*trained on or tested"):
-        validation_images(load_config(CONFIG, data=tmp_path))
-
-
-def test_class_names_by_the_name_of_a_list(run):
-    cfg = load_config(CONFIG, data=run.photos, checkpoint=run.raw)
-    names = run.photos.parent / 'names.txt'
-    names.write_text('\n'.join(cfg.model.head.class_names))
-    cfg.model.head.class_names = str(names)
-    assert len(validation_images(cfg)) == run.found['images']
+        validation_images(load_config(CONFIG, data=tmp_path / 'shapes'))
 
 
 def test_it_is_kept_in_the_checkpoint_and_all_else_stays(run):
@@ -132,23 +125,20 @@ def test_predict_uses_it_and_labels_stay(run, capsys):
     assert f'at temperature {temperature:.4g}, of sotglp calibrate' in printed
 
 
-def test_another_score_or_a_threshold_of_yours_takes_no_kept_threshold(run):
-    paths = run.of_split('test')[:2]
-    mcm = predict(CONFIG, run.checkpoint, paths, num_workers=0, ood='mcm')
-    assert mcm['ood']['threshold'] is None
-    mine = predict(CONFIG, run.checkpoint, paths, num_workers=0, threshold=-0.5)
-    assert mine['ood']['threshold'] == -0.5
+def test_what_the_kept_values_are_not_for(run):
+    settings = dict(paths=run.of_split('test')[:2], num_workers=0)
 
+    def threshold(**more) -> float | None:
+        return predict(CONFIG, run.checkpoint, **settings, **more)['ood']['threshold']
 
-def test_other_settings_of_the_model_are_refused(run):
+    assert threshold(ood='mcm') is None
+    assert threshold(threshold=-0.5) == -0.5
     with pytest.raises(ValueError, match=r'calibrated with head.selector.k = 10, .* has 20'):
-        predict(
-            CONFIG,
-            run.checkpoint,
-            run.of_split('test'),
-            num_workers=0,
-            cfg_options={'model.head.selector.k': 20},
-        )
+        threshold(cfg_options={'model.head.selector.k': 20})
+    content = read_checkpoint(run.checkpoint)
+    content['meta']['calibration']['temperature'] = -1.0
+    with pytest.raises(ValueError, match=r'temperature -1\.0; expected a number > 0'):
+        read_calibration(content)
 
 
 def test_the_metric_of_testing_says_both_and_draws(run, tmp_path):
@@ -177,13 +167,6 @@ def test_the_command_and_a_file_that_holds_weights_alone(run, tmp_path, capsys):
     assert main([*command, '--num-workers', '0', '--ood', 'mcm']) == 0
     assert read_calibration(copy)['ood']['name'] == 'mcm_T1'
     assert 'temperature: ' in capsys.readouterr().out
-
-
-def test_a_damaged_calibration_is_refused(run, tmp_path):
-    content = read_checkpoint(run.checkpoint)
-    content['meta']['calibration']['temperature'] = -1.0
-    with pytest.raises(ValueError, match=r'temperature -1\.0; expected a number > 0'):
-        read_calibration(content)
 
 
 @pytest.mark.parametrize('true', [0.25, 1.0, 3.0])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_own import CHANNELS, OwnRun, picture, train_own
+from mini_data import write_image
+from mini_own import CLASSES, OwnRun
 from mini_runs import REPO, run_tool
 from mmpretrain import ImageClassificationInferencer
 from PIL import Image
@@ -15,13 +16,7 @@ from PIL import Image
 from sotglp_cli import main
 from sotglp_mm.apis.calibration import threshold_at_tpr, with_rounding
 
-NAMES = sorted(CHANNELS)
-EXIF_ORIENTATION = 0x0112
-
-
-@pytest.fixture(scope='module')
-def own(tiny, tmp_path_factory) -> OwnRun:
-    return train_own(tmp_path_factory.mktemp('own'), tiny.clip)
+NAMES = sorted(CLASSES)
 
 
 class Run:
@@ -52,7 +47,7 @@ def folder(tmp_path) -> Path:
 
 
 def test_the_same_predictions_as_testing_and_the_names_of_the_checkpoint(own, run):
-    found = run(own.images, '--batch-size', 4)
+    found = run(own.images / 'red fox', '--batch-size', 4, own.images)  # also behind flags
     assert found.status == 0
     assert found.report['classes'] == NAMES
     assert len(found.report['predictions']) == len(own.expected) == 9
@@ -115,101 +110,45 @@ def test_files_folders_and_globs_each_image_once(own, run):
 def test_nothing_to_predict_is_named(run, folder, name: str, message: str):
     (folder / 'notes.txt').write_text('no image')
     found = run(f'{folder}/{name}')
-    assert found.status == 2
+    assert (found.status, found.report) == (2, None)
     assert message in found.err
-    assert found.report is None
-
-
-def test_images_may_follow_flags(own, run):
-    found = run(own.images / 'red fox', '--topk', 1, own.images / 'green frog')
-    assert found.status == 0
-    assert len(found.report['predictions']) == 6
-
-
-def test_names_without_images_are_failures_and_the_rest_goes_on(own, run, folder):
-    (folder / 'empty').mkdir()
-    Image.fromarray(picture(channel=0, seed=3)).save(folder / 'rgb.png')
-    names = [folder / 'rgb.png', folder / 'empty', folder / 'gone.jpg', f'{folder}/*.tiff']
-    found = run(*names, '--calibrate', own.images, folder / 'none')
-    assert found.status == 1
-    assert [Path(row['path']).name for row in found.report['predictions']] == ['rgb.png']
-    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
-    assert set(failed) == {'empty', 'gone.jpg', '*.tiff', 'none'}
-    assert 'holds no image' in failed['empty']
-    assert 'does not exist' in failed['gone.jpg']
-    assert 'no file matches' in failed['*.tiff']
-    assert '4 of the images could not be read' in found.err
-
-
-def write_kinds(folder: Path, pixels: np.ndarray) -> dict[str, Image.Image]:
-    """Files of every kind, and what Pillow's users take each of them to show."""
-    image = Image.fromarray(pixels)
-    grey = image.convert('L')
-    kinds = {
-        'grey.png': grey,
-        'cmyk.tif': image.convert('CMYK'),
-        'palette.png': image.convert('P'),
-        'alpha.png': image.convert('RGBA'),
-        'thin.png': image.crop((0, 0, 1, 60)),
-    }
-    for name, each in kinds.items():
-        each.save(folder / name)
-    deep = np.asarray(grey).astype(np.uint16) * 257
-    Image.fromarray(deep).save(folder / 'deep.png')
-    Image.fromarray(deep).save(folder / 'deep.tif')
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6  # turn by 90 degrees clockwise to look at it
-    image.transpose(Image.Transpose.ROTATE_90).save(folder / 'turned.png', exif=exif)
-    kinds |= {'deep.png': grey, 'deep.tif': grey, 'turned.png': image}
-    return kinds
-
-
-def test_every_kind_of_picture_is_what_it_looks_like(run, folder):
-    kinds = write_kinds(folder, picture(channel=1, seed=5))
-    plain = folder / 'plain'
-    plain.mkdir()
-    for name, image in kinds.items():
-        image.convert('RGB').save(plain / f'{name}.png')
-    found = run(folder)
-    assert found.status == 0, found.err
-    assert len(found.report['predictions']) == 2 * len(kinds)
-    for name in kinds:
-        expected = {each['label']: each['probability'] for each in found.of(f'{name}.png')['top']}
-        by_name = {each['label']: each['probability'] for each in found.of(f'/{name}')['top']}
-        assert by_name == pytest.approx(expected, abs=1e-5), name
-
-
-def test_what_cannot_be_read_is_named_and_the_rest_goes_on(run, folder, monkeypatch):
-    image = Image.fromarray(picture(channel=0, seed=1))
-    image.save(folder / 'good.jpg')
-    (folder / 'text.jpg').write_text('no picture')
-    (folder / 'empty.png').touch()
-    image.save(folder / 'cut.jpg')
-    (folder / 'cut.jpg').write_bytes((folder / 'cut.jpg').read_bytes()[:900])
-    image.resize((700, 600)).save(folder / 'bomb.png')
-    Image.new('L', (1, 501)).save(folder / 'needle.png')
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100_000)  # Pillow refuses twice as many
-    found = run(folder, '--batch-size', 2)
-    assert found.status == 1
-    assert [Path(row['path']).name for row in found.report['predictions']] == ['good.jpg']
-    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
-    assert set(failed) == {'bomb.png', 'cut.jpg', 'empty.png', 'needle.png', 'text.jpg'}
-    assert failed['text.jpg'] == failed['empty.png'] == 'not a picture that Pillow can read'
-    assert 'DecompressionBombError' in failed['bomb.png']
-    assert 'truncated' in failed['cut.jpg']
-    assert 'it has 1 x 501 pixels' in failed['needle.png']
-    assert '5 of the images could not be read' in found.err
-    assert all(name in found.err for name in failed)
-
-
-def test_nothing_but_broken_images(run, folder):
     (folder / 'text.jpg').write_text('no picture')
     found = run(folder)
     assert found.status == 1
     assert 'no image could be read' in found.out
 
 
-def test_a_threshold_from_images_of_known_classes(own, run):
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(own, run, folder, monkeypatch):
+    write_image(folder / 'good.jpg', 0)
+    image = Image.open(folder / 'good.jpg')
+    (folder / 'text.jpg').write_text('no picture')
+    (folder / 'empty.png').touch()
+    image.save(folder / 'cut.jpg')
+    (folder / 'cut.jpg').write_bytes((folder / 'cut.jpg').read_bytes()[:900])
+    (folder / 'none').mkdir()
+    image.resize((700, 600)).save(folder / 'bomb.png')
+    Image.new('L', (1, 501)).save(folder / 'needle.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100_000)  # Pillow refuses twice as many
+    names = [folder, folder / 'none', folder / 'gone.jpg', f'{folder}/*.tiff']
+    found = run(*names, '--batch-size', 2, '--calibrate', own.images, folder / 'nowhere')
+    assert found.status == 1
+    assert [Path(row['path']).name for row in found.report['predictions']] == ['good.jpg']
+    failed = {Path(row['path']).name: row['error'] for row in found.report['failed']}
+    images = {'bomb.png', 'cut.jpg', 'empty.png', 'needle.png', 'text.jpg'}
+    assert set(failed) == images | {'none', 'gone.jpg', '*.tiff', 'nowhere'}
+    assert 'holds no image' in failed['none']
+    assert 'does not exist' in failed['gone.jpg']
+    assert 'no file matches' in failed['*.tiff']
+    assert failed['text.jpg'] == failed['empty.png'] == 'not a picture that Pillow can read'
+    assert 'DecompressionBombError' in failed['bomb.png']
+    assert 'truncated' in failed['cut.jpg']
+    assert 'it has 1 x 501 pixels' in failed['needle.png']
+    assert '9 of the images could not be read' in found.err
+    assert all(name in found.err for name in failed)
+
+
+def test_thresholds(own, run, folder):
+    """From images of known classes, which equal images pass, or given, of another score."""
     found = run(own.images, '--calibrate', own.images)
     ood = found.report['ood']
     scores = [row['ood_score'] for row in found.report['predictions']]
@@ -218,15 +157,15 @@ def test_a_threshold_from_images_of_known_classes(own, run):
     assert ood['threshold'] == pytest.approx(max(scores), abs=1e-6)
     assert ood['calibration'] == dict(images=9, source='--calibrate', asked=0.95, accepted=1.0)
     assert 'accepts 95% of 9 images' in found.out
+    for name in 'abcde':
+        Image.new('RGB', (70, 60), 'green').save(folder / f'{name}.png')
+    found = run(folder, '--calibrate', folder / 'a.png', '--batch-size', 2)
+    assert {row['known'] for row in found.report['predictions']} == {True}
 
-
-def test_a_given_threshold_and_another_score(own, run):
-    tau = ['--cfg-options', 'model.head.ood_tau=0.5']
-    scores = sorted(
-        row['ood_score'] for row in run(own.images, '--ood', 'mcm', *tau).report['predictions']
-    )
+    flags = ['--ood', 'mcm', '--cfg-options', 'model.head.ood_tau=0.5']
+    scores = sorted(row['ood_score'] for row in run(own.images, *flags).report['predictions'])
     middle = (scores[3] + scores[4]) / 2
-    found = run(own.images, '--ood', 'mcm', f'--threshold={middle}', *tau)
+    found = run(own.images, f'--threshold={middle}', *flags)
     known = [row['known'] for row in found.report['predictions']]
     assert sum(known) == 4
     assert all(row['known'] == (row['ood_score'] <= middle) for row in found.report['predictions'])
@@ -240,13 +179,6 @@ def test_the_threshold_is_the_smallest_score_that_accepts_enough(count: int, pla
     assert threshold_at_tpr(scores) == place  # scores are 0, 1, ...: a score is its place
 
 
-def test_equal_images_are_on_one_side_of_the_threshold(own, run, folder):
-    for name in ('a', 'b', 'c', 'd', 'e'):
-        Image.fromarray(picture(channel=1, seed=5)).save(folder / f'{name}.png')
-    found = run(folder, '--calibrate', folder / 'a.png', '--batch-size', 2)
-    assert {row['known'] for row in found.report['predictions']} == {True}
-
-
 @pytest.mark.parametrize('tau', [0.01, 1.0, 1000.0])
 def test_rounding_does_not_decide_who_is_known_and_a_difference_does(tau: float):
     limit = with_rounding(-0.25, tau)
@@ -254,12 +186,12 @@ def test_rounding_does_not_decide_who_is_known_and_a_difference_does(tau: float)
     assert [score <= limit for score in scores] == [True, True, False]
 
 
-def test_csv_has_a_line_for_each_image(own, folder):
+def test_csv_has_a_line_for_each_image(own, folder, capsys):
     (folder / 'text.jpg').write_text('no picture')
     out = folder / 'new' / 'found.csv'
-    arguments = ['predict', own.config, own.checkpoint, own.images, folder, '--out', out]
-    arguments += ['--topk', 2, '--threshold', 0, '--num-workers', 0]
-    assert main([str(argument) for argument in arguments]) == 1
+    command = ['predict', own.config, own.checkpoint, own.images, folder, '--topk', 2]
+    command += ['--threshold', 0, '--num-workers', 0, '--out']
+    assert main([*map(str, command), str(out)]) == 1
     with out.open(newline='', encoding='utf-8') as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == [
@@ -270,6 +202,11 @@ def test_csv_has_a_line_for_each_image(own, folder):
     assert lines[-1]['error'] == 'not a picture that Pillow can read'
     assert {line['known'] for line in lines[:-1]} == {'known'}
     assert float(lines[0]['probability']) > float(lines[0]['probability_2'])
+    capsys.readouterr()
+    for name in ('out.txt', 'text.jpg/out.json', ''):  # cannot be written: before the work
+        command[2] = 'gone.pth'
+        assert main([*map(str, command), str(folder / name)]) == 2
+        assert 'gone.pth' not in capsys.readouterr().err
 
 
 def test_another_model_than_the_checkpoint_s_is_refused(own, run):
@@ -304,7 +241,7 @@ def test_configs_that_cannot_predict_images_are_refused(own, capsys, tmp_path, l
 
 def test_a_file_name_that_is_not_text_and_a_pipe(own, run, folder):
     name = os.fsencode(folder) + b'/caf\xe9.png'
-    Image.fromarray(picture(channel=0, seed=1)).save(name)
+    Image.new('RGB', (70, 60), 'red').save(name, format='PNG')
     os.mkfifo(folder / 'x.png')
     found = run(folder, folder / 'x.png')
     assert found.status == 1
@@ -316,29 +253,17 @@ def test_a_file_name_that_is_not_text_and_a_pipe(own, run, folder):
     assert 'x.png' in failed['path'] and 'not a regular file' in failed['error']
 
 
-@pytest.mark.parametrize('name', ['out.txt', 'a_file/out.json', ''])
-def test_a_report_that_cannot_be_written_stops_before_the_work(own, capsys, folder, name):
-    (folder / 'a_file').touch()
-    command = ['predict', own.config, 'gone.pth', own.images, '--out', folder / name]
-    assert main([str(word) for word in command]) == 2
-    assert 'gone.pth' not in capsys.readouterr().err
-
-
 def test_what_was_predicted_before_an_interruption_is_written(own, run, monkeypatch):
-    forward = ImageClassificationInferencer.forward
-    monkeypatch.setattr(ImageClassificationInferencer, 'forward', interrupt_after(forward, 2))
+    forward, calls = ImageClassificationInferencer.forward, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    monkeypatch.setattr(ImageClassificationInferencer, 'forward', interrupted)
     found = run(own.images, '--batch-size', 4)
     assert found.status == 130
     assert len(found.report['predictions']) == 8
     assert found.out.count('.jpg') == 8
-
-
-def interrupt_after(function, calls: int):
-    left = iter(range(calls))
-
-    def interrupted(*args):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return function(*args)
-
-    return interrupted

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import pytest
-import torch
 from mini_data import write_set
-from mmpretrain.registry import MODELS
 from PIL import Image
 
 REPO = Path(__file__).parents[2]
@@ -105,23 +103,6 @@ def test_a_killed_run_ends_at_the_same_weights(folders, out, tmp_path, monkeypat
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_both_streams_are_those_of_the_backbone(out):
-    clip = dict(
-        model_name=str(out / 'sotglp_photos.json'),
-        pretrained=str(out / 'sotglp_photos.safetensors'),
-    )
-    backbone = MODELS.build(dict(type='OpenCLIPViT', clip=clip))
-    images = torch.randn(2, 3, 64, 64)
-    expected = [backbone.towers.image.project(x) for x in backbone(images)[::-1]]
-    visual = backbone.towers.clip.visual
-    torch.testing.assert_close(list(pretrain_photos.encode_image(visual, images, True)), expected)
-    alone, patches = pretrain_photos.encode_image(visual, images, False)
-    torch.testing.assert_close(alone, expected[0])
-    assert patches is None
-    half = pretrain_photos.encode_image(visual, images[..., :32, :32], True)
-    assert half[1].shape == (2, 16, 128)
-
-
 def test_regions_of_mosaics_show_their_classes(folders, tmp_path):
     photos = photo_folder.read_train(folders[0], tmp_path)
     mosaics = photo_batches.draw_mosaics(photos, 5, np.random.default_rng(0))
@@ -131,44 +112,23 @@ def test_regions_of_mosaics_show_their_classes(folders, tmp_path):
     np.testing.assert_allclose(mosaics.regions.sum(-1), 1, rtol=1e-5)
 
 
-def test_regions_of_scenes_are_lighter_than_the_ground():
-    scenes = photo_batches.draw_scenes(20, 7, np.random.default_rng(0))
-    light = scenes.images.max(-1).reshape(20, 8, 8, 8, 8).mean((2, 4)).reshape(20, 1, 64)
-    shown = scenes.labels >= 0
-    assert shown[:, 0].all() and not shown.all()
-    assert scenes.labels[shown].min() >= 7
-    inside = (scenes.regions * light).sum(-1)
-    assert (inside > light.mean(-1))[shown].all()
-
-
-def test_photographs_are_decoded_once(folders, tmp_path):
+def test_photographs_are_decoded_once_and_names_checked(folders, tmp_path):
     first = photo_folder.read_train(folders[0], tmp_path)
     assert first.images.shape == (12, 64, 64, 3)
     assert first.images[0, 0, 0].argmax() == 0
     np.save(tmp_path / 'train_64.npy', np.zeros((11, 64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=r'train_64\.npy.*12 photographs.*Delete'):
         photo_folder.read_train(folders[0], tmp_path)
-
-
-def test_other_sizes_keep_the_middle(tmp_path):
-    write_photo(tmp_path / 'wide.png', 2, size=(200, 100))
-    image = photo_folder.read_image(tmp_path / 'wide.png')
-    assert image.shape == (64, 64, 3)
-    np.testing.assert_array_equal(image[30, 30], (40, 40, 200))
-
-
-@pytest.mark.parametrize(
-    'text, message',
-    [
+    write_photo(tmp_path / 'wide.png', 2, size=(200, 100))  # its middle is kept
+    assert photo_folder.read_image(tmp_path / 'wide.png').shape == (64, 64, 3)
+    (tmp_path / 'train').symlink_to(folders[0] / 'train')
+    for text, message in (
         ('n01 red thing\n', 'line 1.*a tab'),
         ('n01\tred thing\n', r"no names for.*\['n02', 'n03'\]"),
-    ],
-)
-def test_names_file_is_checked(folders, tmp_path, text, message):
-    (tmp_path / 'train').symlink_to(folders[0] / 'train')
-    (tmp_path / 'words.txt').write_text(text)
-    with pytest.raises(ValueError, match=message):
-        photo_folder.class_ids(tmp_path)
+    ):
+        (tmp_path / 'words.txt').write_text(text)
+        with pytest.raises(ValueError, match=message):
+            photo_folder.class_ids(tmp_path)
 
 
 def test_frequent_words_become_single_tokens(tmp_path):

@@ -19,7 +19,7 @@ from sotglp_mm.engine import work_dir_lock
 def config(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('mini')
     write_images(folder / 'dtd')
-    return write_config(folder / 'mini.py', tiny.clip, image_size=48)
+    return write_config(folder / 'mini.py', tiny.clip)
 
 
 @pytest.fixture(scope='module')
