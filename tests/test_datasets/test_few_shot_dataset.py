@@ -1,6 +1,5 @@
 """Few-shot sets: how many, which, and what is said of classes that have too few."""
 
-import itertools
 import json
 import runpy
 from pathlib import Path
@@ -9,12 +8,13 @@ import mmpretrain
 import numpy as np
 import pytest
 import reference
-from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from sotglp_mm.datasets import few_shot_dataset
+from sotglp_mm.datasets.coop_split_dataset import PACKAGED, read_split_list
+from sotglp_mm.datasets.few_shot_dataset import per_class_indices, stratified_indices
 
 COUNTS = {'cat': 40, 'dog': 23, 'cow': 5, 'ram': 17}
 
@@ -64,41 +64,12 @@ def test_default_is_sixteen_of_every_class(dataset):
     assert len(few_shot) == 16 + 16 + 5 + 16
 
 
-def test_shots_nest(dataset):
-    sets = [set(paths(build(dataset, num_shots=shots, seed=3))) for shots in (1, 2, 4, 8, 16)]
-    for fewer, more in itertools.pairwise(sets):
-        assert fewer < more
-
-
 @pytest.mark.parametrize('sampling', ['per_class', 'stratified'])
 def test_the_seed_alone_decides(dataset, sampling: str):
     first = paths(build(dataset, num_shots=4, seed=1, sampling=sampling))
     np.random.seed(77)  # the global state must not matter
     assert paths(build(dataset, num_shots=4, seed=1, sampling=sampling)) == first
     assert paths(build(dataset, num_shots=4, seed=2, sampling=sampling)) != first
-
-
-@pytest.mark.parametrize('seed', [1, 2])
-def test_stratified_equals_scikit_learn(dataset, seed: int):
-    labels = dataset.get_gt_labels()
-    splitter = StratifiedShuffleSplit(n_splits=1, train_size=8 * 4, random_state=seed)
-    expected = set(next(splitter.split(np.zeros(len(labels)), labels))[0].tolist())
-    few_shot = build(dataset, num_shots=8, seed=seed, sampling='stratified')
-    assert set(few_shot.indices.tolist()) == expected
-    # what tells the two protocols apart: a rare class gives only its share, though it has 5
-    assert np.bincount(few_shot.get_gt_labels())[2] < 5
-
-
-def test_items_are_those_of_the_wrapped_dataset(tmp_path: Path):
-    config = write_dataset(tmp_path, {'cat': 3, 'dog': 2})
-    config['pipeline'] = [dict(type='PackInputs', input_key='nothing')]
-    few_shot = build(config, num_shots=2)
-    assert few_shot.dataset.metainfo['classes'] == few_shot.CLASSES
-    few_shot.full_init()
-    for i in range(len(few_shot)):
-        info = few_shot.get_data_info(i)
-        assert few_shot.get_cat_ids(i) == [info['gt_label']]
-        assert few_shot[i]['data_samples'].img_path == info['img_path']
 
 
 def test_a_class_without_an_image_is_named(tmp_path: Path):
@@ -126,9 +97,6 @@ def test_too_small_to_be_stratified(tmp_path: Path):
     with pytest.raises(ValueError, match=r"'stratified' cannot draw 4 x 3 images out of 13"):
         build(config, num_shots=4, sampling='stratified')
     assert len(build(config, num_shots=3, sampling='stratified')) == 9
-
-
-def test_a_class_with_a_single_image_cannot_be_stratified(tmp_path: Path):
     config = write_dataset(tmp_path, {'cat': 20, 'dog': 1})
     with pytest.raises(ValueError, match=r'the rarest, label 1, has 1\)'):
         build(config, num_shots=2, sampling='stratified')
@@ -141,6 +109,8 @@ def test_settings_out_of_range(dataset):
         build(dataset, sampling='random')
     with pytest.raises(TypeError, match=r"FewShotDataset has no setting 'shots'"):
         build(dataset, shots=4)
+    with pytest.raises(ValueError, match="label_codes='rank' is not known; choose one of"):
+        build(dataset, label_codes='rank')
 
 
 def test_labels_by_first_appearance_draw_as_the_released_program(dataset):
@@ -153,8 +123,6 @@ def test_labels_by_first_appearance_draw_as_the_released_program(dataset):
     assert set(few_shot.indices.tolist()) == expected
     assert set(build(dataset, **settings).indices.tolist()) != expected
     assert few_shot.get_gt_labels().tolist() == labels[few_shot.indices].tolist()
-    with pytest.raises(ValueError, match="label_codes='rank' is not known; choose one of"):
-        build(dataset, label_codes='rank')
 
 
 PACK = [dict(type='PackInputs', input_key='nothing')]
@@ -164,13 +132,6 @@ INSIDE = {
     'ClassBalancedDataset': lambda config: dict(dataset=config, oversample_thr=0.5),
     'KFoldDataset': lambda config: dict(dataset=config, num_splits=5),
 }
-
-
-@pytest.fixture
-def scope():
-    """As in a run: MMEngine's wrappers build what they wrap from the scope's registry."""
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        yield
 
 
 @pytest.mark.usefixtures('scope')
@@ -194,29 +155,6 @@ def test_wrappers_of_mmpretrain_around_it_and_inside_it(tmp_path: Path, wrapper:
     assert len(labels) == sizes[wrapper]
     assert wrapped[2]['data_samples'].gt_label.tolist() == [labels[2]]
     assert wrapped.metainfo['classes'] == tuple(COUNTS)
-
-
-@pytest.mark.usefixtures('scope')
-def test_shots_of_train_and_val_together(tmp_path: Path):
-    config = write_dataset(tmp_path, {'cat': 6, 'dog': 4})
-    rows = json.loads((tmp_path / 'split.json').read_text())['train']
-    (tmp_path / 'split.json').write_text(json.dumps({'train': rows[:5], 'val': rows[5:]}))
-    both = [config, {**config, 'split': 'val'}]
-    few_shot = build(dict(type='ConcatDataset', datasets=both), num_shots=4)
-    record = few_shot.few_shot_record()
-    assert len(few_shot) == 8
-    assert {tuple(row) for row in record['images']} <= {(path, label) for path, label, _ in rows}
-    (tmp_path / 'files.json').write_text(json.dumps(record))
-    again = build(dict(type='ConcatDataset', datasets=both), files=str(tmp_path / 'files.json'))
-    assert again.indices.tolist() == few_shot.indices.tolist()
-
-
-def test_a_subset(dataset):
-    few_shot = build(dataset, num_shots=4)
-    for indices, expected in ((5, range(5)), (-3, range(13, 16)), ([7, 1], [7, 1])):
-        subset = few_shot.get_subset(indices)
-        assert paths(subset) == [paths(few_shot)[i] for i in expected]
-    assert len(few_shot) == 16
 
 
 @pytest.mark.parametrize('tool', ['visualization/browse_dataset', 'misc/verify_dataset'])
@@ -245,3 +183,37 @@ def test_tools_of_mmpretrain(tmp_path: Path, monkeypatch, tool: str):
         assert shown == {Path(path).name for path in drawn}
     else:
         assert (tmp_path / 'broken.log').read_text() == f'{broken}\n'
+
+
+@pytest.fixture(scope='module', params=sorted(PACKAGED.glob('*.xz')), ids=lambda path: path.stem)
+def labels(request) -> np.ndarray:
+    """Of the training images, in the list's order."""
+    splits, _ = read_split_list(request.param)
+    return np.array([label for _, label, _ in splits['train']])
+
+
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_per_class_takes_exactly_k_or_all_and_nests(labels: np.ndarray, seed: int):
+    counts = np.bincount(labels)
+    inner: set[int] = set()
+    for shots in (1, 2, 4, 8, 16):
+        drawn = per_class_indices(labels, shots, seed)
+        found = np.bincount(labels[drawn], minlength=len(counts))
+        assert list(found) == [min(shots, count) for count in counts]
+        assert inner <= set(drawn)
+        inner = set(drawn)
+
+
+def test_stratified_is_scikit_learn_s_and_gives_rare_classes_fewer(labels: np.ndarray):
+    counts = np.bincount(labels)
+    total = 16 * len(counts)
+    drawn = stratified_indices(labels, 16, seed=2)
+    splitter = StratifiedShuffleSplit(n_splits=1, train_size=total, random_state=2)
+    expected, _ = next(splitter.split(np.zeros(len(labels)), labels))
+    assert list(drawn) == sorted(expected)
+    found = np.bincount(labels[drawn], minlength=len(counts))
+    share = counts * total / counts.sum()
+    assert found.sum() == total
+    assert np.abs(found - share).max() <= 1  # proportional, up to rounding
+    even = counts.max() == counts.min()
+    assert (found.min() == found.max() == 16) if even else (found.min() < 16 < found.max())
