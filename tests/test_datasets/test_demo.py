@@ -9,10 +9,10 @@ from mmpretrain.registry import DATASETS
 from sklearn.datasets import load_digits
 
 from sotglp_mm.demo.captions import byte_pair_merges, draw_batch, write_merges
-from sotglp_mm.demo.digits_dataset import DemoDigitsDataset
-from sotglp_mm.demo.scenes_dataset import (
+from sotglp_mm.demo.datasets import (
     CLASS_NAMES,
     HELD_OUT_PAIRS,
+    DemoDigitsDataset,
     DemoScenesDataset,
     class_parts,
     other_parts,

@@ -22,8 +22,8 @@ def write(folder: Path, changes: dict) -> Path:
 
 def test_a_good_one_is_what_the_file_says(tmp_path: Path):
     assert read_clip_config(write(tmp_path, {})) == CONFIG
-    write(tmp_path, {'vision_cfg.image_size': [48, 32], 'text_cfg.mlp_ratio': 2})
-    assert read_clip_config(tmp_path / 'model.json')['vision_cfg']['image_size'] == [48, 32]
+    file = write(tmp_path, {'vision_cfg.image_size': [48, 32], 'text_cfg.mlp_ratio': 2})
+    assert read_clip_config(file)['vision_cfg']['image_size'] == [48, 32]
 
 
 @pytest.mark.parametrize(

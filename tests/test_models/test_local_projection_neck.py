@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 from small_clip import write_clip
 
 from sotglp_mm.structures import ImageFeatures
@@ -28,13 +27,15 @@ def build(clip: dict, **settings):
     return MODELS.build(dict(type='LocalProjectionNeck', clip=clip, **settings))
 
 
-@pytest.mark.parametrize('learn', [True, False])
-def test_projections_have_unit_length(clip, feats, learn: bool):
-    projected = build(clip, learn=learn)(feats)
+def test_projections_have_unit_length_and_start_as_the_identity(clip, feats):
+    learned, free = build(clip, learn=True), build(clip, learn=False)
+    assert not list(free.parameters()) and not free.state_dict()
+    for projected in (learned(feats), free(feats)):
+        torch.testing.assert_close(projected.patches.norm(dim=-1), torch.ones(B, P))
+        torch.testing.assert_close(projected.image.norm(dim=-1), torch.ones(B))
     assert projected.patches.shape == (B, P, D)
-    assert projected.image.shape == (B, D)
-    torch.testing.assert_close(projected.patches.norm(dim=-1), torch.ones(B, P))
-    torch.testing.assert_close(projected.image.norm(dim=-1), torch.ones(B))
+    torch.testing.assert_close(learned(feats).patches.detach(), projected.patches)
+    torch.testing.assert_close(learned(feats).image, projected.image)
 
 
 def test_agrees_with_the_formula(clip, feats):
@@ -65,18 +66,6 @@ def test_tokens_of_mmpretrain_s_vision_transformer_are_taken(clip):
             neck(backbone(torch.randn(B, 3, 12, 12)))
 
 
-def test_identity_start_equals_no_projection(clip, feats):
-    learned, free = build(clip, learn=True)(feats), build(clip, learn=False)(feats)
-    torch.testing.assert_close(learned.patches.detach(), free.patches)
-    torch.testing.assert_close(learned.image, free.image)
-
-
-def test_projection_free_has_no_parameter(clip):
-    neck = build(clip, learn=False)
-    assert not list(neck.parameters())
-    assert not neck.state_dict()
-
-
 def test_gradient_reaches_the_projection_and_the_image_does_not_use_it(clip, feats):
     neck = build(clip)
     projected = neck(feats)
@@ -95,47 +84,15 @@ def test_features_are_float32_under_autocast(clip, feats):
     torch.testing.assert_close(projected.patches.norm(dim=-1), torch.ones(B, P))
 
 
-def test_a_checkpoint_of_another_tower_is_refused(clip):
-    with pytest.raises(
-        RuntimeError, match=r'local_projection\.weight of shape \(5, 5\), .* expects \(24, 24\)'
-    ):
-        build(clip).load_state_dict({'local_projection.weight': torch.eye(5)})
-
-
-def test_a_projection_free_checkpoint_is_refused_where_it_is_learned(clip):
-    with pytest.raises(RuntimeError, match=r"no 'local_projection\.weight'"):
-        build(clip).load_state_dict({}, strict=False)
-
-
-def test_a_learned_projection_is_refused_where_there_is_none(clip):
-    with pytest.raises(RuntimeError, match=r"holds 'local_projection\.weight', which this Local"):
-        build(clip, learn=False).load_state_dict(build(clip).state_dict(), strict=False)
-
-
 @pytest.mark.parametrize(
-    ('neck', 'width'),
-    [(False, W), (True, D)],
-    ids=['behind the backbone', 'behind the neck'],
+    ('learn', 'state', 'message'),
+    [
+        (True, torch.eye(5), r'local_projection\.weight of shape \(5, 5\), .* expects \(24, 24\)'),
+        (True, None, r"no 'local_projection\.weight'"),
+        (False, torch.eye(W), r"holds 'local_projection\.weight', which this Local"),
+    ],
 )
-def test_linear_head_of_mmpretrain_trains(clip, neck: bool, width: int):
-    model = MODELS.build(
-        dict(
-            type='ImageClassifier',
-            backbone=dict(type='OpenCLIPViT', clip=clip),
-            neck=dict(type='LocalProjectionNeck', clip=clip, learn=False) if neck else None,
-            head=dict(type='LinearClsHead', num_classes=3, in_channels=width),
-        )
-    )
-    assert {name for name, _ in model.named_parameters()} == {'head.fc.weight', 'head.fc.bias'}
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(4, 3, 12, 12, generator=generator)
-    samples = [DataSample().set_gt_label(label) for label in (0, 1, 2, 1)]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    losses = []
-    for _ in range(12):
-        loss = model.loss(images, samples)['loss']
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+def test_a_checkpoint_of_another_neck_is_refused(clip, learn: bool, state, message: str):
+    state = {} if state is None else {'local_projection.weight': state}
+    with pytest.raises(RuntimeError, match=message):
+        build(clip, learn=learn).load_state_dict(state, strict=False)

@@ -72,15 +72,15 @@ def test_several_temperatures(build, feats):
 
 @pytest.mark.parametrize('asked', [(), ('mcm',), ('gl_mcm',), ('l_mcm', 'mcm')])
 def test_only_what_is_asked_for(build, feats, asked):
-    (first, *_) = build(ood_methods=asked).eval().predict(feats)
+    num_local_prompts = 4 if {'gl_mcm', 'l_mcm'} & {*asked} else 0
+    head = build(ood_methods=asked, num_local_prompts=num_local_prompts).eval()
+    (first, *_) = found = head.predict(feats)
     assert {f for f in OOD_FIELDS.values() if f in first} == {f'ood_{method}' for method in asked}
     assert ('ood_tau' in first) == bool(asked)
-
-
-def test_global_scores_alone_without_local_prompts(build, feats):
-    head = build(num_local_prompts=0, ood_methods=['mcm'], ood_tau=0.5)
-    found = torch.stack([sample.ood_mcm for sample in head.eval().predict(feats)])
-    torch.testing.assert_close(found, expected_scores(head, feats, 0.5)['ood_mcm'])
+    for method in asked:
+        expected = expected_scores(head, feats, 1.0)[f'ood_{method}']
+        scores = torch.stack([sample.get(f'ood_{method}') for sample in found])
+        torch.testing.assert_close(scores, expected)
 
 
 def test_all_classes_count_whichever_compete(build, feats):

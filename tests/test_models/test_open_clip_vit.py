@@ -1,5 +1,6 @@
 """The image tower with its V-V stream: plain loops, freezing, sizes."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,32 +74,33 @@ def test_layer_scale_is_applied_to_both_streams(tmp_path: Path):
     )
 
 
-def test_shapes_and_order(tiny: Released):
-    feats = build(tiny.clip)(tiny['images'][:2])
-    assert isinstance(feats, ImageFeatures)
-    assert feats.patches.shape == (2, 36, 128)
-    assert feats[-1].shape == (2, 128)  # heads of MMPretrain read the last one
-
-
 @pytest.mark.parametrize('shape', [(2, 3, 40, 48), (2, 3, 56, 56), (3, 48, 48)])
 def test_images_of_another_size_are_refused(tiny: Released, shape: tuple):
     with pytest.raises(ValueError, match=rf'shape \({shape[0]}, .*takes \(B, 3, 48, 48\)'):
         build(tiny.clip)(torch.zeros(shape))
 
 
-def test_builds_no_graph_and_learns_nothing(tiny: Released):
-    backbone = build(tiny.clip)
-    images = tiny['images'][:1].clone().requires_grad_()
-    feats = backbone(images)
-    assert not feats.patches.requires_grad
-    assert not feats.image.requires_grad
-    assert not list(backbone.parameters())
-
-
 def test_train_mode_leaves_the_tower_frozen(tiny: Released):
     backbone = build(tiny.clip).eval()
-    expected = backbone(tiny['images'][:1])
+    images = tiny['images'][:2].clone().requires_grad_()
+    expected = backbone(images)
+    assert isinstance(expected, ImageFeatures)
+    assert expected.patches.shape == (2, 36, 128)
+    assert expected[-1].shape == (2, 128)  # heads of MMPretrain read the last one
+    assert not (expected.patches.requires_grad or expected.image.requires_grad)
+    assert not list(backbone.parameters())
     backbone.train()
     assert not any(module.training for module in backbone.towers.clip.modules())
     assert not any(parameter.requires_grad for parameter in backbone.towers.clip.parameters())
-    torch.testing.assert_close(backbone(tiny['images'][:1]), expected, rtol=0, atol=0)
+    torch.testing.assert_close(backbone(images), expected, rtol=0, atol=0)
+
+
+def test_features_are_a_named_tuple_with_the_image_last():
+    patches, image = torch.ones(2, 3, 4), torch.zeros(2, 4)
+    # as one builds it, and as MultiTaskHead rebuilds it
+    for feats in (ImageFeatures(patches=patches, image=image), ImageFeatures([patches, image])):
+        assert feats.patches is feats[0] is patches
+        assert feats.image is feats[-1] is image
+        assert feats._fields == ('patches', 'image')
+        assert isinstance(feats._replace(image=patches), ImageFeatures)
+        assert isinstance(pickle.loads(pickle.dumps(feats)), ImageFeatures)

@@ -1,6 +1,5 @@
 """The head: how prompts start, what is drawn, what is predicted, what is refused."""
 
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.runner import load_checkpoint
-from mmpretrain.registry import HOOKS, MODELS
+from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
-from released import Released
 from small_clip import config_with, write_clip
 
-from sotglp_mm.class_names import equal_prompts
 from sotglp_mm.structures import ImageFeatures
 
 B, P, C = 3, 12, 10
@@ -66,18 +63,15 @@ def test_orthogonal_local_prompts_are_orthonormal_for_each_class_and_token(build
 )
 def test_number_of_kept_prompts(build, num_global: int, dropout: float, kept: int):
     head = build(num_global_prompts=num_global, prompt_dropout=dropout)
-    drawn = head._draw_global_prompts(7)
-    assert drawn.shape == (7, kept)
+    torch.manual_seed(0)
+    drawn = head._draw_global_prompts(40)
+    assert drawn.shape == (40, kept)
     assert drawn.min() >= 0
     assert drawn.max() < num_global
-
-
-def test_prompts_are_drawn_with_replacement_for_each_image(build):
-    torch.manual_seed(0)
-    drawn = build(prompt_dropout=0.0)._draw_global_prompts(40)
-    assert set(drawn.flatten().tolist()) == set(range(G))
-    assert any(len(set(row)) < G for row in drawn.tolist())
-    assert len({tuple(row) for row in drawn.tolist()}) > 1
+    if kept == 3:  # with replacement, for each image
+        assert set(drawn.flatten().tolist()) == set(range(num_global))
+        assert any(len(set(row)) < kept for row in drawn.tolist())
+        assert len({tuple(row) for row in drawn.tolist()}) > 1
 
 
 def test_loss_averages_the_drawn_prompts_the_same_for_all_classes(build, feats):
@@ -111,24 +105,16 @@ def test_both_losses_teach_both_kinds_of_prompts(build, feats):
     assert head.local_prompts.grad.abs().max() > 0
 
 
-def test_one_hot_gt_scores_equal_labels(build, feats):
-    head = build(prompt_dropout=0.0, num_global_prompts=1)
-    labels = torch.tensor([4, 0, 9])
-    scored = [DataSample().set_gt_score(row) for row in F.one_hot(labels, C).float()]
-    expected = head.loss(feats, labelled(4, 0, 9))
-    found = head.loss(feats, scored)
-    for name in ('loss_global', 'loss_local'):
-        torch.testing.assert_close(found[name], expected[name])
-
-
-def test_mixed_gt_scores_mix_the_losses(build, feats):
+@pytest.mark.parametrize('part', [0.3, 1.0])
+def test_gt_scores_mix_the_losses(build, feats, part: float):
     head = build(num_global_prompts=1)
     one, other = torch.tensor([4, 0, 9]), torch.tensor([1, 2, 3])
-    mixed = 0.3 * F.one_hot(one, C) + 0.7 * F.one_hot(other, C)
+    mixed = part * F.one_hot(one, C) + (1 - part) * F.one_hot(other, C)
     found = head.loss(feats, [DataSample().set_gt_score(row) for row in mixed])
     parts = [head.loss(feats, labelled(*labels.tolist())) for labels in (one, other)]
+    assert set(found) == {'loss_global', 'loss_local'}
     for name, value in found.items():
-        torch.testing.assert_close(value, 0.3 * parts[0][name] + 0.7 * parts[1][name])
+        torch.testing.assert_close(value, part * parts[0][name] + (1 - part) * parts[1][name])
 
 
 def test_bfloat16_autocast_stays_finite_and_close(build, feats):
@@ -154,7 +140,10 @@ def test_bfloat16_autocast_stays_finite_and_close(build, feats):
 def test_predictions_fill_the_given_samples(build, feats):
     head = build().eval()
     samples = labelled(4, 0, 9)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
     predictions = head.predict(feats, samples)
+    assert torch.equal(torch.get_rng_state(), state), 'predicting draws nothing'
     assert all(a is b for a, b in zip(predictions, samples))
     for sample in samples:
         for field in ('pred_score', 'pred_score_global', 'pred_score_local'):
@@ -162,41 +151,9 @@ def test_predictions_fill_the_given_samples(build, feats):
             assert score.shape == (C,)
             torch.testing.assert_close(score.sum(), torch.tensor(1.0))
         assert sample.pred_label.item() == sample.pred_score.argmax()
-
-
-def test_prediction_is_the_softmax_of_the_mean_of_both_scores(build, feats):
-    head = build().eval()
-    global_scores, local_scores = head.scores(feats)
-    expected = (100 * (global_scores + local_scores) / 2).softmax(dim=-1)
-    found = torch.stack([sample.pred_score for sample in head.predict(feats)])
-    torch.testing.assert_close(found, expected)
+    expected = (100 * sum(head.scores(feats)) / 2).softmax(dim=-1)
+    torch.testing.assert_close(torch.stack([sample.pred_score for sample in samples]), expected)
     torch.testing.assert_close(head(feats).softmax(dim=-1), expected)
-
-
-@pytest.mark.parametrize('rank', ['mean', 'logsumexp'])
-def test_predictions_do_not_depend_on_batch_companions_or_order(tiny: Released, rank: str):
-    config = tiny.model_config(local_loss=dict(type='OTAllocationLoss', tolerance=1e-3))
-    config['head']['selector']['rank'] = rank
-    model = MODELS.build(config).eval()
-    tiny.load_learned(model)
-    images = tiny['images'][:3]
-    together = model.predict(images)
-    backwards = model.predict(images.flip(0))[::-1]
-    for index, expected in enumerate(together):
-        alone = model.predict(images[index : index + 1])[0]
-        for found in (alone, backwards[index]):
-            for field in ('pred_score', 'pred_score_global', 'pred_score_local'):
-                torch.testing.assert_close(
-                    found.get(field), expected.get(field), rtol=0, atol=1e-5
-                )
-
-
-def test_predicting_draws_nothing(build, feats):
-    head = build().eval()
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    head.predict(feats)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_without_local_prompts_only_the_global_branch_is_left(build, feats):
@@ -206,6 +163,8 @@ def test_without_local_prompts_only_the_global_branch_is_left(build, feats):
     sample = head.eval().predict(feats)[0]
     assert 'pred_score_local' not in sample
     torch.testing.assert_close(sample.pred_score, sample.pred_score_global)
+    with pytest.raises(ValueError, match='num_local_prompts=0'):
+        head.allocation(feats, torch.zeros(B, dtype=torch.long))
 
 
 def test_features_without_a_neck_are_refused(build, feats):
@@ -262,37 +221,51 @@ def test_predictions_follow_prompts_that_a_hook_swaps(build, feats):
 # ------------------------------------------------------------------ checkpoints
 
 
-def load_directly(head, state: dict, folder: Path) -> None:
-    head.load_state_dict(state)
-
-
-def load_by_mmengine(head, state: dict, folder: Path) -> None:
+def load(head, state: dict, folder: Path) -> None:
+    """As MMEngine does, which takes no errors of ``load_state_dict`` unless they are raised."""
     torch.save({'state_dict': state}, folder / 'epoch_1.pth')
     load_checkpoint(head, str(folder / 'epoch_1.pth'), map_location='cpu')
 
 
-LOADERS = pytest.mark.parametrize('load', [load_directly, load_by_mmengine])
-
-
-@LOADERS
-def test_a_fitting_checkpoint_is_loaded(build, tmp_path: Path, load):
-    trained, head = build(), build()
-    load(head, trained.state_dict(), tmp_path)
+@pytest.mark.parametrize('older', [False, True])
+def test_a_fitting_checkpoint_is_loaded(build, tmp_path: Path, older: bool):
+    loss = dict(type='SeesawLoss', num_classes=C)  # has buffers
+    trained, head = build(loss=loss), build(loss=loss)
+    trained.loss_module.cum_samples.fill_(7)
+    state = trained.state_dict()
+    if older:
+        del state['_extra_state']
+    load(head, state, tmp_path)
     assert torch.equal(head.local_prompts, trained.local_prompts)
+    assert torch.equal(head.loss_module.cum_samples, trained.loss_module.cum_samples)
+    again = build(loss=loss)
+    again.load_state_dict(state)
+    assert torch.equal(again.local_prompts, trained.local_prompts)
 
 
-@LOADERS
 @pytest.mark.parametrize('count', [3, C])
-def test_a_checkpoint_of_other_classes_is_refused(build, tmp_path: Path, load, count: int):
+def test_a_checkpoint_of_other_classes_is_refused(build, tmp_path: Path, count: int):
     head = build()
     names = [*head.class_names[: count - 1], 'cod']
     missing = head.class_names[count - 1]
     with pytest.raises(RuntimeError, match=rf"has {count}, and not once '{missing}', label"):
         load(head, build(class_names=names).state_dict(), tmp_path)
+    # what fits may be asked for, and shared prompts serve any classes
+    head, trained = build(load_shared=True), build(class_names=['cow', 'cat', 'wild dog'])
+    before = head.local_prompts.detach().clone()
+    trained.global_prompts.data.normal_()
+    load(head, trained.state_dict(), tmp_path)
+    assert torch.equal(head.global_prompts, trained.global_prompts)
+    assert torch.equal(head.local_prompts[[2, 0]], trained.local_prompts[[0, 1]])
+    assert torch.equal(head.local_prompts[[1, *range(3, C)]], before[[1, *range(3, C)]])
+    for shared in (dict(num_local_prompts=0), dict(local_shared=True)):
+        head, trained = build(**shared), build(class_names=['cow', 'hen'], **shared)
+        trained.global_prompts.data.normal_()
+        load(head, trained.state_dict(), tmp_path)
+        assert torch.equal(head.global_prompts, trained.global_prompts)
 
 
-@LOADERS
-def test_classes_in_another_order_are_matched_by_name(build, feats, tmp_path: Path, load):
+def test_classes_in_another_order_are_matched_by_name(build, feats, tmp_path: Path):
     head = build()
     order = list(reversed(range(C)))
     trained = build(class_names=[head.class_names[i] for i in order])
@@ -301,38 +274,14 @@ def test_classes_in_another_order_are_matched_by_name(build, feats, tmp_path: Pa
         torch.testing.assert_close(one.pred_score, other.pred_score[order])
 
 
-@LOADERS
-def test_load_shared_takes_over_what_fits(build, tmp_path: Path, load):
-    trained = build(class_names=['cow', 'cat', 'wild dog'])
-    head = build(class_names=['wild_dog', 'hen', 'cow', 'pig'], load_shared=True)
-    before = head.local_prompts.detach().clone()
-    trained.global_prompts.data.normal_()
-    load(head, trained.state_dict(), tmp_path)
-    assert torch.equal(head.global_prompts, trained.global_prompts)
-    assert torch.equal(head.local_prompts[[0, 2]], trained.local_prompts[[2, 0]])
-    assert torch.equal(head.local_prompts[[1, 3]], before[[1, 3]])
-
-
-@LOADERS
-@pytest.mark.parametrize('shared', [dict(num_local_prompts=0), dict(local_shared=True)])
-def test_shared_prompts_serve_other_classes(build, tmp_path: Path, load, shared: dict):
-    trained = build(class_names=['cow', 'hen'], **shared)
-    head = build(**shared)
-    trained.global_prompts.data.normal_()
-    load(head, trained.state_dict(), tmp_path)
-    assert torch.equal(head.global_prompts, trained.global_prompts)
-
-
-@LOADERS
-def test_a_checkpoint_of_another_clip_is_refused(build, tmp_path: Path, load):
+def test_a_checkpoint_of_another_clip_is_refused(build, tmp_path: Path):
     other = write_clip(tmp_path / 'other', config_with(quick_gelu=True))
     message = r'on CLIP .*other/small.*QuickGELU\), but this model has CLIP .*, GELU\)'
     with pytest.raises(RuntimeError, match=message):
         load(build(), build(clip=other).state_dict(), tmp_path)
 
 
-@LOADERS
-def test_names_that_are_read_in_another_way_are_refused(build, tmp_path: Path, load):
+def test_names_that_are_read_in_another_way_are_refused(build, tmp_path: Path):
     names = ['sea_lion', 'cat']
     trained = build(class_names=names, keep_underscores=True)
     load(build(class_names=names, keep_underscores=True), trained.state_dict(), tmp_path)
@@ -342,20 +291,10 @@ def test_names_that_are_read_in_another_way_are_refused(build, tmp_path: Path, l
     load(build(), plain, tmp_path)
 
 
-@LOADERS
-def test_an_older_checkpoint_is_loaded_as_it_is(build, tmp_path: Path, load):
-    trained, head = build(), build()
-    state = trained.state_dict()
-    del state['_extra_state']
-    load(head, state, tmp_path)
-    assert torch.equal(head.local_prompts, trained.local_prompts)
-
-
 DAMAGE = {'_extra_state': torch.arange(5, dtype=torch.uint8)}
 NO_NUMBERS = {'global_prompts': torch.tensor([1.0, math.nan, math.inf])}
 
 
-@LOADERS
 @pytest.mark.parametrize(
     ('ours', 'theirs', 'changes', 'message'),
     [
@@ -366,42 +305,12 @@ NO_NUMBERS = {'global_prompts': torch.tensor([1.0, math.nan, math.inf])}
         ({}, {}, NO_NUMBERS, 'holds global_prompts with 2 of 3'),
     ],
 )
-def test_what_does_not_fit_is_named(build, tmp_path, load, ours, theirs, changes, message):
+def test_what_does_not_fit_is_named(build, tmp_path, ours, theirs, changes, message):
     with pytest.raises(RuntimeError, match=message):
         load(build(**ours), {**build(**theirs).state_dict(), **changes}, tmp_path)
 
 
-@LOADERS
-def test_a_loss_with_buffers_does_not_get_in_the_way(build, tmp_path: Path, load):
-    loss = dict(type='SeesawLoss', num_classes=C)
-    trained, head = build(loss=loss), build(loss=loss)
-    trained.loss_module.cum_samples.fill_(7)
-    load(head, trained.state_dict(), tmp_path)
-    torch.testing.assert_close(head.loss_module.cum_samples, trained.loss_module.cum_samples)
-
-
 # ------------------------------------------------------------------ settings
-
-
-def test_names_that_clip_cannot_tell_apart_are_named(build, monkeypatch):
-    logged = []
-    monkeypatch.setattr(equal_prompts, 'print_log', lambda text, **_: logged.append(text))
-    names = ['sea_lion', 'cat', 'sea lion']
-    head = build(class_names=names)
-    assert "apart, their names have the same tokens: 'sea_lion', 'sea lion'" in logged.pop()
-    text = head.text_encoder(head.global_prompts)
-    assert torch.equal(text[0], text[2]) and not torch.equal(text[0], text[1])
-    build(class_names=names, keep_underscores=True)
-    assert not logged
-
-
-def test_class_names_from_lists_and_files(build, tmp_path: Path):
-    text, split = tmp_path / 'names.txt', tmp_path / 'split.json'
-    text.write_text('cat\ndog\n')
-    split.write_text(json.dumps({'train': [['a.jpg', 1, 'dog']], 'test': [['b.jpg', 0, 'cat']]}))
-    for source in (['cat', 'dog'], str(text), str(split)):
-        assert build(class_names=source).class_names == ('cat', 'dog')
-    assert len(build(class_names='dtd').local_prompts) == 47
 
 
 @pytest.mark.parametrize(
@@ -424,31 +333,23 @@ def test_settings_out_of_range_are_named(build, setting: str, value):
 @pytest.mark.parametrize('frozen', ['global_prompts', 'local_prompts'])
 def test_frozen_prompts_are_encoded_once_while_the_others_learn(build, feats, frozen: str):
     head = build()
-    head.train()
     prompts = getattr(head, frozen).requires_grad_(False)
+    feats = ImageFeatures(*(part.clone().requires_grad_() for part in feats))
+    with torch.inference_mode():  # what it encoded may stand beside a gradient
+        head.eval().predict(feats)
+    head.train()
     encode, encoded = head._encode, []
     head._encode = lambda context: encoded.append(context is prompts) or encode(context)
     for _ in range(3):
         sum(head.loss(feats, labelled(0, 1, 2)).values()).backward()
-    assert encoded.count(True) == 1
-    assert encoded.count(False) == 3
+    assert encoded.count(True) <= 1 and encoded.count(False) == 3
+    encoded.clear()
     prompts.data.add_(0.1)
     head.loss(feats, labelled(0, 1, 2))
-    assert encoded.count(True) == 2
+    assert encoded.count(True) == 1
 
 
 # ------------------------------------------------------------------ allocation of one class
-
-
-def test_a_gradient_after_predicting_in_inference_mode(build, feats):
-    head = build().eval()
-    for prompts in (head.global_prompts, head.local_prompts):
-        prompts.requires_grad_(False)
-    with torch.inference_mode():
-        head.predict(feats)
-    image = feats.image.clone().requires_grad_()
-    sum(head.loss(feats._replace(image=image), labelled(1, 4, 0)).values()).backward()
-    assert image.grad.abs().sum() > 0
 
 
 def test_allocation_is_the_plan_that_the_score_is_made_of(build, feats):
@@ -474,8 +375,3 @@ def test_allocation_selects_patches_of_its_image_and_class(build, feats):
             assert set(found.support[row].tolist()) == set(everything[row, label].tolist())
             cosines = feats.patches[row, found.support[row]] @ text[label].T
             torch.testing.assert_close(found.similarity[row], cosines)
-
-
-def test_allocation_without_local_prompts_is_refused(build, feats):
-    with pytest.raises(ValueError, match='num_local_prompts=0'):
-        build(num_local_prompts=0).allocation(feats, torch.zeros(B, dtype=torch.long))

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from sotglp_mm.clip.weights import read_torchscript_weights
-from sotglp_mm.io.checkpoint_file import is_torchscript
 
 pytestmark = pytest.mark.filterwarnings('ignore:`torch.jit')
 
@@ -57,14 +56,6 @@ def test_weights_are_those_that_torch_finds(tmp_path: Path, make):
     assert {'inner.counts', 'layers.1.weight', 'tied', 'none'} < set(found)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor.detach(), rtol=0, atol=0)
-
-
-def test_what_is_a_torchscript_archive(tmp_path: Path):
-    torch.jit.script(nn.Linear(1, 1)).save(tmp_path / 'scripted.pt')
-    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / 'weights.pt')
-    (tmp_path / 'text.pt').write_text('no archive')
-    found = {file.name: is_torchscript(file) for file in tmp_path.iterdir()}
-    assert found == {'scripted.pt': True, 'weights.pt': False, 'text.pt': False}
 
 
 class Strange(nn.Module):

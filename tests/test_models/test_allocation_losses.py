@@ -1,10 +1,12 @@
-"""The allocation: scores against plain loops, the loss, its gradient, its settings."""
+"""Allocations: scores against plain loops, the loss, its gradient, capacities, settings."""
 
 import pytest
 import reference
 import torch
 import torch.nn.functional as F
 from mmpretrain.registry import MODELS
+
+from sotglp_mm.functional import capped_sinkhorn, sinkhorn
 
 B, C, K, N = 2, 3, 5, 4
 DEFAULT_ARGS = dict(type='OTAllocationLoss')
@@ -33,25 +35,14 @@ def test_scores_agree_with_plain_loops(similarity, reduction: str, epsilon: floa
             assert found[b, c].item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_defaults_are_the_released_ones(similarity):
-    explicit = {**DEFAULT_ARGS, 'epsilon': 0.1, 'reduction': 'mean', 'loss_weight': 1.0}
-    torch.testing.assert_close(
-        MODELS.build(DEFAULT_ARGS).scores(similarity), MODELS.build(explicit).scores(similarity)
-    )
-
-
-def test_the_plan_carries_no_gradient(similarity):
-    plan = MODELS.build(DEFAULT_ARGS).plan(similarity.requires_grad_()).plan
-    assert not plan.requires_grad
-
-
 def test_gradient_meets_central_differences_with_the_plan_held_fixed(similarity):
     loss = MODELS.build({**DEFAULT_ARGS, 'reduction': 'sum'})
     target = torch.tensor([2, 0])
     similarity.requires_grad_()
     loss(loss.scores(similarity), target, SCALE).backward()
 
-    plan = loss.plan(similarity.detach()).plan
+    plan = loss.plan(similarity).plan
+    assert not plan.requires_grad
     generator = torch.Generator().manual_seed(1)
     direction = torch.randn(B, C, K, N, generator=generator, dtype=torch.float64)
     step = 1e-5
@@ -78,10 +69,13 @@ def test_labels_and_class_probabilities():
     torch.testing.assert_close(loss(scores, mixed, SCALE), expected)
 
 
-def test_tolerance_is_handed_on(similarity):
+def test_tolerance_is_handed_on_and_defaults_are_the_released_ones(similarity):
     loose = MODELS.build({**DEFAULT_ARGS, 'tolerance': 0.5, 'max_iters': 50})
     strict = MODELS.build({**DEFAULT_ARGS, 'tolerance': 1e-3, 'max_iters': 50})
     assert loose.plan(similarity).n_iters < strict.plan(similarity).n_iters < 50
+    explicit = {**DEFAULT_ARGS, 'epsilon': 0.1, 'reduction': 'mean', 'loss_weight': 1.0}
+    expected = MODELS.build(explicit).scores(similarity)
+    torch.testing.assert_close(MODELS.build(DEFAULT_ARGS).scores(similarity), expected)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +105,45 @@ def test_plans_that_do_not_converge_are_told_once_in_evaluation(monkeypatch, eps
     loss.plan(similarity), loss.plan(similarity)
     assert len(lines) == told
     assert all('max_iters=50 iterations at epsilon=0.001' in line for line in lines)
+
+
+SIMILARITY = torch.rand(2, 3, 8, 4, generator=torch.Generator().manual_seed(4)) / 10
+
+
+def test_capped_plan_and_scores():
+    loss = MODELS.build(
+        dict(type='CappedAllocationLoss', capacity=5, epsilon=0.05, reduction='sum')
+    )
+    plan = capped_sinkhorn(1 - SIMILARITY, 5, 0.05, 50).plan
+    torch.testing.assert_close(loss.plan(SIMILARITY).plan, plan)
+    torch.testing.assert_close(loss.scores(SIMILARITY), (plan * SIMILARITY).sum(dim=(-2, -1)))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        *((name, 0, f'{name} must be > 0, got 0') for name in ('capacity', 'max_iters')),
+        *(
+            ('epsilon', value, f'epsilon must .*, got {value}')
+            for value in (0, 1e-46, float('nan'), float('inf'))
+        ),
+    ],
+)
+def test_settings_of_a_capped_one_out_of_range(name: str, value, message: str):
+    with pytest.raises(ValueError, match=f'CappedAllocationLoss: {message}'):
+        MODELS.build(dict(type='CappedAllocationLoss', **{name: value}))
+
+
+def test_relative_epsilon_is_in_standard_deviations():
+    loss = MODELS.build(dict(type='OTAllocationLoss', epsilon=0.5, relative=True))
+    for b in range(2):
+        for c in range(3):
+            block = SIMILARITY[b, c]
+            expected = sinkhorn(1 - block, 0.5 * block.std(correction=0).item(), 20).plan
+            torch.testing.assert_close(loss.plan(block).plan, expected, rtol=1e-4, atol=1e-6)
+    # so it does not depend on the scale of the similarities, and a constant block is no problem
+    torch.testing.assert_close(
+        loss.plan(10 * SIMILARITY).plan, loss.plan(SIMILARITY).plan, rtol=1e-4, atol=1e-6
+    )
+    even = loss.plan(torch.full((5, 2), 0.3)).plan
+    torch.testing.assert_close(even, torch.full((5, 2), 0.1))
