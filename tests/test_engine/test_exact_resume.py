@@ -1,11 +1,9 @@
 """A resumed run is the undisturbed run, bit for bit; settings that changed are named."""
 
-import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from mini_runs import CLASSES
@@ -14,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from sotglp_mm.engine.exact_resume import random_states, set_random_states
+from sotglp_mm.engine.exact_resume import random_states
 
 MONITORED = 'accuracy_local/top1'
 BEST = dict(default_hooks__checkpoint__save_best=MONITORED)
@@ -52,7 +50,14 @@ def config(tiny, tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def whole(config: Path) -> Path:
     """Work dir of an undisturbed run without workers."""
-    return train(config, config.parent / 'whole', **BEST)
+    work_dir = train(config, config.parent / 'whole', **BEST)
+    # something is random
+    assert len({row['loss'] for row in losses(work_dir).values()}) == 3 * EPOCHS
+    # a run that misses the killed epoch's validation would take the next epoch, which is as good
+    course = [row[MONITORED] for row in metrics(work_dir).values()]
+    assert max(course[: KILLED - 1]) < course[KILLED - 1] == max(course)
+    assert best(work_dir) == [f'best_{MONITORED.replace("/", "_")}_epoch_{KILLED}.pth']
+    return work_dir
 
 
 def log_of(work_dir: Path) -> str:
@@ -69,12 +74,6 @@ def killed(config: Path, work_dir: Path, where: str, **options) -> str:
 
 def best(work_dir: Path) -> list[str]:
     return sorted(file.name for file in work_dir.glob('best_*'))
-
-
-def test_something_is_random(whole: Path):
-    logged = losses(whole)
-    assert len(logged) == 3 * EPOCHS
-    assert len({row['loss'] for row in logged.values()}) == 3 * EPOCHS
 
 
 @pytest.mark.parametrize(('where', 'workers'), [('before', 0), ('after', 1)])
@@ -95,13 +94,6 @@ def test_resumed_is_undisturbed(config: Path, whole: Path, where: str, workers: 
     only = "custom_hooks.0.type: 'KilledHook' before, absent now"
     assert only in log_of(work_dir)
     assert 'workers' not in log_of(work_dir).partition('with other settings')[2].split('Config')[0]
-
-
-def test_the_killed_epoch_is_the_best_one(whole: Path):
-    """A run that misses its validation would take the next epoch, which is as good."""
-    course = [row[MONITORED] for row in metrics(whole).values()]
-    assert max(course[: KILLED - 1]) < course[KILLED - 1] == max(course)
-    assert best(whole) == [f'best_{MONITORED.replace("/", "_")}_epoch_{KILLED}.pth']
 
 
 def test_neither_workers_nor_validation_matter(config: Path, whole: Path):
@@ -217,20 +209,6 @@ def test_another_number_of_processes_is_named(whole: Path):
     assert 'was written by 2 processes, this run has 1' in told[0]
 
 
-def test_states_survive_safe_loading(tmp_path: Path):
-    random.gauss(0, 1), np.random.randn()  # both keep half of a pair
-    torch.save(random_states(), tmp_path / 'states.pth')
-
-    def draw() -> tuple:
-        numbers = random.gauss(0, 1), random.random(), np.random.randn(), np.random.rand()
-        return *numbers, torch.rand(3).tolist()
-
-    first = draw()
-    assert draw() != first
-    set_random_states(torch.load(tmp_path / 'states.pth', weights_only=True))
-    assert draw() == first
-
-
 def test_a_seed_that_was_drawn_is_kept():
     """With ``randomness.seed=None`` every start draws a sampler seed; the first one counts."""
     hook = HOOKS.build(dict(type='RandomStateHook'))
@@ -247,22 +225,18 @@ def test_a_seed_that_was_drawn_is_kept():
     assert sampler.seed == 123
 
 
-@pytest.mark.parametrize(
-    'changed', [dict(train_cfg__val_interval=3), dict(train_cfg__val_begin=3)], ids=str
-)
-def test_an_epoch_that_is_not_to_be_validated_is_not(config: Path, whole: Path, changed: dict):
-    work_dir = config.parent / f'other {changed}'.translate(str.maketrans("':{}", '    '))
-    latest = str(whole / f'epoch_{KILLED}.pth')
-    train(config, work_dir, resume=True, load_from=latest, **changed)
-    assert list(metrics(work_dir)) == [3, 4]
-
-
-def test_parameters_from_the_middle_of_an_epoch_are_not_validated_as_its_end(config: Path):
+def test_what_is_not_the_end_of_an_epoch_or_not_to_be_validated_is_not(config: Path, whole: Path):
     every_two = dict(
         default_hooks__checkpoint__by_epoch=False, default_hooks__checkpoint__interval=2
     )
-    work_dir = config.parent / 'middle'
-    train(config, work_dir, train_cfg__max_epochs=2, **every_two)
-    middle = str(work_dir / 'iter_4.pth')
-    again = train(config, config.parent / 'again', resume=True, load_from=middle, **every_two)
-    assert 1 not in metrics(again)
+    middle = train(config, config.parent / 'middle', train_cfg__max_epochs=2, **every_two)
+    for number, (checkpoint, changed, validated) in enumerate(
+        [
+            (middle / 'iter_4.pth', every_two, [2, 3, 4]),
+            (whole / f'epoch_{KILLED}.pth', dict(train_cfg__val_interval=3), [3, 4]),
+            (whole / f'epoch_{KILLED}.pth', dict(train_cfg__val_begin=3), [3, 4]),
+        ]
+    ):
+        work_dir = config.parent / f'again_{number}'
+        train(config, work_dir, resume=True, load_from=str(checkpoint), **changed)
+        assert list(metrics(work_dir)) == validated

@@ -1,16 +1,16 @@
 """Whole runs in more processes than there are images to train on, or to test on."""
 
 import json
-import socket
 from functools import partial
 from pathlib import Path
 
 import pytest
-from few_images_work import differing, prepared, train_and_test
+from few_images_work import differing, train_and_test
 from mini_runs import CLASSES
 from mini_trust import losses, trust_config
-from mmengine.runner import Runner
-from process_group import run_processes
+from process_group import free_port, run_processes
+
+from sotglp_mm.apis import build_runner, load_config
 
 WORLD = 3
 NAMES = CLASSES[:2]
@@ -38,11 +38,8 @@ test_dataloader = dict(batch_size=2, dataset=dict(indices=5))
 
 @pytest.fixture(scope='module')
 def work_dir(config: Path) -> Path:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     folder = config.parent / 'run'
-    run_processes(train_and_test, WORLD, port, str(config), str(folder))
+    run_processes(train_and_test, WORLD, free_port(), str(config), str(folder))
     return folder
 
 
@@ -59,9 +56,8 @@ def test_all_processes_learn_the_same(work_dir: Path, found: list[dict]):
 
 
 def test_metrics_are_those_of_one_process(config: Path, work_dir: Path, found: list[dict]):
-    checkpoint = str(work_dir / 'epoch_2.pth')
-    cfg = prepared(config, work_dir=str(config.parent / 'alone'), load_from=checkpoint)
-    expected = Runner.from_cfg(cfg).test()
+    options = dict(load_from=str(work_dir / 'epoch_2.pth'))
+    expected = build_runner(load_config(config, options, config.parent / 'alone')).test()
     assert {'accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1'} <= set(expected)
     assert [one['metrics'] for one in found] == [expected] * WORLD
     validated = [

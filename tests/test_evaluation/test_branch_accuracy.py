@@ -34,20 +34,13 @@ def build(branch: str, **settings):
 @pytest.mark.parametrize('branch', ['global', 'local'])
 def test_accuracy_of_the_branch_alone(branch: str):
     metric = build(branch, topk=(1, 2))
-    metric.process({}, samples())
+    for sample in samples():  # batches add up
+        metric.process({}, [sample])
     found = metric.evaluate(len(LABELS))
     assert found == {
         f'accuracy_{branch}/top1': pytest.approx(TOP1[branch]),
         f'accuracy_{branch}/top2': pytest.approx(TOP2[branch]),
     }
-
-
-@pytest.mark.parametrize('branch', ['global', 'local'])
-def test_batches_add_up(branch: str):
-    metric = build(branch)
-    for sample in samples():
-        metric.process({}, [sample])
-    assert metric.evaluate(len(LABELS)) == {f'accuracy_{branch}/top1': TOP1[branch]}
 
 
 def test_nothing_is_said_where_there_is_no_such_branch():
@@ -56,45 +49,15 @@ def test_nothing_is_said_where_there_is_no_such_branch():
     assert metric.evaluate(len(LABELS)) == {}
 
 
-def test_unknown_branch():
-    with pytest.raises(ValueError, match=r"branch='both' is not known.*'global', 'local'"):
-        build('both')
-
-
-# ------------------------------------------------------------------ items
-
-
-def test_combined():
-    metric = build('combined', items=['mean_class', 'top2'])
-    data = samples()
-    data[0]['gt_label'] = torch.tensor([1])  # at second place; the second image's is at the third
-    data[2]['gt_label'] = torch.tensor([1])  # at first place
-    metric.process({}, data)
-    # right are: of label 1 one of three, of label 2 none of one
-    assert metric.evaluate(4) == {
-        'accuracy/mean_class': pytest.approx(100 / 6),
-        'accuracy/top2': 50,
-    }
-
-
-def test_mean_class_counts_classes_not_images():
-    metric = build('local', items=['top1', 'mean_class'])
-    metric.process({}, samples())
-    # of the labels 0, 1, 2, 2 one image, of label 2, is right: 1/4 of the images, (1/2) / 3
-    assert metric.evaluate(4) == {
-        'accuracy_local/top1': 25,
-        'accuracy_local/mean_class': pytest.approx(100 / 6),
-    }
-
-
 def test_each_class_by_its_name():
-    metric = build('local', items=['per_class', 'mean_class'])
+    metric = build('local', items=['per_class', 'mean_class', 'top1'])
     metric.dataset_meta = dict(classes=['cat', 'dog', 'cow'])
     metric.process({}, samples())
     each = {'cat': 0, 'dog': 0, 'cow': 50}
     assert metric.evaluate(4) == {
         **{f'accuracy_local/per_class/{name}': value for name, value in each.items()},
-        'accuracy_local/mean_class': pytest.approx(100 / 6),
+        'accuracy_local/mean_class': pytest.approx(100 / 6),  # of classes, not of images
+        'accuracy_local/top1': 25,
     }
 
 
@@ -137,17 +100,14 @@ def test_equal_to_scikit_learn():
         ((), r'items has nothing'),
     ],
 )
-def test_unknown_items(items, message: str):
+def test_unknown_settings(items, message: str):
     with pytest.raises(ValueError, match=message):
         build('global', items=items)
-
-
-def test_more_places_than_classes():
+    with pytest.raises(ValueError, match=r"branch='both' is not known.*'global', 'local'"):
+        build('both')
     with pytest.raises(ValueError, match=r"'top5' of 3 classes cannot be told"):
         build('global', items=['top5']).process({}, samples())
 
-
-# ------------------------------------------------------------------ several sets
 
 # of each set the labels, and how many of them the global branch gets right
 SETS = {'photos': ([0, 1, 2], 2), 'unknown': ([None] * 4, 0), 'drawings': ([2, 0], 1)}
@@ -187,8 +147,5 @@ def test_one_set_with_labels_has_no_mean():
     data = [sample for sample in samples_of_sets() if sample['set_name'] != 'photos']
     names = ('unknown', 'drawings')
     assert evaluate_sets(data, names) == {'accuracy_global/drawings/top1': 50}
-
-
-def test_no_labels_at_all():
-    data = [sample for sample in samples_of_sets() if sample['set_name'] == 'unknown']
-    assert evaluate_sets(data, ('unknown',)) == {}
+    unlabelled = [sample for sample in data if sample['set_name'] == 'unknown']
+    assert evaluate_sets(unlabelled, ('unknown',)) == {}

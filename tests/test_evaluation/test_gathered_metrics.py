@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from metric_work import LABELS, OF_LABELS, OF_SETS, SETS, Case, evaluate, work
+from metric_work import OF_LABELS, OF_SETS, SETS, Case, evaluate, work
 from process_group import run_processes
 
 EVERY = list(range(len(SETS)))
@@ -34,14 +34,6 @@ def test_processes_equal_one(shares: list[dict], name: str):
     assert [share[name]['found'] for share in shares] == [expected] * len(shares)
 
 
-def test_an_image_that_counted_twice_would_show():
-    once = evaluate(CASES['uneven shares'], EVERY)
-    twice = evaluate(Case([*EVERY, 0], OF_SETS + OF_LABELS), [*EVERY, len(EVERY)])
-    for name in ('ood/mcm_T0.01/far/auroc', 'accuracy/known/top2', 'allocation/entropy'):
-        assert twice[name] != once[name]
-    assert evaluate(CASES['one image'], [0]).keys() >= {'accuracy/known/top1'}
-
-
 def test_shares_are_as_lopsided_as_they_are_called(shares: list[dict]):
     world = len(shares)
     rows = {name: [share[name]['rows'] for share in shares] for name in CASES}
@@ -49,10 +41,3 @@ def test_shares_are_as_lopsided_as_they_are_called(shares: list[dict]):
     assert sum(map(len, rows['uneven shares, not filled up'])) == len(SETS)
     assert rows['one image'] == [[0]] * world
     assert rows['one image, not filled up'] == [[0]] + [[]] * (world - 1)
-
-
-def test_unknown_images_and_a_class_are_in_one_process_of_three():
-    unknown = [SETS[image] != 'known' for image in LOPSIDED]
-    assert [any(unknown[rank::3]) for rank in range(3)] == [False, False, True]
-    labels = [LABELS[image] for image in LOPSIDED]
-    assert [3 in labels[rank::3] for rank in range(3)] == [True, False, False]

@@ -63,49 +63,41 @@ def drawn() -> Drawn:
     return Drawn(make_picture())
 
 
-def test_an_rgb_array(drawn: Drawn):
-    assert drawn.pixels.dtype == np.uint8
-    assert drawn.pixels.shape[2:] == (3,)
-    assert drawn.pixels.flags.owndata, 'the canvas must not be able to change it'
-
-
 def test_patches_have_the_colour_of_the_prompt_that_gets_them(drawn: Drawn):
+    assert drawn.pixels.dtype == np.uint8 and drawn.pixels.shape[2:] == (3,)
+    assert drawn.pixels.flags.owndata, 'the canvas must not be able to change it'
     for number, patch in enumerate((0, 5, 10, 15)):
         expected = np.array(to_rgb(COLOURS[number % 3]))
         assert np.abs(drawn.at_patch(1, patch) - expected).max() < 0.06
     for patch in (1, 20, 63):
         red, green, blue = drawn.at_patch(1, patch)
         assert red == green == blue, 'nothing was selected there'
-
-
-def test_a_heat_map_shows_the_patches_of_its_prompt_only(drawn: Drawn):
-    # patches 0 and 15 are prompt 0's; 5 is prompt 1's
-    blue = np.array(to_rgb(COLOURS[0]))
-    assert np.abs(drawn.at_patch(2, 15) - blue).max() < 0.06
+    # heat maps of prompts: patches 0 and 15 are prompt 0's; 5 is prompt 1's
+    assert np.abs(drawn.at_patch(2, 15) - to_rgb(COLOURS[0])).max() < 0.06
     assert np.ptp(drawn.at_patch(2, 5)) == 0
     assert np.abs(drawn.at_patch(3, 5) - to_rgb(COLOURS[1])).max() < 0.06
 
 
-def test_the_image_is_what_was_given():
-    image = np.zeros((64, 64, 3), dtype=np.uint8)
-    image[:32, :32] = (250, 0, 0)
-    drawn = Drawn(make_picture(image=image))
-    assert drawn.at_patch(0, 0) == pytest.approx((250 / 255, 0, 0), abs=0.01)
-    assert drawn.at_patch(0, 63).max() == 0
-
-
-def test_patches_of_a_grid_that_is_not_square():
+def test_patches_of_an_image_and_grid_that_are_not_square():
     image = np.full((32, 64, 3), 90, dtype=np.uint8)
+    image[:16, :16] = (250, 0, 0)
     plan = make_plan(num_prompts=2, k=1)._replace(support=np.array([11]))
-    drawn = Drawn(make_picture(image=image)._replace(grid=(2, 8), plans=(plan,)))
+    drawn = Drawn(make_picture(image=image, grid=(2, 8), plans=(plan,)))
+    assert drawn.at_patch(0, 0) == pytest.approx((250 / 255, 0, 0), abs=0.01)
+    assert drawn.at_patch(0, 15) == pytest.approx(90 / 255, abs=0.01)
     assert np.ptp(drawn.at_patch(1, 11)) > 0.2
     assert np.ptp(drawn.at_patch(1, 3)) == 0
 
 
-def test_a_patch_that_all_prompts_share_is_grey():
+def test_patches_that_all_prompts_share_or_none_gets_are_grey():
     even = ClassPlan(0, np.array([9]), np.full((1, 4), 0.25), np.full((1, 4), 0.5))
     assert even.winner.tolist() == [-1]
     assert np.ptp(Drawn(make_picture(plans=(even,))).at_patch(1, 9)) < 0.01
+    plan = np.array([[1.0, 0.0], [0.0, 0.0]])
+    drawn = Drawn(make_picture(plans=(class_plan(0, np.array([9, 36]), plan, plan),)))
+    assert np.abs(drawn.at_patch(1, 9) - to_rgb(COLOURS[0])).max() < 0.06
+    assert np.ptp(drawn.at_patch(1, 36)) < 0.01
+    assert '1 of 64 patches' in drawn.words()
 
 
 @pytest.mark.parametrize('num_prompts', [1, 2, 4, 6, 9])
@@ -129,13 +121,10 @@ def test_right_and_wrong(drawn: Drawn):
     assert 'Predicted: class 0 (52 %)' in unknown
     assert 'true' not in unknown
     assert 'right' not in unknown
-
-
-def test_a_model_without_one_branch():
     scores = make_picture().scores
-    drawn = Drawn(make_picture(scores={key: scores[key] for key in ('combined', 'local')}))
-    assert 'local' in drawn.words()
-    assert 'global' not in drawn.words()
+    del scores['global']  # of a model without this branch
+    drawn = Drawn(make_picture(scores=scores))
+    assert 'local' in drawn.words() and 'global' not in drawn.words()
 
 
 def test_known_parts_are_outlined():
@@ -181,12 +170,6 @@ def test_grid_of_patches():
         patch_grid(195, 224, 224)
 
 
-def test_cosine_is_weighted_by_the_plan():
-    plan = np.array([[0.5, 0.0], [0.1, 0.4]])
-    similarity = np.array([[0.2, 9.0], [0.8, 0.5]])
-    assert ClassPlan(0, np.arange(2), plan, similarity).cosine == pytest.approx([0.3, 0.5])
-
-
 def test_supports_of_their_own():
     """Prompt 0 has patches 7 and 3, prompt 1 has 3 and, without mass, 9."""
     support = np.array([[7, 3], [3, 9]])
@@ -196,19 +179,9 @@ def test_supports_of_their_own():
     assert merged.label == 5
     assert merged.support.tolist() == [3, 7]
     assert merged.plan.tolist() == [[0.25, 0.5], [0.25, 0.0]]
-    assert merged.cosine == pytest.approx([0.6, 0.6])
+    assert merged.cosine == pytest.approx([0.6, 0.6])  # weighted by the plan
     assert merged.winner.tolist() == [1, 0]
     assert merged.fullness == pytest.approx([1, 1 / 3])
     assert merged.largest_share == pytest.approx(0.75)
-    assert (
-        '2 of 64 patches, largest share 75 % (even 50)'
-        in Drawn(make_picture(plans=(merged,))).words()
-    )
-
-
-def test_patches_that_a_plan_leaves_out_stay_pale():
-    plan = np.array([[1.0, 0.0], [0.0, 0.0]])
-    drawn = Drawn(make_picture(plans=(class_plan(0, np.array([9, 36]), plan, plan),)))
-    assert np.abs(drawn.at_patch(1, 9) - to_rgb(COLOURS[0])).max() < 0.06
-    assert np.ptp(drawn.at_patch(1, 36)) < 0.01
-    assert '1 of 64 patches' in drawn.words()
+    words = Drawn(make_picture(plans=(merged,))).words()
+    assert '2 of 64 patches, largest share 75 % (even 50)' in words

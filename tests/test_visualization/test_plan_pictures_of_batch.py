@@ -37,6 +37,10 @@ def test_the_image_is_what_the_dataset_drew(model, batch, predictions):
         np.testing.assert_array_equal(picture.image, dataset[index]['img'][..., ::-1])
         assert picture.grid == (8, 8)
         assert len(picture.parts) == len(dataset[index]['parts'])
+    sample = predictions[0].clone()  # parts that a transform moved are left out
+    sample.set_field((32, 32), 'ori_shape', field_type='metainfo')
+    (picture,) = pictures_of_batch(model, batch['inputs'][:1], [sample])
+    assert picture.parts == ()
 
 
 def test_plans_and_scores_are_the_model_s(model, batch, predictions):
@@ -96,13 +100,6 @@ def test_whose_plans(model, batch):
     assert [picture.true_label for picture in pictures] == [3, 5, None]
     with pytest.raises(ValueError, match="classes='all' is not known"):
         pictures_of_batch(model, batch['inputs'], samples, 'all')
-
-
-def test_parts_that_a_transform_moved_are_left_out(model, batch, predictions):
-    sample = predictions[0].clone()
-    sample.set_field((32, 32), 'ori_shape', field_type='metainfo')
-    (picture,) = pictures_of_batch(model, batch['inputs'][:1], [sample])
-    assert picture.parts == ()
 
 
 @pytest.mark.parametrize(

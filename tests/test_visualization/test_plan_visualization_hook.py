@@ -68,15 +68,12 @@ def test_the_first_images_and_wrong_ones(monkeypatch):
     assert run.evaluate('rwrr?wrrww', batch_size=3) == expected, 'it starts anew'
 
 
-def test_interval_and_classes(monkeypatch):
+def test_interval_classes_and_the_step_of_a_validation(monkeypatch):
     run = MockRun(monkeypatch, num_images=3, num_wrong=0, interval=3, classes='true')
-    drawn = run.evaluate('w' * 12, batch_size=5)
-    assert [picture for _, picture, _ in drawn] == [(0, 'true'), (3, 'true'), (6, 'true')]
-
-
-def test_validation_has_the_step_of_the_training(monkeypatch):
-    run = MockRun(monkeypatch, num_images=1, num_wrong=0)
-    assert run.evaluate('rr', phase='val') == [('plan_00000', (0, 'both'), 77)]
+    drawn = run.evaluate('w' * 12, batch_size=5, phase='val')
+    assert [each[1:] for each in drawn] == [((at, 'true'), 77) for at in (0, 3, 6)]
+    monkeypatch.setattr(room, 'is_main_process', lambda: False)
+    assert run.evaluate('rw') == []
 
 
 def test_names_tell_sets_and_files_apart(monkeypatch):
@@ -86,25 +83,10 @@ def test_names_tell_sets_and_files_apart(monkeypatch):
     assert room._name('plan', sample, 0) == 'plan_imagenet_v2_00003_tom 1'
 
 
-def test_only_the_main_process_draws(monkeypatch):
-    run = MockRun(monkeypatch)
-    monkeypatch.setattr(room, 'is_main_process', lambda: False)
-    assert run.evaluate('rw') == []
-
-
-def test_a_wrapped_model_is_unwrapped(monkeypatch):
-    run = MockRun(monkeypatch)
-    seen = []
-    monkeypatch.setattr(room, 'is_model_wrapper', lambda model: True)
-    monkeypatch.setattr(room, 'classifier_problem', lambda model, inputs: seen.append(model))
-    run.runner.model = SimpleNamespace(module='inside')
-    run.evaluate('r')
-    assert seen == ['inside']
-
-
 def test_a_model_without_plans_warns_once(monkeypatch):
-    model = SimpleNamespace(head=torch.nn.Linear(2, 2))
-    run = MockRun(monkeypatch, model=model)
+    wrapped = torch.nn.DataParallel(torch.nn.Sequential())
+    wrapped.module.head = torch.nn.Linear(2, 2)
+    run = MockRun(monkeypatch, model=wrapped)
     assert run.evaluate('rrrrr', batch_size=1) == []
     (said,) = run.warned
     assert 'draws nothing' in said
