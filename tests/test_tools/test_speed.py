@@ -10,13 +10,13 @@ import torch
 from mini_runs import REPO, run_tool
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from small_clip import write_clip, write_model
+from small_clip import CONFIG, write_clip, write_model
 
 sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
 
 import measuring
 import speed
-from contenders import Spec
+from contenders import Spec, build_package, build_plain
 from measuring import gflop, median_ratio, memory_above, rounds_of
 from plain_method import PlainMethod
 from report import STEP_KEYS, fit, updated_page
@@ -73,7 +73,12 @@ def test_plain_method_is_the_package_method(both):
         assert ours.grad.norm() > 0
         error = (theirs.grad - ours.grad).norm() / ours.grad.norm()
         assert error < 1e-4
-    predictions = model.eval().predict(images)
+
+
+def test_plain_prediction_is_the_package_prediction(both):
+    model, plain = (each.eval() for each in both)
+    images = torch.randn(4, 3, 12, 12)
+    predictions = model.head.predict(model.neck(model.backbone(images)))
     text = [plain.encode_text(each) for each in (plain.global_prompts, plain.local_prompts)]
     expected = torch.stack([each.pred_score for each in predictions])
     torch.testing.assert_close(plain.predict(images, *text), expected, rtol=1e-4, atol=1e-6)
@@ -85,18 +90,38 @@ def spec(tmp_path_factory):
     return Spec(model, classes=3, batch=2, k=4, local_prompts=2, repeats=2)
 
 
-def test_measuring(monkeypatch):
+def test_products_are_counted_forward_and_backward():
     a, b = torch.randn(3, 5, requires_grad=True), torch.randn(5, 7, requires_grad=True)
+    assert gflop(lambda: a @ b) * 1e9 == 2 * 3 * 5 * 7
     assert gflop(lambda: (a @ b).sum().backward()) * 1e9 == 3 * 2 * 3 * 5 * 7
-    size = 100_000_000  # freed again
-    assert memory_above(lambda: torch.ones(size // 4)) * 1e9 == pytest.approx(size, rel=0.05)
-    order = []
-    runs = {letter: lambda at=letter: order.append(at) or time.sleep(0.03) for letter in 'sl'}
-    rounds_of(runs, repeats=2)
-    assert ''.join(order) == 'ssllssll'  # once to warm up, once to measure
-    # within a round: the second was ten times slower for both
-    rounds = [{'a': 2, 'b': 1}, {'a': 20, 'b': 10}, {'a': 2, 'b': 1}]
-    assert median_ratio(rounds, 'a', 'b') == 2
+
+
+def test_fused_attention_is_counted():
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.randn(1, 6, 8)
+    products = 4 * (2 * 6 * 8 * 8) + 2 * (2 * 6 * 6 * 8)
+    with torch.no_grad():  # where torch fuses all of it
+        assert gflop(lambda: attention(x, x, x, need_weights=False)) * 1e9 == products
+
+
+def test_image_tower_computes_what_both_streams_need(spec):
+    """Two layers; the last one's ordinary stream is needed at [CLS] alone."""
+    w, m, patches = 24, 96, 9
+    tokens = patches + 1
+    values = 4 * w * patches * tokens + 2 * w * w * patches
+    first = tokens * (8 * w * w + 4 * w * m + 4 * w * tokens) + values
+    last = tokens * 4 * w * w + (4 * w * w + 4 * w * m + 4 * w * tokens) + values
+    expected = 2 * 3 * 4 * 4 * w * patches + first + last
+    assert CONFIG['vision_cfg'] == dict(
+        image_size=12, patch_size=4, layers=2, width=w, head_width=8
+    )
+    assert gflop(build_package(spec).encode_image) * 1e9 == spec.batch * expected
+
+
+def test_plain_text_runs_over_all_positions(spec):
+    package = build_package(spec)
+    ours = gflop(lambda: package.encode_text())
+    assert gflop(build_plain(spec, package).encode_text) > 6 * ours  # 77 positions, not some 8
 
 
 def test_text_that_is_encoded_again_is_counted_again(spec, monkeypatch):
@@ -108,6 +133,29 @@ def test_text_that_is_encoded_again_is_counted_again(spec, monkeypatch):
     # all but what stands before the names, and the first layer's way back to what does not learn
     assert both == pytest.approx(2 * forward, rel=0.15)
     assert both + 0.7 * forward < again <= both + forward
+
+
+def test_runs_take_turns():
+    order = []
+    runs = {
+        'short': lambda: order.append('s') or time.sleep(0.03),
+        'long': lambda: order.append('l') or time.sleep(0.06),
+    }
+    rounds = rounds_of(runs, repeats=2)
+    assert ''.join(order) == 'ssllssll'  # once to warm up, once to measure
+    assert 0.03 <= rounds[0]['short'] <= rounds[0]['long']
+    assert median_ratio(rounds, 'long', 'short') == pytest.approx(2, rel=0.3)
+
+
+def test_median_ratio_compares_within_a_round():
+    # the second round was ten times slower for both
+    rounds = [{'a': 2, 'b': 1}, {'a': 20, 'b': 10}, {'a': 2, 'b': 1}]
+    assert median_ratio(rounds, 'a', 'b') == 2
+
+
+def test_memory_above_sees_what_is_freed_again():
+    size = 100_000_000
+    assert memory_above(lambda: torch.ones(size // 4)) * 1e9 == pytest.approx(size, rel=0.05)
 
 
 def test_fit():
