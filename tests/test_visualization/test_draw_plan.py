@@ -82,7 +82,7 @@ def test_patches_of_an_image_and_grid_that_are_not_square():
     image = np.full((32, 64, 3), 90, dtype=np.uint8)
     image[:16, :16] = (250, 0, 0)
     plan = make_plan(num_prompts=2, k=1)._replace(support=np.array([11]))
-    drawn = Drawn(make_picture(image=image, grid=(2, 8), plans=(plan,)))
+    drawn = Drawn(make_picture(image=image, plans=(plan,))._replace(grid=(2, 8)))
     assert drawn.at_patch(0, 0) == pytest.approx((250 / 255, 0, 0), abs=0.01)
     assert drawn.at_patch(0, 15) == pytest.approx(90 / 255, abs=0.01)
     assert np.ptp(drawn.at_patch(1, 11)) > 0.2
