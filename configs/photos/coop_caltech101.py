@@ -13,3 +13,4 @@ model = dict(
     neck=dict(learn=False),
     head=dict(num_global_prompts=1, num_local_prompts=0, prompt_dropout=0.0),
 )
+optim_wrapper = dict(optimizer=dict(lr=0.3))

@@ -21,3 +21,4 @@ model = dict(
         local_loss=dict(_delete_=True, type='UniformAllocationLoss', k=sizes, reduction='sum'),
     ),
 )
+optim_wrapper = dict(optimizer=dict(lr=0.03))

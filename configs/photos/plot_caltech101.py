@@ -22,3 +22,4 @@ model = dict(
         local_loss=dict(epsilon=0.1, reduction='sum'),
     ),
 )
+optim_wrapper = dict(optimizer=dict(lr=0.3))

@@ -20,4 +20,5 @@ val_dataloader = dict(dataset=data)
 test_dataloader = val_dataloader
 
 model = dict(head=dict(class_names='caltech101'))
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=5, val_interval=5)
+optim_wrapper = dict(optimizer=dict(lr=0.1))

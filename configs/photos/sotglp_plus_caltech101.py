@@ -16,3 +16,4 @@ model = dict(
         local_loss=dict(epsilon=0.02, reduction='sum'),
     ),
 )
+optim_wrapper = dict(optimizer=dict(lr=0.3))

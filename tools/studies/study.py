@@ -14,7 +14,7 @@ from sotglp_mm.utils.tables import markdown_table
 LEARNING_RATES = (0.03, 0.1, 0.3, 1.0)
 """What every variant is tuned over, with one seed, on validation images."""
 
-EPOCHS = {'scenes': 20, 'digits': 30, 'eurosat': 20, 'caltech101': 10}
+EPOCHS = {'scenes': 20, 'digits': 30, 'eurosat': 20, 'caltech101': 5}
 DRAWN = ('scenes', 'digits')
 """Sets that need no files; the others lie below ``$DATA``."""
 
