@@ -26,14 +26,12 @@ COMMANDS = (
 def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path: Path, capsys, command: str):
     broken = truncate(write_checkpoint(tmp_path / 'epoch_2.pth'))
     foreign = write_checkpoint(tmp_path / 'resnet.pth', state_dict={'fc.weight': torch.ones(3, 3)})
-    messages = {
-        broken: f'{broken} cannot be read as a checkpoint',
-        foreign: f'{foreign}: The checkpoint has no ',
-    }
+    messages = {broken: 'cannot be read as a checkpoint', foreign: 'not a checkpoint of this '}
     for file, message in messages.items():
         places = dict(config=CONFIG, file=file, picture=PICTURE, out=tmp_path / 'out')
         assert main(command.format(**places).split()) != 0
-        assert message in capsys.readouterr().err.splitlines()[-1]
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert str(file) in said and message in said
     assert not list(tmp_path.glob('out/*.pth'))
 
 

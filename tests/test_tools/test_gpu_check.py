@@ -1,6 +1,7 @@
 """The check of a CUDA card, on the CPU: each part reports, and a failure is one."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def test_every_part_on_the_cpu(tmp_path, monkeypatch, capfd):
         """The training, without the seconds that imports take."""
         return run_script([str(word) for word in command[1:]], env)
 
-    monkeypatch.setattr(gpu_check.subprocess, 'run', run)
+    monkeypatch.setattr(gpu_check, 'subprocess', SimpleNamespace(run=run))
     model = REPO / 'sotglp_mm' / 'demo' / 'assets' / 'sotglp_demo.json'
     small = ['--device', 'cpu', '--model', str(model), '--classes', '3', '--batch', '2']
     small += ['--repeats', '1', '--epochs', '1', '--compiler', 'eager']
