@@ -19,6 +19,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader
 
 from ..class_names.resolve import class_difference
+from ..clip.load import lend
 from ..datasets.data_identity import identities, images_root_of
 from .dataset import CachedFeatureDataset
 
@@ -153,7 +154,8 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
 
     Raises:
         ValueError: The method is none of ``BASELINES``, there are no validation images, some of
-            them are test images, or classes of model and data differ.
+            them are test images, classes of model and data differ, or stored features are of
+            another tower.
     """
     if method not in BASELINES:
         raise ValueError(f'baseline {method!r} is not known; choose one of {BASELINES}')
@@ -166,7 +168,10 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
     _check_apart(sets['val'], sets['test'])
     if not isinstance(sets['train'], CachedFeatureDataset):
         sets['train'].pipeline = sets['val'].pipeline
-    model = MODELS.build(_zero_shot(cfg, sets['train'])).to(get_device()).eval()
+    of_images = _zero_shot(cfg, sets['train'])
+    model = MODELS.build(of_images).to(get_device()).eval()
+    for dataset in sets.values():
+        _check_tower(of_images, model, dataset)
     for name, dataset in sets.items():
         ours, theirs = model.head.class_names, dataset.metainfo['classes']
         if difference := class_difference(ours, theirs, 'the head', 'the dataset'):
@@ -233,6 +238,17 @@ def _zero_shot(cfg: Config, train: Any) -> dict:
     # set, not updated: that would mix the settings of two heads
     model.head, model.neck = head, None
     return model
+
+
+def _check_tower(of_images: Any, model: Any, dataset: Any) -> None:
+    """Refuse features of another tower: the parts that stand for stored features compare them."""
+    if not isinstance(dataset, CachedFeatureDataset):
+        return
+    stored = dict(backbone='CachedFeatureBackbone', data_preprocessor='CachedFeaturePreprocessor')
+    with lend(model.backbone.towers):
+        for part, type_ in stored.items():
+            settings = {k: v for k, v in (of_images.get(part) or {}).items() if k != 'clip'}
+            MODELS.build({**settings, 'type': type_, 'cache': str(dataset.feature_cache)})
 
 
 @torch.inference_mode()

@@ -354,9 +354,12 @@ def test_methods_share_features_and_other_draws_or_data_do_not(minis, tmp_path):
         campaign(minis, tmp_path / 'more', shots=[2], configs=of_one)
     other = ['model.backbone.first_block_residual=False']
     settings = dict(shots=[1], features=features, options=other)
-    assert campaign(minis, tmp_path / 'residual', **settings) == ['alpha, 1 shot, seed 1']
-    log = (tmp_path / 'residual/alpha/1shot/seed1/log.txt').read_text()
-    assert 'was made from something else' in log and 'first_block_residual' in log
+    for method in (None, 'linear_probe'):
+        work_dir = tmp_path / f'residual_{method}'
+        failed = campaign(minis, work_dir, method=method, **settings)
+        assert failed == ['alpha, 1 shot, seed 1']
+        log = (work_dir / 'alpha/1shot/seed1/log.txt').read_text()
+        assert 'was made from something else' in log and 'first_block_residual' in log
 
 
 def wait_for(condition, seconds: float = 120) -> None:
