@@ -5,7 +5,7 @@ Here: the local branch has one loss, of its mean score; GalLoP adds up one for e
 Compared in arXiv 2603.08347, and set beside it here: the same parts, other settings.
 Train:    python tools/train.py configs/photos/gallop_caltech101.py
 Data:     $DATA/caltech-101/101_ObjectCategories/, 100 classes; DATA is ./data by default.
-Expected: a line of docs/photos.md, whose studies train from stored features.
+Expected: a line of docs/photos.md, which was trained from stored features.
 """
 
 _base_ = './sotglp_caltech101.py'

@@ -5,7 +5,7 @@ Here: patches of the V-V stream, and a global branch beside, as in every method 
 Compared in arXiv 2603.08347, and set beside it here: the same parts, other settings.
 Train:    python tools/train.py configs/photos/plot_eurosat.py
 Data:     $DATA/eurosat/2750/, 10 classes; DATA is ./data by default.
-Expected: a line of docs/photos.md, whose studies train from stored features.
+Expected: a line of docs/photos.md, which was trained from stored features.
 """
 
 _base_ = './sotglp_eurosat.py'

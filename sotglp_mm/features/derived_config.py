@@ -27,7 +27,7 @@ _LOADER = """\
 _CACHED = """\
 \"\"\"{stem}, from stored features.
 
-Made by the program; its checkpoints load in the uncached config, and the reverse.
+Its checkpoints load in the config of images, and the reverse.
 Train: sotglp train {config}
 \"\"\"
 
