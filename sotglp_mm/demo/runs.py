@@ -45,7 +45,7 @@ VIEWS = 8
 DONE = '.done'
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
 TOP1 = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
-PACKAGES = ('clip', 'datasets', 'evaluation', 'features', 'functional', 'models')
+PACKAGES = ('clip', 'datasets', 'demo', 'evaluation', 'features', 'functional', 'models')
 """What a result depends on."""
 
 
@@ -119,11 +119,12 @@ def _digest(*parts: Any) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Of the package's version and of the sources that numbers come from."""
+    """Of the package's version, and of the sources, lists and weights that numbers come from."""
     package = Path(sotglp_mm.__file__).parent
     digest = hashlib.sha256(sotglp_mm.__version__.encode())
     for name in PACKAGES:
-        for file in sorted((package / name).rglob('*.py')):
+        files = (each for each in (package / name).rglob('*.*') if each.suffix != '.pyc')
+        for file in sorted(files):
             digest.update(file.relative_to(package).as_posix().encode() + b'\0')
             digest.update(file.read_bytes())
     return digest.hexdigest()

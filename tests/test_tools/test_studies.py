@@ -82,10 +82,11 @@ def names_of(run: DemoRun) -> tuple:
 def test_results_of_other_code_or_data_are_other_results(monkeypatch, tmp_path):
     run = DemoRun('digits', 'sotglp', 3)
     names = list(names_of(run))
-    (tmp_path / 'models').mkdir()
+    code, weights = tmp_path / 'models' / 'head.py', tmp_path / 'demo' / 'assets' / 'a.safetensors'
     monkeypatch.setattr(sotglp_mm, '__file__', str(tmp_path / '__init__.py'))
-    for code in ('a = 1\n', 'a = 2\n'):
-        (tmp_path / 'models' / 'head.py').write_text(code)
+    for file, text in ((code, 'a = 1\n'), (code, 'a = 2\n'), (weights, '1'), (weights, '2')):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
         demo_runs.code_digest.cache_clear()
         names += names_of(run)
     monkeypatch.undo()
@@ -95,7 +96,7 @@ def test_results_of_other_code_or_data_are_other_results(monkeypatch, tmp_path):
     data.write_text(f'_base_ = {str(demo_runs.DATA_CONFIGS["digits"])!r}\nmore = 1\n')
     monkeypatch.setitem(demo_runs.DATA_CONFIGS, 'digits', data)
     names += names_of(run)
-    assert len(set(names)) == 8
+    assert len(set(names)) == 12
 
 
 def test_real_runs_are_made_once(tmp_path, monkeypatch):

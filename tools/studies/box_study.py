@@ -99,10 +99,9 @@ def write_table(photos: Path, file: Path, shots: int, seed: int) -> Path:
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.exists():
         link.symlink_to(photos.resolve(), target_is_directory=True)
-    names, taken = {}, set()
+    known, names = read_names(photos), {}
     for key in class_ids(photos):
-        names[key] = next(name for name in read_names(photos)[key] if name not in taken)
-        taken.add(names[key])
+        names[key] = next(name for name in known[key] if name not in names.values())
     rng = np.random.default_rng(seed)
     rows = []
     for key, name in names.items():
