@@ -352,13 +352,32 @@ def _transfer(numbers: Numbers) -> list[str]:
 
 def _out_of_distribution(numbers: Numbers, published: Published) -> list[str]:
     names = [match for match in map(OOD.fullmatch, numbers.metrics) if match]
-    if not names:
-        return []
-    *sets, _ = published.columns
-    head = ['method', *published.columns]
+    *sets, mean = published.columns
+    note = f'Published: ImageNet, 16 shots; {published.source}.\n\n{PROTOCOLS}'
+    others = sorted({match[2] for match in names} - {*sets, mean})
+    parts = []
+    for where, group, beside, text in (
+        ('', sets, published.rows, note),
+        (' on other sets', others, [], ''),
+    ):
+        pairs, aupr = _ood_rows(numbers, names, group)
+        head, title = ['method', *group, mean], f'## Out-of-distribution detection{where}'
+        if pairs:
+            table = markdown_table(head, [*beside, *pairs])
+            parts.append(f'{title}, FPR95 (lower is better) / AUROC\n\n{table}\n{text}')
+        if aupr:
+            parts.append(f'{title}, AUPR\n\n{markdown_table(head, aupr)}')
+    return parts
+
+
+def _ood_rows(
+    numbers: Numbers, names: list[re.Match], sets: list[str]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Rows of FPR95 / AUROC, and of AUPR: a row for each score and run on one of these sets."""
     pairs, aupr = [], []
     for score in sorted({match[1] for match in names}):
-        for run in numbers.runs_with([match[0] for match in names if match[1] == score]):
+        mine = [match[0] for match in names if match[1] == score and match[2] in sets]
+        for run in numbers.runs_with(mine):
             cells = {
                 figure: _cells(numbers, run, [f'ood/{score}/{name}/{figure}' for name in sets])
                 for figure in ('fpr95', 'auroc', 'aupr')
@@ -368,15 +387,7 @@ def _out_of_distribution(numbers: Numbers, published: Published) -> list[str]:
             pairs.append([_label(run, f', {score}'), *texts])
             if any(cells['aupr']):
                 aupr.append([_label(run, f', {score}'), *cells['aupr']])
-    parts = [
-        '## Out-of-distribution detection, FPR95 (lower is better) / AUROC\n\n'
-        f'{markdown_table(head, [*published.rows, *pairs])}\nPublished: ImageNet, 16 shots; '
-        f'{published.source}.\n\n{PROTOCOLS}'
-    ]
-    if aupr:
-        table = markdown_table(head, aupr)
-        parts.append(f'## Out-of-distribution detection, AUPR\n\n{table}')
-    return parts
+    return pairs, aupr
 
 
 def _cells(numbers: Numbers, run: tuple[str, int], metrics: list[str]) -> list[str]:

@@ -163,6 +163,20 @@ def test_out_of_distribution(tmp_path):
     assert projection_free == '| SOT-GLP projection-free |  |  |  |  | - / 94.2 |'
 
 
+def test_out_of_distribution_on_sets_of_ones_own(tmp_path):
+    own = {
+        'ood/mcm_T1/fish/auroc': 80.0,
+        'ood/mcm_T1/fish/fpr95': 30.0,
+        'ood/mcm_T1/mean/auroc': 80.0,
+    }
+    write_result(tmp_path, 'boats', 16, 1, None, **own)
+    text = summary(tmp_path)
+    assert '| method | fish | mean |' in text
+    both = '30.0 (n=1) / 80.0 (n=1)'
+    assert f'| this package, boats, 16 shots, mcm_T1 | {both} | {both} |' in text
+    assert 'GalLoP' not in text.partition('Out-of')[2]
+
+
 OOD = {'accuracy/imagenet/top1': 72.5, 'ood/mcm_T1/sun/auroc': 91.0, 'ood/mcm_T1/sun/aupr': 97.5}
 DOMAINS = {'accuracy/imagenetv2/top1': 60.0, 'accuracy/mean/top1': 55.0}
 

@@ -99,7 +99,8 @@ def write_table(photos: Path, file: Path, shots: int, seed: int) -> Path:
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.exists():
         link.symlink_to(photos.resolve(), target_is_directory=True)
-    known, names = read_names(photos), {}
+    known = read_names(photos)
+    names: dict[str, str] = {}
     for key in class_ids(photos):
         names[key] = next(name for name in known[key] if name not in names.values())
     rng = np.random.default_rng(seed)
