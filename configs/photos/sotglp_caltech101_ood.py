@@ -4,7 +4,7 @@ Caltech101, 16 shots, a tiny CLIP of photographs.
 Train:    python tools/train.py configs/photos/sotglp_caltech101_ood.py
 Test:     python tools/test.py configs/photos/sotglp_caltech101_ood.py CHECKPOINT
 Data:     as in sotglp_caltech101.py; $DATA/eurosat/2750/; $DATA/scene15/images/, any layout below.
-Expected: not measured yet.
+Expected: the table of docs/photos.md.
 """
 
 _base_ = './sotglp_caltech101.py'
