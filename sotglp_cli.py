@@ -322,8 +322,10 @@ def _add_campaign(parser: Parser) -> None:
 
 def _add_summary(parser: Parser) -> None:
     add = parser.add_argument
-    add('work_dir', type=Path, help='--work-dir of the campaign')
-    add('--out', type=Path, metavar='FOLDER', help='folder of the files; default: WORK_DIR')
+    text = '--work-dir of the campaign; of several, to see them side by side'
+    add('work_dir', type=Path, nargs='+', help=text)
+    text = 'folder of the files; default: WORK_DIR, with several a must'
+    add('--out', type=Path, metavar='FOLDER', help=text)
     text = 'of the first table, the figure and the comparison; default: %(default)s'
     add('--metric', default='accuracy/top1', help=text)
 
@@ -449,7 +451,8 @@ COMMANDS = {
         'Write tables and a figure of what a campaign has done so far',
         'sotglp_mm.campaign:summarize',
         _add_summary,
-        'sotglp summary work_dirs/benchmark',
+        'sotglp summary work_dirs/benchmark\n'
+        'sotglp summary work_dirs/coop work_dirs/sotglp --out work_dirs/methods',
         'Writes summary.md, summary.csv, summary.json and accuracy_vs_shots.png.',
     ),
     'demo': Command(

@@ -176,16 +176,18 @@ def is_evaluation(metric: str) -> bool:
 
 
 def summarize(
-    work_dir: str | Path, out: str | Path | None = None, metric: str = COMBINED
+    work_dir: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    metric: str = COMBINED,
 ) -> list[Path]:
     """Write summary.md, summary.csv, summary.json and accuracy_vs_shots.png.
 
     The same results give the same files, byte for byte. There is no figure where no result has the
-    metric.
+    metric. Of several campaigns, each a method, summary.md and the figure show them side by side.
 
     Args:
-        work_dir: Of a campaign.
-        out: Folder of the files. None: ``work_dir``.
+        work_dir: Of a campaign, or of several.
+        out: Folder of the files. None: ``work_dir``; several campaigns need one.
         metric: Of the first table, the figure and the comparison.
 
     Returns:
@@ -193,19 +195,14 @@ def summarize(
 
     Raises:
         FileNotFoundError: There are no results.
-        ValueError: A file is broken, or no result has the metric.
+        ValueError: A file is broken, no result has the metric, or several campaigns have no
+            ``out``.
     """
-    work_dir = Path(work_dir)
-    published = read_published()
-    results = read_results(work_dir)
-    names = {name for result in results.values() for name in result['metrics']}
-    only_others = metric == COMBINED and any(map(is_evaluation, names))
-    if metric not in names and not only_others:
-        raise ValueError(
-            f'no result in {work_dir} has --metric {metric}; there are {sorted(names)}'
-        )
-    order = published['few_shot'].columns[:-1]
-    numbers = Numbers(results, read_plan(work_dir), order, metric)
+    work_dirs = [work_dir] if isinstance(work_dir, str | Path) else list(work_dir)
+    if len(work_dirs) > 1:
+        return _write(*_side_by_side([Path(each) for each in work_dirs], out, metric))
+    work_dir = Path(work_dirs[0])
+    numbers = read_numbers(work_dir, metric)
     others = [n for pattern in (SHIFT, OOD) for n in numbers.metrics if pattern.fullmatch(n)]
     rows = numbers.rows(list(dict.fromkeys([metric, *BRANCHES, MEAN_CLASS, *others])))
     content = {
@@ -215,32 +212,80 @@ def summarize(
         'missing': [list(key) for key in numbers.missing],
         'rows': json.loads(rows.to_json(orient='records', double_precision=15)),
     }
-    out = Path(out or work_dir)
     texts = {
-        'summary.md': as_markdown(numbers, metric, published),
+        'summary.md': as_markdown(numbers, metric, read_published()),
         'summary.csv': rows.to_csv(index=False, lineterminator='\n'),
         'summary.json': json.dumps(content, indent=2) + '\n',
     }
+    return _write(Path(out or work_dir), texts, {'': numbers}, metric)
+
+
+def _write(
+    out: Path, texts: dict[str, str], campaigns: dict[str, Numbers], metric: str
+) -> list[Path]:
     for name, text in texts.items():
         write_atomically(out / name, text)
     files = [out / name for name in texts]
-    if numbers.datasets:
+    if any(numbers.datasets for numbers in campaigns.values()):
         files.append(out / 'accuracy_vs_shots.png')
-        plot(numbers, metric, files[-1])
+        plot(campaigns, metric, files[-1])
     print(*files, sep='\n')
     return files
 
 
+def read_numbers(work_dir: Path, metric: str) -> Numbers:
+    """Of a campaign; an error if no result has the metric."""
+    results = read_results(work_dir)
+    names = {name for result in results.values() for name in result['metrics']}
+    only_others = metric == COMBINED and any(map(is_evaluation, names))
+    if metric not in names and not only_others:
+        raise ValueError(
+            f'no result in {work_dir} has --metric {metric}; there are {sorted(names)}'
+        )
+    order = read_published()['few_shot'].columns[:-1]
+    return Numbers(results, read_plan(work_dir), order, metric)
+
+
+def _side_by_side(
+    work_dirs: Sequence[Path], out: str | Path | None, metric: str
+) -> tuple[Path, dict[str, str], dict[str, Numbers], str]:
+    if out is None:
+        raise ValueError('a comparison of several campaigns needs --out FOLDER for its files')
+    names = [each.resolve().name for each in work_dirs]
+    if len(set(names)) < len(names):
+        names = [str(each) for each in work_dirs]
+    campaigns = {name: read_numbers(each, metric) for name, each in zip(names, work_dirs)}
+    samplings = sorted({each for numbers in campaigns.values() for each in numbers.samplings})
+    count = sum(numbers.count for numbers in campaigns.values())
+    parts = [_head(count, samplings)]
+    parts += [_missing(numbers, f' of {name}') for name, numbers in campaigns.items()]
+    shots = sorted(_union(campaigns, 'shots'))
+    for dataset in _panels(campaigns):
+        rows = [
+            [name, *(text_of(numbers.of(dataset, each, metric)) for each in shots)]
+            for name, numbers in campaigns.items()
+        ]
+        table = markdown_table(['campaign', *map(_shots, shots)], rows)
+        parts.append(f'## {dataset} (`{metric}`)\n\n{table}')
+    return Path(out), {'summary.md': '\n'.join(filter(None, parts))}, campaigns, metric
+
+
+def _panels(campaigns: dict[str, Numbers]) -> list[str]:
+    """Datasets, and their average first where all campaigns are of the same two or more."""
+    datasets = _union(campaigns, 'datasets')
+    same = all(set(numbers.datasets) == set(datasets) for numbers in campaigns.values())
+    return [AVERAGE, *datasets] if same and len(datasets) > 1 else datasets
+
+
+def _union(campaigns: dict[str, Numbers], name: str) -> list:
+    return list(dict.fromkeys(e for numbers in campaigns.values() for e in getattr(numbers, name)))
+
+
 def as_markdown(numbers: Numbers, metric: str, published: dict[str, Published]) -> str:
     """All tables."""
-    sampling, *more = numbers.samplings
-    sampling = f'{sampling}, {SAMPLING[sampling]}' if sampling in SAMPLING else sampling
-    if more:
-        sampling = f'MIXED, do not compare rows: {", ".join(numbers.samplings)}'
-    parts = [HEAD.format(count=numbers.count, sampling=sampling)]
+    parts = [_head(numbers.count, numbers.samplings)]
     if numbers.missing:
-        lines = ''.join(f'- {d}, {_shots(n)}, seed {seed}\n' for d, n, seed in numbers.missing)
-        parts.append(f'Asked for, and without a result ({len(numbers.missing)}):\n\n{lines}')
+        parts.append(_missing(numbers))
     for name in dict.fromkeys([metric, *BRANCHES, MEAN_CLASS]):
         if name in numbers.metrics:
             parts.append(_by_shots(numbers, name))
@@ -250,6 +295,20 @@ def as_markdown(numbers: Numbers, metric: str, published: dict[str, Published]) 
     parts += _out_of_distribution(numbers, published['ood'])
     parts += [*_base_to_new(numbers), *_transfer(numbers)]
     return '\n'.join(parts)
+
+
+def _head(count: int, samplings: list[str]) -> str:
+    sampling, *more = samplings
+    sampling = f'{sampling}, {SAMPLING[sampling]}' if sampling in SAMPLING else sampling
+    if more:
+        sampling = f'MIXED, do not compare rows: {", ".join(samplings)}'
+    return HEAD.format(count=count, sampling=sampling)
+
+
+def _missing(numbers: Numbers, whose: str = '') -> str:
+    lines = ''.join(f'- {d}, {_shots(n)}, seed {seed}\n' for d, n, seed in numbers.missing)
+    head = f'Asked for, and without a result{whose} ({len(numbers.missing)}):'
+    return f'{head}\n\n{lines}' if lines else ''
 
 
 def _shots(shots: int) -> str:
@@ -400,27 +459,36 @@ def _label(run: tuple[str, int], more: str = '') -> str:
     return f'this package, {run[0]}, {_shots(run[1])}{more}'
 
 
-def plot(numbers: Numbers, metric: str, file: Path) -> None:
+def plot(campaigns: dict[str, Numbers], metric: str, file: Path) -> None:
     """One panel a dataset, the average first; mean, and a band of one standard deviation."""
     from matplotlib.figure import Figure
 
-    panels = [AVERAGE, *numbers.datasets]
+    panels, shots = _panels(campaigns), sorted(_union(campaigns, 'shots'))
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(2.6 * columns + 0.5, 2.2 * rows + 0.6), layout='constrained')
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax, name in zip(axes, panels):
-        points = {shots: numbers.of(name, shots, metric) for shots in numbers.shots}
-        points = {shots: values for shots, values in points.items() if values}
-        _draw_panel(ax, points, name, numbers.shots)
+        _set_up_panel(ax, name, shots)
+        drawn = [
+            _draw_line(ax, {each: numbers.of(name, each, metric) for each in shots}, f'C{color}')
+            for color, numbers in enumerate(campaigns.values())
+        ]
+        if not any(drawn):
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, 'not complete', transform=ax.transAxes, ha='center', va='center')
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
+    if len(campaigns) > 1:
+        lines = [axes[0].plot([], [], f'oC{color}-')[0] for color in range(len(campaigns))]
+        figure.legend(lines, campaigns, loc='outside right upper', fontsize='small')
+        figure.set_figwidth(figure.get_figwidth() + 1.6)
     figure.supxlabel('images per class (shots)', fontsize='medium')
     figure.supylabel(f'{metric}, %', fontsize='medium')
     figure.savefig(file, dpi=150, metadata={'Software': None})
 
 
-def _draw_panel(ax: Any, points: dict[int, Seeds], name: str, shots: list[int]) -> None:
+def _set_up_panel(ax: Any, name: str, shots: list[int]) -> None:
     bold = name == AVERAGE
     ax.set_title(name.replace('_', ' '), fontsize='medium', weight='bold' if bold else 'normal')
     ax.set_xscale('log', base=2)
@@ -429,11 +497,13 @@ def _draw_panel(ax: Any, points: dict[int, Seeds], name: str, shots: list[int]) 
     ax.minorticks_off()
     ax.tick_params(labelsize='small')
     ax.grid(alpha=0.3)
+
+
+def _draw_line(ax: Any, points: dict[int, Seeds], color: str) -> bool:
+    """One campaign's line in a panel; whether there is anything to draw."""
+    points = {shots: values for shots, values in points.items() if values}
     if not points:
-        ax.set_yticks([])
-        ax.text(0.5, 0.5, 'not complete', transform=ax.transAxes, ha='center', va='center')
-        return
-    color = 'tab:red' if bold else 'tab:blue'
+        return False
     mean, deviation = np.array([mean_and_deviation(values) for values in points.values()]).T
     deviation, where = np.nan_to_num(deviation), list(points)
     ax.plot(where, mean, 'o-', color=color, markersize=3.5, linewidth=1.4)
@@ -441,3 +511,4 @@ def _draw_panel(ax: Any, points: dict[int, Seeds], name: str, shots: list[int]) 
     ax.fill_between(where, mean - deviation, mean + deviation, **band)
     if len(mean) == 1:  # a band of one point has no width to be seen
         ax.errorbar(where, mean, deviation, color=color, capsize=3)
+    return True

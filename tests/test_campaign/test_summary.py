@@ -239,6 +239,34 @@ def test_the_same_results_give_the_same_files(runs, tmp_path_factory):
     assert (out / FILES[-1]).read_bytes()[:4] == b'\x89PNG'
 
 
+def test_campaigns_side_by_side(runs, tmp_path_factory):
+    root = tmp_path_factory.mktemp('methods')
+    coop = Path(shutil.copytree(runs, root / 'coop'))
+    add_to_plan(coop, [('dtd', 1, 1)])
+    for seed, top1 in enumerate((50.0, 54.0), start=1):
+        write_result(root / 'sotglp', 'dtd', 16, seed, top1)
+        write_result(root / 'sotglp', 'eurosat', 16, seed, top1 + 20)
+    both = [coop, root / 'sotglp']
+    with pytest.raises(ValueError, match='--out FOLDER'):
+        summarize(both)
+    files = summarize(both, root / 'out')
+    assert [file.name for file in files] == ['summary.md', 'accuracy_vs_shots.png']
+    text = files[0].read_text()
+    assert 'without a result of coop (2):\n\n- dtd, 1 shot, seed 1\n' in text
+    assert lines_of(text, 'dtd', '| ')[2:] == [
+        '| coop |  | 41.5 ± 2.1 (n=2) | 71.2 (n=1) |',
+        '| sotglp |  |  | 52.0 ± 2.8 (n=2) |',
+    ]
+    assert lines_of(text, 'average', '| sotglp') == ['| sotglp |  |  | 62.0 ± 2.8 (n=2) |']
+    # campaigns of other datasets have no average to be compared
+    write_result(coop, 'food101', 16, 1, 30.0)
+    text = summarize(both, root / 'out')[0].read_text()
+    assert '## average' not in text and '## food101' in text
+    file = root / 'sotglp' / 'dtd' / '16shot' / 'seed1' / 'result.json'
+    file.write_text(file.read_text().replace('per_class', 'stratified'))
+    assert 'MIXED, do not compare rows' in summarize(both, root / 'out')[0].read_text()
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -1,4 +1,4 @@
-"""Pretrain a tiny CLIP on photographs, with drawn scenes mixed in, on a CPU or a GPU.
+"""Pretrain a tiny CLIP on photographs, on a CPU or a GPU.
 
     python tools/studies/pretrain_photos.py --photos tiny-imagenet-200 --out work/photos \
         --data data
@@ -8,10 +8,10 @@ and what they reach (.report.json). The same command goes on after a kill, from 
 that is written every few minutes, and ends at the same weights.
 
 Every class has a caption, photographs and drawn parts alike, and an image is to choose among the
-captions of all classes. Three kinds of image are in every batch: single photographs, mosaics of
-four, and drawn scenes. What lies where in the latter two is known, so the patches of the V-V
-stream learn to answer for what they show. Photographs are scaled to half their size, a quarter of
-the tokens, until the last part of the training.
+captions of all classes. Every batch has single photographs, mosaics of four and, if asked for,
+drawn scenes of the embedded demo. What lies where in the latter two is known, so the patches of
+the V-V stream learn to answer for what they show. Photographs are scaled to half their size, a
+quarter of the tokens, until the last part of the training.
 """
 
 import argparse
@@ -66,10 +66,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         '--data', type=Path, help='$DATA, with eurosat and caltech-101: linear probes are measured'
     )
-    add('--steps', type=int, default=9000, help='may change until the learning rate falls')
+    add('--steps', type=int, default=5500, help='may change until the learning rate falls')
     add('--batch', type=int, default=192, help='photographs a step, while they are small')
-    add('--mosaics', type=int, default=12, help='a step')
-    add('--scenes', type=int, default=12, help='drawn scenes a step')
+    add('--mosaics', type=int, default=8, help='a step')
+    add('--scenes', type=int, default=0, help='drawn scenes a step')
     add('--synonyms', type=int, default=32, help='pairs of names of one thing, a step')
     add('--small', type=int, default=32, help='pixels of a side of the photographs at first')
     add('--finish', type=float, default=0.15, help='last share of the steps, with full size')
