@@ -26,6 +26,7 @@ SET_NAME = 'set_name'
 """DataSample metainfo, str: which of several sets in one dataloader an image belongs to."""
 
 COMPETING_LABELS = 'competing_labels'
+SET_NAMES = 'set_names'
 """DataSample metainfo, tuple[int, ...]: the only classes that may be predicted; absent: all.
 
 Also an entry of a dataset's metainfo, which says the same of all of its images.

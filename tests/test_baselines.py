@@ -169,6 +169,8 @@ def test_what_cannot_be_used_is_refused(mini):
         test = mini['images'].test_dataloader.dataset
         with pytest.raises(ValueError, match=f'{TEST} of {TEST} validation images are test'):
             measure_baseline(cfg, 'tip_adapter', test)
+    with pytest.raises(ValueError, match=f'{TRAIN} of {TRAIN} validation images are trained on'):
+        measure_baseline(mini['images'], 'tip_adapter', mini['images'].train_dataloader.dataset)
     with pytest.raises(ValueError, match="baseline 'tip' is not known"):
         measure_baseline(mini['images'], 'tip')
     mini['images'].model.head.class_names = ['banded', 'braided', 'blotchy']
@@ -177,6 +179,18 @@ def test_what_cannot_be_used_is_refused(mini):
     mini['stored'].test_dataloader.dataset.source = None
     with pytest.raises(ValueError, match='not among the stored features'):
         measure_baseline(mini['stored'], 'tip_adapter')
+
+
+@pytest.mark.parametrize('source', ['images', 'stored'])
+def test_nothing_is_chosen_on_images_that_are_trained_on(mini, source, fitted_to):
+    """As with aircraft's recipe, whose shots are of 'trainval'."""
+    train = mini['images'].train_dataloader.dataset
+    pipeline = mini['images'].test_dataloader.dataset.pipeline
+    every = dict(train, dataset=dict(train.dataset, pipeline=pipeline), num_shots=1000)
+    count = len(DATASETS.build(deepcopy(every)))
+    assert count > TRAIN
+    measure_baseline(mini[source], 'tip_adapter', every)
+    assert len(fitted_to['tip_adapter'][1].labels) == count - TRAIN
 
 
 def test_a_damaged_embedding_is_found(mini_cache, tmp_path):

@@ -14,6 +14,7 @@ from mini_own import write_shapes
 from safetensors.torch import load_file
 
 from sotglp_mm.apis import FewShotClassifier, read_calibration
+from sotglp_mm.datasets import own_images_dataset
 
 RECIPE = 'sotglp_demo_16shot_own'
 SHORT = dict(
@@ -67,6 +68,32 @@ def test_predict_and_evaluate(fitted):
     # of the folder that was trained on, the images that were held out
     results = {k: v for k, v in fitted.classifier.results.items() if '/' in k}
     assert metrics == pytest.approx(results)
+
+
+def test_photos_on_a_disk_to_read_from_and_photos_that_change(tmp_path, monkeypatch, capsys):
+    photos, name = tmp_path / 'photos', 'split_sotglp_seed1.json'
+    write_shapes(photos, count=6)
+    settings = {**SHORT, 'train_cfg': dict(max_epochs=1)}
+    classifier = FewShotClassifier(RECIPE, work_dir=tmp_path / 'run', features=False, **settings)
+    write = own_images_dataset.write_atomically
+
+    def write_or_not(file: Path, *content):
+        if file.name == name:
+            raise OSError('read-only')
+        write(file, *content)
+
+    monkeypatch.setattr(own_images_dataset, 'write_atomically', write_or_not)
+    classifier.fit(photos)
+    assert 'nothing has compared its class names' not in capsys.readouterr().out
+    assert not (photos / name).exists()
+    found = classifier.evaluate(photos)  # of the images that were held out, not of all
+    assert found == pytest.approx({k: v for k, v in classifier.results.items() if '/' in k})
+    shutil.rmtree(photos)
+    write_shapes(photos, count=7)  # another draw
+    with pytest.raises(ValueError, match='changed since this model was trained on it'):
+        classifier.evaluate(photos)
+    with pytest.raises(ValueError, match='holds a run on other photos'):
+        classifier.fit(photos)
 
 
 def test_evaluate_on_some_classes_in_other_spelling(fitted, tmp_path):

@@ -204,6 +204,19 @@ def test_a_campaign_with_transfer(minis, tmp_path, monkeypatch, capsys):
         campaign(minis, tmp_path)
 
 
+def test_the_source_is_none_of_the_others(tmp_path):
+    accuracies = {'dtd': 90.0, 'eurosat': 40.0, 'food101': 50.0}
+    metrics = {f'accuracy/{name}/top1': value for name, value in accuracies.items()}
+    result = dict(dataset='dtd', shots=16, seed=1, config='c.py', cfg_options=[], epochs=1)
+    result |= dict(targets=list(accuracies), metrics={**metrics, 'accuracy/top1': 90.0})
+    folder = tmp_path / 'dtd' / '16shot' / 'seed1'
+    folder.mkdir(parents=True)
+    (folder / 'result.json').write_text(json.dumps(result))
+    summarize(tmp_path)
+    row = '| this package, dtd, 16 shots | 90.0 (n=1) |  | 40.0 (n=1) | 50.0 (n=1) | 45.0 (n=1) |'
+    assert row in (tmp_path / 'summary.md').read_text()
+
+
 def test_summary_of_base_to_new(tmp_path):
     for seed, (base, new) in enumerate([(60.0, 41.0), (62.0, 39.0)], start=1):
         metrics = {'accuracy/base/top1': base, 'accuracy/new/top1': new, 'accuracy/mean/top1': 1.0}

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..class_names.resolve import class_difference, resolve_class_names
 from ..datasets.data_identity import class_names_of, identities
+from ..engine.run_checks import naming_head
 from ..functional import NUM_BINS, OOD_FIELDS, negative_log_likelihood, reliability, tempered
 from ..io.checkpoint_file import read_checkpoint
 from ..io.files import write_atomically
@@ -85,6 +86,8 @@ def calibrate(
     loader = DataLoader(
         validation_images(cfg), batch_size, num_workers=num_workers, collate_fn=default_collate
     )
+    if head := naming_head(inferencer.model):
+        head.class_names_checked = True  # validation_images compared them
     samples = []
     for batch in tqdm(loader, 'calibrating', unit='batch', file=sys.stderr):
         samples += inferencer.forward(batch)

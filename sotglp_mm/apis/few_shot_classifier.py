@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 
+from ..datasets.data_identity import describe_data
 from ..datasets.own_images_dataset import TEST_OR_ALL
 from ..engine import latest_checkpoint
 from ..features.manifest import check_storable
@@ -136,7 +137,7 @@ class FewShotClassifier:
             _delete_=True,
             type='OwnImagesDataset',
             data_root=str(photos),
-            split=TEST_OR_ALL,
+            split='test' if _trained_on(cfg, photos) else TEST_OR_ALL,
             classes=list(cfg.model.head.class_names),
             pipeline=image_pipeline(cfg),
         )
@@ -211,11 +212,12 @@ class FewShotClassifier:
             head.num_classes = len(own.classes)
         else:
             head.class_names = list(own.classes)
-        images = len(DATASETS.build(cfg.train_dataloader.dataset))
-        cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, images)
+        images = DATASETS.build(cfg.train_dataloader.dataset)
+        cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, len(images))
         cfg.test_evaluator = own_evaluator()
         cfg.default_hooks.progress_bar = dict(type='ProgressBarHook')
         cfg.log_level = 'WARNING'  # the bar says how far it is
+        cfg.training_images = describe_data(images, {})[0]['samples_sha256']
         file, text = self.work_dir / 'config.py', cfg.pretty_text
         if file.is_file() and file.read_text(encoding='utf-8') != text:
             raise ValueError(
@@ -234,6 +236,24 @@ def _recipe_file(recipe: str | Path) -> Path:
         f'recipe {str(recipe)!r} is neither a config file nor the name of one of {CONFIGS}; '
         f'expected for example {RECIPE!r}'
     )
+
+
+def _trained_on(cfg: Config, photos: str | Path) -> bool:
+    """Whether these photos are the ones of ``fit``, of which the test images alone are new.
+
+    Their split is drawn again where it could not be written: it must be the same.
+    """
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    dataset = dataset.get('dataset') or dataset
+    if dataset.get('data_root') != str(Path(photos).expanduser().resolve()):
+        return False
+    images = DATASETS.build(cfg.train_dataloader.dataset)
+    if describe_data(images, {})[0]['samples_sha256'] != cfg.get('training_images'):
+        raise ValueError(
+            f'{photos} or its split changed since this model was trained on it, so images that it '
+            'was trained on may be among those for testing. Fit anew, or evaluate on other photos'
+        )
+    return True
 
 
 def _replace_data(cfg: Config, photos: Path) -> None:

@@ -15,7 +15,7 @@ from ..apis.config import LOADERS, load_config, parse_options
 from ..class_names.resolve import resolve_class_names
 from ..engine.exact_resume import SPEED
 from ..features.format import MADE, read_manifest
-from ..io.json_file import as_json, flat
+from ..io.json_file import as_json, differences, flat
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -149,6 +149,26 @@ def plan_jobs(
     return jobs
 
 
+def check_as_planned(job: Job) -> None:
+    """Refuse a job whose config is not what it was planned with: it would train other settings.
+
+    Raises:
+        ValueError: Config, or stored features, changed since.
+    """
+    cfg = load_config(job.config, parse_options(job.options))
+    cfg.train_dataloader.batch_size = job.batch_size
+    marks: dict[str, Any] = {
+        key: job.settings[key] for key in ('method', 'base_to_new') if key in job.settings
+    }
+    now = {**flat_settings(cfg), **marks, **_settings_of_targets(job, job.targets)}
+    for key, planned, found in sorted(differences(job.settings, now), key=str)[:1]:
+        raise ValueError(
+            f'{job.config} changed since the campaign began: {key} was {planned} and is {found}. '
+            'Undo the change, or take another --work-dir for other settings, and run the campaign '
+            'again'
+        )
+
+
 def _base_options(path: Path) -> tuple[str, ...]:
     """Of training on base classes."""
     dataset = Config.fromfile(path).train_dataloader.dataset
@@ -245,6 +265,11 @@ def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[s
     """Settings of the ``FewShotDataset``; stored features hold the images of one draw."""
     dataset = cfg.train_dataloader.dataset
     wanted = {'num_shots': shots, 'seed': seed}
+    if dataset.get('files'):
+        raise ValueError(
+            f'{path}: train_dataloader.dataset.files names one draw for all jobs, and a campaign '
+            'draws by --shots and --seeds. Leave files out'
+        )
     if dataset.type == STORED:
         drawn = dataset.get('source') or {}
         found = {key: drawn.get(key) for key in wanted}

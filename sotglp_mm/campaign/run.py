@@ -24,7 +24,7 @@ from ..features.format import is_complete
 from ..io.files import write_atomically
 from ..io.json_file import read_json
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
-from .plan import DRAW_BASE, Job, Key, fill_pattern, find_config, plan_jobs
+from .plan import DRAW_BASE, Job, Key, check_as_planned, fill_pattern, find_config, plan_jobs
 from .processes import InProcess, JobFailed, Processes
 from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, write_record
 
@@ -210,11 +210,13 @@ def _run_one(job: Job, runner: InProcess | Processes) -> str:
     """Train, or go on training; test the last epoch; write the result. A line on how it went."""
     if is_done(job):  # by another campaign, since this one was planned
         return f'{job.name}: done by another campaign'
+    check_as_planned(job)
     write_record(job.folder / SETTINGS, {**job.describe(), 'settings': job.settings})
     note = f'batch size {job.batch_size}, {job.batch_note}' if job.batch_note else ''
     with (job.folder / LOG).open('a', encoding='utf-8') as log:
         log.write(f'{job.name}{note and "; "}{note}\n')
     metrics = InProcess().measure(job) if job.method else _train_and_test(job, runner)
+    check_as_planned(job)  # hours later: training and test read the config, too
     result = {**job.describe(), 'metrics': dict(sorted(metrics.items()))}
     write_record(job.folder / RESULT, result)
     top1 = metrics.get('accuracy/top1')

@@ -399,10 +399,13 @@ def _base_to_new(numbers: Numbers) -> list[str]:
 
 def _transfer(numbers: Numbers) -> list[str]:
     metrics = [f'accuracy/{name}/top1' for name in numbers.targets]
-    rows = [
-        [_label(run), text_of(numbers.of(*run, COMBINED)), *_cells(numbers, run, metrics)]
-        for run in numbers.runs_with(metrics)
-    ]
+    rows = []
+    for run in numbers.runs_with(metrics):
+        own = f'accuracy/{run[0]}/top1'  # it has a column, and is none of the others
+        *cells, mean = _cells(numbers, run, [metric for metric in metrics if metric != own])
+        if own in metrics:
+            cells.insert(metrics.index(own), '')
+        rows.append([_label(run), text_of(numbers.of(*run, COMBINED)), *cells, mean])
     if not rows:
         return []
     table = markdown_table(['run', 'trained on', *numbers.targets, 'mean of the others'], rows)

@@ -7,7 +7,7 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
 from ..class_names.resolve import class_difference
-from ..structures import COMPETING_LABELS, SET_NAME
+from ..structures import COMPETING_LABELS, SET_NAME, SET_NAMES
 from ..utils.settings import checked_settings
 from .data_identity import class_names_of
 from .few_shot_dataset import labels_of
@@ -70,7 +70,7 @@ class EvaluationSets:
         found = dict(next(iter(self.sets.values())).metainfo)
         if self.CLASSES is not None:
             found['classes'] = self.CLASSES
-        return dict(found, set_names=tuple(self.sets))
+        return {**found, SET_NAMES: tuple(self.sets)}
 
     @property
     def CLASSES(self) -> tuple[str, ...] | None:  # MMPretrain's name

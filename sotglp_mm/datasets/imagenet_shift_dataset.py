@@ -9,6 +9,7 @@ from timm.data import ImageNetInfo
 
 from ..class_names.resolve import resolve_class_names
 from ..io.image_files import image_files
+from ..structures import COMPETING_LABELS
 from ..utils.settings import checked_settings
 from .known_sets import KNOWN_SETS, KnownSet, find_place
 from .listed_images import ListedImagesDataset
@@ -21,7 +22,7 @@ class ImageNetShiftDataset(ListedImagesDataset):
 
     Labels are ImageNet's, whichever of its classes the set has. Where it lacks some (-A and -R
     have 200), ``metainfo['competing_labels']`` lists those it has, and only these compete in a
-    prediction (see :class:`EvaluationSets`). So a set that is not whole would score higher than
+    prediction. So a set that is not whole would score higher than
     it should, and is an error.
 
     Args:
@@ -58,7 +59,8 @@ class ImageNetShiftDataset(ListedImagesDataset):
             for folder, label in labels.items()
             for path in files[folder]
         ]
-        metainfo = {} if len(competing) == len(names) else {'competing_labels': competing}
+        metainfo = {} if len(competing) == len(names) else {COMPETING_LABELS: competing}
+        self._competing = metainfo.get(COMPETING_LABELS)
         super().__init__(
             rows=rows,
             classes=names,
@@ -68,6 +70,15 @@ class ImageNetShiftDataset(ListedImagesDataset):
             data_root=str(place.folder),
             **{'test_mode': True, **kwargs},
         )
+
+    def prepare_data(self, idx: int) -> Any:
+        """As MMEngine's; the classes that compete go with the image, where it is tested alone."""
+        item = super().prepare_data(idx)
+        samples = item.get('data_samples', ())
+        for sample in samples if isinstance(samples, list | tuple) else [samples]:
+            if self._competing is not None:
+                sample.set_field(self._competing, COMPETING_LABELS, field_type='metainfo')
+        return item
 
 
 def _labels_of_folders(images: Path, num_classes: int) -> dict[str, int]:

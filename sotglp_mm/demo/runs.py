@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
+from mmpretrain.registry import DATASETS
 from tqdm import tqdm
 
 import sotglp_mm
 
 from ..apis import extract
 from ..apis.config import LOADERS, build_runner, load_config
+from ..datasets.data_identity import describe_data
 from ..features.baselines import BASELINES, measure_baseline
 from ..io.files import write_atomically
 from ..io.json_file import read_json
@@ -45,8 +47,8 @@ VIEWS = 8
 DONE = '.done'
 META_KEYS = ('sample_idx', 'img_shape', 'ori_shape', 'parts')
 TOP1 = ('accuracy/top1', 'accuracy_global/top1', 'accuracy_local/top1')
-PACKAGES = ('clip', 'datasets', 'demo', 'evaluation', 'features', 'functional', 'models')
-"""What a result depends on."""
+WITHOUT_EFFECT = ('campaign', 'visualization')
+"""Packages that no result depends on."""
 
 
 class DemoRun(NamedTuple):
@@ -88,7 +90,7 @@ def result_file(run: DemoRun, root: Path) -> Path:
     """Where a result is kept: its name has a digest of settings, configs and code."""
     files = _method_file(run), DATA_CONFIGS[run.dataset]
     configs = [Config.fromfile(file).to_dict() for file in files]
-    name = _digest(run._asdict(), configs, code_digest())[:16]
+    name = _digest(run._asdict(), configs, code_digest(), images_digest(run.dataset))[:16]
     return root / 'runs' / f'{run.dataset}-{run.method}-{name}.json'
 
 
@@ -108,7 +110,7 @@ def splits_read(run: DemoRun) -> list[str]:
 def feature_folder(run: DemoRun, root: Path, split: str = 'train') -> Path:
     """Features of a few-shot draw or of another split; data, seed and code decide them."""
     data = Config.fromfile(DATA_CONFIGS[run.dataset]).to_dict()
-    name = _digest(data, VIEWS, code_digest())[:8]
+    name = _digest(data, VIEWS, code_digest(), images_digest(run.dataset))[:8]
     which = f'seed{run.seed}' if split == 'train' else split
     return root / 'features' / f'{run.dataset}_{which}_{name}'
 
@@ -122,12 +124,22 @@ def code_digest() -> str:
     """Of the package's version, and of the sources, lists and weights that numbers come from."""
     package = Path(sotglp_mm.__file__).parent
     digest = hashlib.sha256(sotglp_mm.__version__.encode())
-    for name in PACKAGES:
-        files = (each for each in (package / name).rglob('*.*') if each.suffix != '.pyc')
-        for file in sorted(files):
-            digest.update(file.relative_to(package).as_posix().encode() + b'\0')
+    for file in sorted(package.rglob('*.*')):
+        place = file.relative_to(package)
+        if file.is_file() and file.suffix != '.pyc' and place.parts[0] not in WITHOUT_EFFECT:
+            digest.update(place.as_posix().encode() + b'\0')
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache
+def images_digest(dataset: str) -> str:
+    """Of the files of a set, which its config names by their place; '' of drawn images."""
+    if dataset in UNSEEN:
+        return ''
+    settings = Config.fromfile(DATA_CONFIGS[dataset]).test_dataloader.dataset
+    sets = [DATASETS.build({**settings, 'split': split}) for split in ('train', 'val', 'test')]
+    return _digest([describe_data(each, {})[0]['samples_sha256'] for each in sets])
 
 
 def _extract(folder: Path, run: DemoRun, split: str) -> None:

@@ -147,7 +147,8 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
 
     Stored features are read, all views of a training image; images go through the image tower
     once, training images as they are tested. Tip-Adapter takes the mean over views. Settings are
-    chosen on the dataset of config ``val``; None: CoOp's, see :func:`few_shot_validation`.
+    chosen on the dataset of config ``val``, but for images that are trained on; None: CoOp's, see
+    :func:`few_shot_validation`.
 
     Returns:
         dict: ``accuracy/top1`` and ``accuracy/mean_class`` in percent, and ``chosen/<setting>``.
@@ -165,7 +166,7 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
         test=cfg.test_dataloader.dataset,
     )
     sets = {name: DATASETS.build(deepcopy(each)) for name, each in settings.items()}
-    _check_apart(sets['val'], sets['test'])
+    sets['val'] = _set_apart(**sets)
     if not isinstance(sets['train'], CachedFeatureDataset):
         sets['train'].pipeline = sets['val'].pipeline
     of_images = _zero_shot(cfg, sets['train'])
@@ -276,18 +277,32 @@ def _text(model: Any) -> np.ndarray:
     return (model.head.towers.logit_scale * F.normalize(text, dim=-1)).cpu().numpy()
 
 
-def _check_apart(val: Any, test: Any) -> None:
-    """Settings that are chosen on test images give numbers that are too good."""
-    shared = _identities(val) & _identities(test)
+def _set_apart(train: Any, val: Any, test: Any) -> Any:
+    """Validation images that are not trained on; none may be a test image.
+
+    Aircraft's recipe draws its shots from 'trainval': a setting that is chosen on images which the
+    classifier was fitted to is chosen for remembering them.
+    """
+    shared = set(_identities(val)) & set(_identities(test))
     if shared:
         raise ValueError(
             f'{len(shared)} of {len(val)} validation images are test images, e.g. '
             f'{min(shared)}: settings would be chosen on test images. This dataset needs a split '
             "'val' of its own"
         )
+    trained = set(_identities(train))
+    free = [i for i, identity in enumerate(_identities(val)) if identity not in trained]
+    if len(free) == len(val):
+        return val
+    if not free or isinstance(val, CachedFeatureDataset):
+        raise ValueError(
+            f'{len(val) - len(free)} of {len(val)} validation images are trained on: settings '
+            "would be chosen on them. This dataset needs a split 'val' of its own"
+        )
+    return val.get_subset(free)
 
 
-def _identities(dataset: Any) -> set[str]:
+def _identities(dataset: Any) -> list[str]:
     if isinstance(dataset, CachedFeatureDataset):
-        return {json.dumps(identity) for identity, *_ in dataset.samples}
-    return set(identities(dataset, images_root_of(dataset)))
+        return [json.dumps(identity) for identity, *_ in dataset.samples]
+    return identities(dataset, images_root_of(dataset))

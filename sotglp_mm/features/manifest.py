@@ -11,6 +11,7 @@ from ..datasets.data_identity import describe_data
 from ..io.files import TEMPORARY, write_atomically
 from ..io.json_file import as_json
 from ..models.open_clip_vit import OpenCLIPViT
+from ..structures import COMPETING_LABELS, SET_NAMES
 from ..version import __version__
 from .format import (
     FORMAT,
@@ -96,6 +97,7 @@ def make_manifest(
         if name not in datasets:
             settings = cfg[loader].dataset
             datasets[name] = DATASETS.build(deepcopy(settings))
+            _check_one_set(loader, datasets[name].metainfo)
             data, samples[name] = describe_data(datasets[name], settings)
             number = views if name == 'train' else 1
             about[name] = dict(views=number, seed=seed, **sizes, **data)
@@ -109,6 +111,17 @@ def make_manifest(
     )
     manifest[MADE] = dict(command=command, clip=clip_of(cfg), by=__version__)
     return signed(as_json(manifest)), datasets, samples
+
+
+def _check_one_set(loader: str, metainfo: dict) -> None:
+    """Stored features have neither names of sets nor classes that compete in one of them."""
+    lost = [key for key in (SET_NAMES, COMPETING_LABELS) if metainfo.get(key) is not None]
+    if lost:
+        raise ValueError(
+            f"{loader}: stored features would lose the dataset's {' and '.join(lost)}, and all "
+            f'images and classes would count as one set. Store no features of it ({loader}=None), '
+            'and test from images'
+        )
 
 
 def settle_manifest(out: Path, manifest: dict, samples: dict) -> None:

@@ -215,6 +215,21 @@ def test_a_changed_config_is_another_setting(minis, tmp_path, pretender):
         campaign(tmp_path, tmp_path / 'out')
 
 
+def test_a_config_that_changes_during_a_campaign_fails_its_jobs(
+    minis, tmp_path, pretender, capsys
+):
+    """What was planned is what is recorded; a job must not train anything else."""
+    config = tmp_path / 'mini_alpha.py'
+    config.write_text(f"_base_ = '{minis}/mini_alpha.py'\n")
+    after = f"_base_ = '{minis}/mini_alpha.py'\nmodel = dict(neck=dict(learn=False))\n"
+    pretender.fails = lambda command: not config.write_text(after)
+    assert len(campaign(tmp_path, tmp_path / 'out')) == 2
+    assert pretender.tools() == ['train.py', 'test.py']  # of the first; the second did not begin
+    out = capsys.readouterr().out
+    assert out.count('model.neck.learn was True and is False. Undo the change') == 2
+    assert not list((tmp_path / 'out').rglob(RESULT))
+
+
 def test_data_may_move(minis, tmp_path, pretender, monkeypatch):
     assert not campaign(minis, tmp_path / 'out')
     moved = tmp_path / 'elsewhere'
@@ -303,6 +318,7 @@ def test_a_job_killed_before_its_last_note_is_only_tested(minis, tmp_path, prete
         (dict(datasets=['delta']), "no config for dataset 'delta'"),
         (dict(options=['randomness.seed=3']), 'a campaign sets it by --seeds'),
         (dict(nproc=2), 'nproc=2 needs launcher'),
+        (dict(options=['train_dataloader.dataset.files=a.json']), 'names one draw for all jobs'),
         (dict(nproc=2, launcher='pytorch', in_process=True), 'in_process=True runs one process'),
     ],
 )

@@ -42,6 +42,9 @@ def test_labels_and_who_competes(tmp_path: Path, name: str, labels: tuple | None
             Path(dataset.get_data_info(i)['img_path']).stem.split('_')[-2]
         )
     assert {dataset.get_cat_ids(i)[0] for i in range(len(dataset))} == set(labels or range(4))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    sample = build(tmp_path, name, pipeline=pipeline)[0]['data_samples']
+    assert sample.get('competing_labels') == labels  # in a test of this set alone, too
 
 
 def test_label_folders_are_numbers_not_strings(tmp_path: Path):

@@ -278,6 +278,13 @@ def test_a_cached_config_is_not_cached_again(mini_cache, tmp_path: Path):
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_dataset_of_several_sets_is_not_stored_as_one(mini_cache, tmp_path):
+    test = apis.load_config(mini_cache.config).test_dataloader.dataset
+    sets = dict(_delete_=True, type='EvaluationSets', sets=dict(one=test, other=test))
+    with pytest.raises(ValueError, match=r"test_dataloader: .* lose the dataset's set_names"):
+        run(mini_cache.config, tmp_path / 'out', cfg_options={'test_dataloader.dataset': sets})
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

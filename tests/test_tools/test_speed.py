@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
 
 import measuring
 import speed
-from contenders import Spec, build_package, build_plain
+from contenders import Spec, build_package, build_plain, training_step
 from measuring import gflop, median_ratio, rounds_of
 from plain_method import PlainMethod
 from report import STEP_KEYS, fit, updated_page
@@ -148,6 +148,16 @@ def test_runs_take_turns():
     assert median_ratio(rounds, 'long', 'short') == pytest.approx(2, rel=0.3)
 
 
+def test_a_backward_pass_between_steps_where_text_is_encoded_again(spec, monkeypatch):
+    monkeypatch.setattr(prompt_text_encoder, 'ACTIVATION_BYTES', 1000)
+    package = build_package(spec)
+    step = training_step(package, spec)
+    step()
+    rounds = rounds_of(speed._parts(package, spec, 'step_s', step), repeats=2)
+    # the forward pass before it does not count
+    assert 0 < rounds[1]['backward_s'] < rounds[1]['step_s']
+
+
 def test_median_ratio_compares_within_a_round():
     # the second round was ten times slower for both
     rounds = [{'a': 2, 'b': 1}, {'a': 20, 'b': 10}, {'a': 2, 'b': 1}]
@@ -196,12 +206,13 @@ def test_scaling_changes_one_size_at_a_time(spec, capsys, monkeypatch):
 def test_growth_is_fitted_to_the_counts(spec, capsys, monkeypatch):
     def once(work, each, training):
         assert work is speed.once
-        return dict(s=float(each.classes * (2 if training else 1)), peak_gb=1.0 + training)
+        found = dict(s=float(each.classes * (2 if training else 1)), peak_gb=1.0 + training)
+        return dict(found, machine=dict(cpu='a processor', threads=7, torch='2'))
 
     monkeypatch.setattr(speed, 'in_own_process', once)
     speed.main(['growth', '--batch', '2', '--class-counts', '3', '6', '12'])
     page = capsys.readouterr().out
-    assert '(random weights), B=2, ' in page
+    assert '(random weights), B=2, ' in page and 'a processor, 7 threads' in page
     assert '; the second run of each\n' in page
     assert '| C=6 | 12 | 2 | 6 | 1 |' in page
     assert '| training step, s | 2 | ' in page

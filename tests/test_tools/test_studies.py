@@ -82,9 +82,9 @@ def names_of(run: DemoRun) -> tuple:
 def test_results_of_other_code_or_data_are_other_results(monkeypatch, tmp_path):
     run = DemoRun('digits', 'sotglp', 3)
     names = list(names_of(run))
-    code, weights = tmp_path / 'models' / 'head.py', tmp_path / 'demo' / 'assets' / 'a.safetensors'
+    code, names_file = tmp_path / 'engine' / 'hook.py', tmp_path / 'class_names' / 'names.txt'
     monkeypatch.setattr(sotglp_mm, '__file__', str(tmp_path / '__init__.py'))
-    for file, text in ((code, 'a = 1\n'), (code, 'a = 2\n'), (weights, '1'), (weights, '2')):
+    for file, text in ((code, '1'), (code, '2'), (names_file, 'a'), (names_file, 'b')):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         demo_runs.code_digest.cache_clear()

@@ -29,14 +29,37 @@ GEMM_SHAPE = (4096, 512, 2048)
 MLP of a text tower of width 512 does."""
 
 
+class Backward:
+    """The backward pass of a loss, on a graph of the parameters as they are.
+
+    A step between forward and backward pass would change what the graph has kept.
+    """
+
+    def __init__(self, loss: Callable[[], torch.Tensor]) -> None:
+        self.loss = loss
+
+    def forward(self) -> None:
+        """Make the graph."""
+        self.graph = self.loss()
+
+    def __call__(self) -> None:
+        """Go back through it."""
+        self.graph.backward(retain_graph=True)
+
+
 def rounds_of(runs: Mapping[Any, Run], repeats: int) -> Rounds:
     """Seconds of each run in rounds in which all of them take turns.
 
     A busy machine slows all runs of a round down, so a ratio within a round is more reliable than
-    one of two medians.
+    one of two medians. A :class:`Backward` gets its graph first, which does not count.
     """
     timers = {
-        name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
+        name: Timer(
+            'run()',
+            setup='prepare()',
+            globals=dict(run=run, prepare=getattr(run, 'forward', lambda: None)),
+            num_threads=torch.get_num_threads(),
+        )
         for name, run in runs.items()
     }
     return [

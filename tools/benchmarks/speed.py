@@ -16,6 +16,7 @@ import argparse
 import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +38,7 @@ from contenders import (
     unit_features,
 )
 from measuring import (
+    Backward,
     Run,
     gflop,
     machine,
@@ -51,7 +53,6 @@ from measuring import (
 from mmengine.logging import MMLogger
 from report import STEP_KEYS, SWEPT, as_markdown, fit, updated_page
 from torch import Tensor
-from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
 from sotglp_cli import positive
@@ -214,7 +215,8 @@ def growth(spec: Spec, class_counts: Sequence[int]) -> dict:
         for key in ('s', 'peak_gb')
     }
     fits = {key: fit(class_counts, values) for key, values in columns.items()}
-    return dict(growth=dict(values=class_counts, **columns, fits=fits), machine=machine())
+    measured = dict(values=class_counts, **columns, fits=fits)
+    return dict(growth=measured, machine=found[0]['machine'])  # with its number of threads
 
 
 def once(spec: Spec, training: bool) -> dict:
@@ -223,8 +225,9 @@ def once(spec: Spec, training: bool) -> dict:
     with torch.set_grad_enabled(training):
         run = training_step(package, spec) if training else in_precision(spec, package.predict)
         run()  # SGD's momentum is there only in the second; text is evaluated only in the first
-        timer = Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
-        return dict(s=timer.timeit(1).mean, peak_gb=peak_gb())
+        start = time.perf_counter()  # torch's timer would run it four times: hours at C=10,000
+        run()
+        return dict(s=time.perf_counter() - start, peak_gb=peak_gb(), machine=machine())
 
 
 def _text_both(package: Contender) -> None:
@@ -243,8 +246,7 @@ def _parts(contender: Contender, spec: Spec, total: str, run: Run) -> dict[str, 
         total: run,
     }
     if torch.is_grad_enabled():
-        loss = in_precision(spec, contender.loss)()
-        runs['backward_s'] = lambda: loss.backward(retain_graph=True)
+        runs['backward_s'] = Backward(in_precision(spec, contender.loss))
     return runs
 
 
