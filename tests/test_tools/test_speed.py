@@ -134,6 +134,8 @@ def test_text_that_is_encoded_again_is_counted_again(spec, monkeypatch):
     # all but what stands before the names, and the first layer's way back to what does not learn
     assert both == pytest.approx(2 * forward, rel=0.15)
     assert both + 0.7 * forward < again <= both + forward
+    kept = build_package(spec._replace(keep=True))
+    assert gflop(lambda: speed._text_both(kept)) == both
 
 
 def test_runs_take_turns():

@@ -37,6 +37,7 @@ class Spec(NamedTuple):
     local_prompts: int = 4
     global_prompts: int = 3
     rank: str = 'mean'  # how patches are selected
+    keep: bool = False  # all of text for the backward pass, however many the classes
     precision: str = 'fp32'
     device: str = 'cpu'
     threads: int | None = None  # torch's own number
@@ -72,6 +73,8 @@ def build_package(spec: Spec, training: bool = True) -> Contender:
         num_local_prompts=spec.local_prompts,
     )
     cfg.head.selector.update(k=spec.k, rank=spec.rank)
+    if spec.keep:
+        cfg.head.class_chunk = None
     model = MODELS.build(cfg).train(training).to(spec.device)
     head, towers = model.head, model.towers
     images, labels = _batch(spec, towers.image.image_size)

@@ -104,6 +104,7 @@ def fit(x: Sequence[float], y: Sequence[float]) -> dict[str, float | None]:
 def _heading(result: dict, spec: Spec) -> str:
     weights = Path(spec.pretrained or 'random weights').name
     machine, rank = result['machine'], '' if spec.rank == 'mean' else f'rank {spec.rank}, '
+    rank += 'all of text kept, ' * spec.keep
     classes, runs = f'C={spec.classes}, ', f'medians of {spec.repeats}'
     if 'growth' in result:
         classes, runs = '', 'the second run of each'

@@ -353,6 +353,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add('--class-factors', type=float, nargs='+', help='of C, for scaling')
     add('--class-counts', type=positive, nargs='+', help='C of each row, for growth')
     add('--rank', choices=RANKS, help='of the selector; mean')
+    add(
+        '--keep', action='store_true', help='all of text for the backward pass: no second encoding'
+    )
     args = parser.parse_args(argv)
     sweeps = {'factors', 'class_factors', 'class_counts'}
     useless = {
