@@ -16,8 +16,9 @@ html_theme = 'furo'
 html_title = f'sotglp_mm {release}'
 myst_heading_anchors = 3
 
-# parts are documented where they are used from: the room, not the file
+# parts are documented where they are used from: the package, not the file
 add_module_names = False
+autodoc_inherit_docstrings = False  # MMEngine's are of MMEngine
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'

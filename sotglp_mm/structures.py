@@ -1,4 +1,4 @@
-"""The words that the rooms share: features, transport plans and DataSample fields.
+"""The words that the packages share: features, transport plans and DataSample fields.
 
 Symbols (as in the paper): B images, C classes, P patches, W vision width, D joint width,
 K selected patches, N local prompts of a class, G shared global prompts.

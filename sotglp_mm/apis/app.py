@@ -45,7 +45,6 @@ def app(
     Raises:
         ImportError: Gradio is not installed.
         OSError: The port is taken.
-        FileNotFoundError, ValueError: Config or checkpoint cannot be used.
     """
     try:
         import gradio
@@ -93,9 +92,6 @@ class Trial:
             dict: ``scores``, for each branch the probability of each class name (combined: at the
             checkpoint's temperature, if it is calibrated); ``verdict``, a
             sentence; ``plan``, a uint8 picture (H, W, 3), or None where the model has no plans.
-
-        Raises:
-            ValueError: The file is not an image that can be read.
         """
         (batch,) = read_images(self.inferencer.config, [path])
         if batch.data is None:

@@ -72,8 +72,7 @@ def calibrate(
         ``model``, the settings that it belongs to.
 
     Raises:
-        FileNotFoundError: Config, checkpoint or an image does not exist.
-        ValueError: There are no such images, or config or checkpoint cannot be used.
+        ValueError: There are no such images.
     """
     content = read_checkpoint(checkpoint)
     if 'state_dict' not in content:
@@ -122,10 +121,6 @@ def read_calibration(checkpoint: str | Path | dict | None) -> dict[str, Any] | N
 
     Args:
         checkpoint: Its path, or its content.
-
-    Raises:
-        FileNotFoundError: It does not exist.
-        ValueError: It is not a checkpoint, or its calibration is damaged.
     """
     if checkpoint is None or '://' in str(checkpoint):
         return None

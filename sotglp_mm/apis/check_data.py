@@ -115,11 +115,6 @@ def fetch(all_data: Path, name: str) -> str:
 
     Returns:
         str: What was done, and what is still to be done.
-
-    Raises:
-        ValueError: torchvision does not host it.
-        FileExistsError: It is there already, or a file would be overwritten.
-        OSError: The download failed.
     """
     known = KNOWN_SETS[name]
     if not known.torchvision:

@@ -59,17 +59,14 @@ class SetReport:
     leakage: list[list[str]] = field(default_factory=list)
 
     def add(self, status: str, text: str) -> None:
-        """Note a fault."""
         self.problems.append(Fault(status, text))
 
     @property
     def status(self) -> str:
-        """The worst of its faults, or 'ok'."""
         found = {fault.status for fault in self.problems}
         return next((each for each in ('absent', 'damaged', 'incomplete') if each in found), 'ok')
 
     def as_json(self) -> dict:
-        """For ``--json``."""
         found = asdict(self) | dict(status=self.status, place=str(self.place))
         found |= dict(other_place=self.place != self.asked)
         found['problems'] = [fault._asdict() for fault in self.problems]
@@ -119,11 +116,7 @@ def check_set(
 
 
 def check_own_images(source: Path, decode: bool, look_for_duplicates: bool) -> SetReport:
-    """Check a user's own images: a folder or a .csv file; notes as the dataset logs them.
-
-    Raises:
-        FileNotFoundError, ValueError: They cannot be used as they are.
-    """
+    """Check a user's own images: a folder or a .csv file; notes as the dataset logs them."""
     own = read_own_images(source)
     rows = own.splits or {'all': [[path] for path, _ in own.labelled]}
     images = {split: [own.folder / row[0] for row in part] for split, part in rows.items()}

@@ -91,8 +91,7 @@ def export(
         check took) and ``difference``, the largest, see :data:`TOLERANCE`.
 
     Raises:
-        FileNotFoundError, ValueError: A setting, the config or the checkpoint cannot be used, or
-            the model cannot be exported.
+        ValueError: The model cannot be exported.
         ImportError: The packages for ONNX are missing.
         RuntimeError: The exported program does not agree with the model.
     """
@@ -205,9 +204,6 @@ def describe_preprocessing(cfg: Config, preprocessor: ClsDataPreprocessor) -> di
         ``{'resize': [width, height], 'interpolation': name}`` or
         ``{'center_crop': [width, height]}``, all of Pillow; then ``channels`` ('RGB' or 'BGR'),
         from whose values of 0 to 255 ``mean`` is taken away before a division by ``std``.
-
-    Raises:
-        ValueError: A step of the pipeline is none of these.
     """
     load, *others = image_pipeline(cfg)
     steps = [_describe_step(step) for step in others if step['type'] != 'PackInputs']

@@ -80,8 +80,7 @@ class FewShotClassifier:
                 of each class is for training, 20 % for calibration, the rest for the test.
 
         Raises:
-            FileNotFoundError, ValueError: The images, the recipe or a setting cannot be used, or
-                the work dir holds another run.
+            ValueError: The work dir holds another run.
         """
         config = self._write_config(Path(photos).expanduser().resolve())
         cfg = load_config(config)
@@ -128,8 +127,7 @@ class FewShotClassifier:
                 e.g. by ``fit``, those for testing count, else all.
 
         Raises:
-            FileNotFoundError: There is no such folder.
-            ValueError: The images cannot be used, or are of other classes.
+            ValueError: The images are of other classes.
         """
         config, checkpoint = self._fitted()
         cfg = load_config(config, checkpoint=checkpoint)

@@ -63,11 +63,7 @@ def write_model_folder(folder: Path, config: Path, checkpoint: Path, results: di
 
 
 def find_model_folder(name: str | Path) -> Path:
-    """The folder of this path, or that of a model on the Hugging Face Hub, fetched or cached.
-
-    Raises:
-        FileNotFoundError: There is neither, or the Hub cannot be reached.
-    """
+    """The folder of this path, or that of a model on the Hugging Face Hub, fetched or cached."""
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -89,12 +85,7 @@ def find_model_folder(name: str | Path) -> Path:
 def unpack_model_folder(
     folder: Path, work_dir: Path, options: dict
 ) -> tuple[Path, Path, dict[str, Any]]:
-    """Paths of config and checkpoint, written to ``work_dir``, and results, of such a folder.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, or the config could run code.
-    """
+    """Paths of config and checkpoint, written to ``work_dir``, and results, of such a folder."""
     for name in (WEIGHTS, CONFIG, ABOUT):
         if not (folder / name).is_file():
             raise FileNotFoundError(

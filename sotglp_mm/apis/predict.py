@@ -46,10 +46,6 @@ def predict(
         dict: ``config``, ``checkpoint``, ``classes``, ``temperature`` (of the probabilities),
         ``ood`` (name, method, temperature, threshold), ``predictions`` (one dict for each image)
         and ``failed``.
-
-    Raises:
-        FileNotFoundError: There is no image, config or checkpoint.
-        ValueError: A setting, the config or the checkpoint cannot be used.
     """
     if out is not None:
         out = Path(out)

@@ -41,10 +41,6 @@ def show(
 
     Returns:
         list: Images that could not be read.
-
-    Raises:
-        FileNotFoundError: There is no image, config or checkpoint.
-        ValueError: A setting, the config or the checkpoint cannot be used, or has no plans.
     """
     if bool(paths) == bool(dataset):
         raise ValueError('name images, or say --dataset test --indices 0 5 9')

@@ -39,9 +39,6 @@ def test(
 
     Returns:
         dict: Value by metric.
-
-    Raises:
-        FileNotFoundError, ValueError: A setting, the data or the checkpoint cannot be used.
     """
     if out_item and not out:
         raise ValueError(f'--out-item {out_item} needs --out FILE')

@@ -25,11 +25,7 @@ def train(
     launcher: str = 'none',
     cfg_options: dict | None = None,
 ) -> None:
-    """Train, as ``sotglp train`` does with flags of these names.
-
-    Raises:
-        FileNotFoundError, ValueError: A setting, the data or a checkpoint cannot be used.
-    """
+    """Train, as ``sotglp train`` does with flags of these names."""
     options = cfg_options or {}
     if amp:
         dtype = 'float16' if torch.cuda.is_available() else 'bfloat16'

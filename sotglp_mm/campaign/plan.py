@@ -70,12 +70,10 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people."""
         return f'{self.dataset}, {self.shots} shot{"s" * (self.shots > 1)}, seed {self.seed}'
 
     @property
     def key(self) -> Key:
-        """For programs."""
         return self.dataset, self.shots, self.seed
 
     @property
@@ -85,7 +83,6 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Of the settings."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> dict:
@@ -170,7 +167,6 @@ def check_as_planned(job: Job) -> None:
 
 
 def _base_options(path: Path) -> tuple[str, ...]:
-    """Of training on base classes."""
     dataset = Config.fromfile(path).train_dataloader.dataset
     if dataset.type != STORED:
         return *DRAW_BASE, NAME_BASE

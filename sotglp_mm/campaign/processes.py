@@ -51,11 +51,9 @@ class Processes:
             self.launch, self.flags = [sys.executable, *run], ['--launcher', 'pytorch']
 
     def train(self, job: Job) -> None:
-        """Train, or go on training."""
         self._run(job, 'train.py', str(job.config), '--work-dir', str(job.folder), '--resume')
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
-        """Write a checkpoint's metrics."""
         words = [str(job.config), str(checkpoint), '--work-dir', str(out.parent)]
         self._run(job, 'test.py', *words, '--out', str(out), '--out-item', 'metrics')
 
@@ -119,18 +117,15 @@ class InProcess:
     """
 
     def train(self, job: Job) -> None:
-        """Train, or go on training."""
         with _running(job, 'train') as options:
             train(job.config, work_dir=job.folder, resume='auto', cfg_options=options)
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
-        """Write a checkpoint's metrics."""
         with _running(job, 'test') as options:
             settings: dict[str, Any] = dict(work_dir=out.parent, out=out, cfg_options=options)
             test(job.config, checkpoint, out_item='metrics', **settings)
 
     def measure(self, job: Job) -> dict[str, float]:
-        """Metrics of a baseline."""
         with _running(job, job.method) as options:
             return measure_baseline(load_config(job.config, options, job.folder), job.method)
 

@@ -109,11 +109,7 @@ def class_difference(
 
 
 def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
-    """Class names, in label order, of a CoOp split file, which was read from ``path``.
-
-    Raises:
-        ValueError: It is no such file, labels are not 0..C-1, or a label has two names.
-    """
+    """Class names, in label order, of a CoOp split file, which was read from ``path``."""
     if not isinstance(splits, dict) or not all(isinstance(v, list) for v in splits.values()):
         raise ValueError(
             f'{path} is not a CoOp split file: expected '

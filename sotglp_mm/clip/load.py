@@ -58,11 +58,7 @@ def sharing_towers() -> AbstractContextManager[None]:
 
 
 def towers_for_part(clip: dict | None) -> ClipTowers:
-    """The towers that :class:`CLIPClassifier` lends to a part, or those of the part's ``clip``.
-
-    Raises:
-        TypeError: There are both, or none.
-    """
+    """The towers that :class:`CLIPClassifier` lends to a part, or those of the part's ``clip``."""
     lent = _lent.get()
     if lent is not None and clip is not None:
         raise TypeError(
@@ -78,11 +74,7 @@ def towers_for_part(clip: dict | None) -> ClipTowers:
 
 
 def build_towers(clip: dict | None) -> ClipTowers:
-    """Towers from a config's ``clip = dict(model_name=..., pretrained=...)``.
-
-    Raises:
-        TypeError: It is not a dict, or has a key that :func:`load_clip` does not take.
-    """
+    """Towers from a config's ``clip = dict(model_name=..., pretrained=...)``."""
     known = {'model_name', 'pretrained', 'quick_gelu'}
     if not isinstance(clip, dict) or 'model_name' not in clip or set(clip) - known:
         raise TypeError(

@@ -22,7 +22,6 @@ class ItemIndex(int):
     seed: int
 
     def __new__(cls, index: int, epoch: int = 0, seed: int = 0) -> 'ItemIndex':
-        """By default, of the run's first epoch."""
         item = super().__new__(cls, index)
         item.epoch, item.seed = epoch, seed
         return item

@@ -32,10 +32,6 @@ class EvaluationSets:
         classes (dict[str, str], optional): By the name of a set 'base' or 'new': only the images
             of this half of its classes are there, and only these classes compete. Labels and class
             names stay those of all. Defaults to None.
-
-    Raises:
-        ValueError: A name cannot be part of a metric's key, two sets differ in their classes, or
-            ``classes`` names no set or no half.
     """
 
     def __init__(
@@ -74,11 +70,9 @@ class EvaluationSets:
 
     @property
     def CLASSES(self) -> tuple[str, ...] | None:  # MMPretrain's name
-        """Class names of the first set that has any."""
         return next((tuple(classes) for _, classes in self._labelled()), None)
 
     def full_init(self) -> None:
-        """Load the annotations of all sets, and compare their classes."""
         for each in self.sets.values():
             each.full_init()
         self._check_classes()
@@ -124,12 +118,10 @@ class EvaluationSets:
         return item
 
     def get_data_info(self, index: int) -> dict:
-        """Annotation of an image, as its set has it."""
         name, number = self._places[index]
         return self.sets[name].get_data_info(number)
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """Label of an image, in a list; an empty list if it has none."""
         name, number = self._places[index]
         if 'gt_label' not in self.sets[name].get_data_info(number):
             return []

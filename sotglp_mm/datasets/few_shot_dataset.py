@@ -127,12 +127,10 @@ class FewShotDataset:
 
     @property
     def metainfo(self) -> dict:
-        """Of the wrapped dataset, with the class names of this one."""
         return dict(self.dataset.metainfo, classes=self._classes)
 
     @property
     def CLASSES(self) -> tuple[str, ...]:  # MMPretrain's name
-        """Class names: of the wrapped dataset, or of its base classes."""
         return self._classes
 
     @property
@@ -156,11 +154,9 @@ class FewShotDataset:
             return self.dataset[int(self.indices[index])]
 
     def get_data_info(self, index: int) -> dict:
-        """Annotation of one of the drawn images."""
         return self.dataset.get_data_info(int(self.indices[index]))
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """Label of one of the drawn images, in a list."""
         return [label_of(self.get_data_info(index), self.dataset)]
 
     def get_gt_labels(self) -> np.ndarray:

@@ -35,7 +35,6 @@ class ListedImagesDataset(BaseDataset):
         super().__init__(ann_file='', metainfo=metainfo, data_prefix='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(img_path, gt_label)`` for each row, in its order."""
         check_inside(self._rows, self._source)
         if not self._rows:
             raise ValueError(f'{self._source} names no image; at least one is needed')

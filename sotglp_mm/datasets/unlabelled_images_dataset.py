@@ -30,7 +30,6 @@ class UnlabelledImagesDataset(BaseDataset):
         super().__init__(ann_file='', data_root=str(place.folder), data_prefix='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(img_path)`` for each image, sorted by path."""
         found = image_files(self._images) if self._images.is_dir() else []
         if not found:
             raise FileNotFoundError(
@@ -40,5 +39,4 @@ class UnlabelledImagesDataset(BaseDataset):
         return [dict(img_path=str(self._images / path)) for path in found]
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """No label: an empty list."""
         return []

@@ -64,7 +64,6 @@ class DrawnDataset(BaseDataset):
         raise NotImplementedError
 
     def prepare_data(self, idx: int) -> dict:
-        """Draw item ``idx`` and pass it through the pipeline."""
         info = self.get_data_info(idx)
         image, more = self.draw(info)
         shape = image.shape[:2]
@@ -136,7 +135,6 @@ class DemoScenesDataset(DrawnDataset):
         super().__init__(split, list(SPLIT_SIZES), pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(seed, gt_label)`` for each image, classes one after the other."""
         number = list(SPLIT_SIZES).index(self.split)
         return [
             dict(seed=(number, label, index), gt_label=label)
@@ -145,7 +143,6 @@ class DemoScenesDataset(DrawnDataset):
         ]
 
     def draw(self, info: dict) -> tuple[np.ndarray, dict]:
-        """A scene, and where its parts lie."""
         own = class_parts()[info['gt_label']]
         image, scene = _draw_scene(own, self.num_distractors, np.random.default_rng(info['seed']))
         parts = [{**part._asdict(), 'of_class': part.name in own} for part in scene.parts]
@@ -199,7 +196,6 @@ class DemoDigitsDataset(DrawnDataset):
         super().__init__(split, list(_DIGITS), pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(scan, gt_label)`` for each image: its number in scikit-learn's order."""
         start, stop = _DIGITS[self.split]
         found = []
         for label in range(10):
@@ -209,7 +205,6 @@ class DemoDigitsDataset(DrawnDataset):
         return found
 
     def draw(self, info: dict) -> tuple[np.ndarray, dict]:
-        """Blow up a scan."""
         return _blown_up(self._scans[info['scan']].astype(np.float32), self.image_size), {}
 
 
@@ -237,18 +232,15 @@ class DemoUnseenDataset(DrawnDataset):
         super().__init__(kind, UNSEEN, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One ``dict(seed)`` for each image."""
         return [dict(seed=(97, UNSEEN.index(self.kind), i)) for i in range(self.num_images)]
 
     def draw(self, info: dict) -> tuple[np.ndarray, dict]:
-        """A scene or a letter."""
         rng = np.random.default_rng(info['seed'])
         if self.kind == 'scenes':
             return _draw_scene(HELD_OUT_PAIRS, 2, rng)[0], {}
         return _draw_letter(rng), {}
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """No label: an empty list."""
         return []
 
 

@@ -41,12 +41,10 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler = torch.amp.GradScaler(self.device, enabled=scales)
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Gradients of the scaled loss."""
         self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:
-        """Update the parameters, unless a gradient overflowed."""
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -54,7 +52,6 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler.update()
 
     def state_dict(self) -> dict:
-        """Of the optimiser and, under ``loss_scaler``, of the scaler."""
         return {**super().state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -67,7 +64,6 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass."""
         with (
             super().optim_context(model),
             torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled),

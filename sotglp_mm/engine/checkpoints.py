@@ -36,7 +36,6 @@ class CheckpointFilesBackend(LocalBackend):
     outdated: ClassVar[list[Path]] = []  # MMEngine makes one backend to remove, another to write
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write the file, then remove the outdated ones; if writing fails, they stay."""
         outdated = self.outdated.copy()
         self.outdated.clear()
         write_atomically(filepath, obj)
@@ -45,7 +44,6 @@ class CheckpointFilesBackend(LocalBackend):
                 path.unlink(missing_ok=True)
 
     def remove(self, filepath: str | Path) -> None:
-        """Remove the file after the next one is written."""
         self.outdated.append(Path(filepath))
 
 
@@ -67,7 +65,6 @@ class WholeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='checkpoint_files')
 
     def before_train(self, runner: Runner) -> None:
-        """Settle the folder, and remove what a killed process left in it."""
         super().before_train(runner)
         # an earlier run of this process may have failed before it wrote the next file
         CheckpointFilesBackend.outdated.clear()
@@ -90,13 +87,11 @@ class PlainCheckpointHook(Hook):
     priority = 'VERY_LOW'
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Convert everything but the weights."""
         for key in checkpoint:
             if key != 'state_dict':
                 checkpoint[key] = _to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restore the log history, and leave out what MMEngine would run."""
         checkpoint.get('meta', {}).pop('config', None)
         hub = checkpoint.get('message_hub')
         if hub and 'log_scalars' in hub:

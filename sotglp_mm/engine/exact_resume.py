@@ -55,7 +55,6 @@ class ResumedSettingsHook(Hook):
         self._weights: dict = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the settings that decide the result."""
         checkpoint['meta']['settings'] = result_settings(runner.cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -74,7 +73,6 @@ class ResumedSettingsHook(Hook):
                 runner.optim_wrapper.load_state_dict(dict(checkpoint['optimizer']))
 
     def before_train(self, runner: Runner) -> None:
-        """Put the settings back, replay the schedule, and log what differs."""
         if runner.iter == 0:
             return  # a new run, from weights alone or from nothing
         _check_class_order(runner.model, self._weights)
@@ -168,7 +166,6 @@ class RandomStateHook(Hook):
         self._loaded = checkpoint.get(STATES)
 
     def before_train(self, runner: Runner) -> None:
-        """If the run resumes, take the states of the checkpoint."""
         if runner.iter == 0:
             return  # weights alone were loaded, or nothing
         with refusing_checkpoint('The random states'):
@@ -180,7 +177,6 @@ class RandomStateHook(Hook):
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """The first epoch begins with the states of now."""
         if self._states is None:
             self._take()
         self._pending = True
@@ -263,7 +259,6 @@ class ResumedValidationHook(Hook):
     priority = 'LOWEST'  # save_best needs what CheckpointHook.before_train settles
 
     def before_train(self, runner: Runner) -> None:
-        """Validate, if this epoch is to be validated and nothing was trained since."""
         loop = runner.train_loop
         if runner.val_loop is None or not isinstance(loop, EpochBasedTrainLoop):
             return

@@ -27,7 +27,6 @@ class FewShotRecordHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Write, and log the path and the hash of the images."""
         sets = few_shot_sets(runner.train_dataloader.dataset)
         for number, few_shot in enumerate(sets, start=1):
             path = Path(runner.work_dir) / FILE_NAME

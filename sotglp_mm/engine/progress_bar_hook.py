@@ -15,7 +15,6 @@ class ProgressBarHook(Hook):
     priority = 'VERY_LOW'
 
     def before_train(self, runner: Runner) -> None:
-        """Start, where a resumed run goes on."""
         self.bar = tqdm(
             total=runner.max_iters,
             initial=runner.iter,
@@ -31,12 +30,10 @@ class ProgressBarHook(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """One step further."""
         # not at every step: a number of the loss makes a GPU wait
         if outputs and 'loss' in outputs and self.every_n_train_iters(runner, 10):
             self.bar.set_postfix(loss=f'{outputs["loss"].item():.3f}', refresh=False)
         self.bar.update()
 
     def after_train(self, runner: Runner) -> None:
-        """The end."""
         self.bar.close()

@@ -30,17 +30,14 @@ class DatasetCheckHook(Hook):
     """Calls ``check`` for each dataset before it is used; a base class."""
 
     def before_train(self, runner: Runner) -> None:
-        """Training set, and already that of the validation."""
         self.check(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None:
             self.check(runner, runner.val_loop.dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
-        """Validation set."""
         self.check(runner, runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
-        """Test set."""
         self.check(runner, runner.test_dataloader.dataset)
 
     def check(self, runner: Runner, dataset: Any) -> None:
@@ -59,7 +56,6 @@ class ClassNamesCheckHook(DatasetCheckHook):
     """
 
     def check(self, runner: Runner, dataset: Any) -> None:
-        """Compare them, and the CLIPs of the model's parts."""
         _check_one_clip(runner.model)
         head = naming_head(runner.model)
         found = dataset.metainfo.get('classes')
@@ -110,7 +106,6 @@ class FeatureCacheCheckHook(DatasetCheckHook):
     """
 
     def check(self, runner: Runner, dataset: Any) -> None:
-        """Compare their manifests."""
         ours = getattr(getattr(_unwrapped(runner.model), 'backbone', None), 'feature_cache', None)
         caches = [getattr(each, 'feature_cache', None) for each in innermost(dataset)]
         for other in filter(None, caches):
@@ -138,7 +133,6 @@ class EmptyEpochHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the training loader, or raise ``ValueError``."""
         loader = runner.train_dataloader
         if not len(loader):
             raise ValueError(
@@ -159,7 +153,6 @@ class ProcessesCheckHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare all processes with the first, or raise ``ValueError``."""
         first, *others = all_gather_object(_situation(runner))
         for rank, other in enumerate(others, start=1):
             for what, ours, theirs in differences(first, other):
@@ -193,7 +186,6 @@ class LearnedParametersHook(Hook):
     """Logs the parameters that learn, and stops a run in which none does."""
 
     def before_train(self, runner: Runner) -> None:
-        """Log, or raise ``ValueError``."""
         learned = {
             name.removeprefix('module.'): parameter
             for name, parameter in runner.model.named_parameters()
@@ -224,7 +216,6 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Raise ``ValueError``, with the iteration, values and images."""
         losses = {
             name: value.detach().float().reshape(())
             for name, value in (outputs or {}).items()
@@ -242,7 +233,6 @@ class FiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise ``ValueError`` before anything is written."""
         bad = [
             name
             for name, value in checkpoint['state_dict'].items()

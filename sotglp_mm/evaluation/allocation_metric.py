@@ -51,7 +51,6 @@ class AllocationMetric(BaseMetric):
         super().__init__(prefix=prefix, **kwargs)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect six numbers for each image; none where there is no plan or no label."""
         for sample in data_samples:
             if ALLOCATION_PLAN not in sample or not len(sample.get('gt_label', ())):
                 self.results.append(())  # every image needs its place, see BranchAccuracy
@@ -70,7 +69,6 @@ class AllocationMetric(BaseMetric):
             self.results.append(tuple(map(float, (*values, row_error <= TOLERANCE))))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The means; items of which no image has a value are left out."""
         table = np.array([result for result in results if result]).reshape(-1, len(ITEMS))
         columns = {item: column[~np.isnan(column)] for item, column in zip(ITEMS, table.T)}
         return {item: float(values.mean()) for item, values in columns.items() if len(values)}

@@ -55,15 +55,12 @@ class BranchAccuracy(BaseMetric):
         self.num_places = max(map(_places, self.items))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect, for each image, its set, its label and the first predictions.
-
-        An empty entry stands for an image without label or branch: each needs its place, as what
-        all processes gathered is cut to the number of images.
-        """
         for sample in data_samples:
             label = sample.get('gt_label')
             if self.field not in sample or label is None or not len(label):
-                self.results.append(())  # MMEngine drops None when it gathers
+                # every image needs its place: what all processes gathered is cut to the number
+                # of images, and MMEngine drops None when it gathers
+                self.results.append(())
                 continue
             score = sample[self.field].cpu()
             if self.num_places > len(score):
@@ -78,7 +75,6 @@ class BranchAccuracy(BaseMetric):
             self.results.append((sample.get(SET_NAME), int(label[0]), first))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Percent for each item, or for each set and item."""
         results = [result for result in results if result]
         set_names = (self.dataset_meta or {}).get('set_names')
         if set_names is None:

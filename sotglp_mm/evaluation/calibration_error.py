@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -29,9 +30,8 @@ class CalibrationError(BaseMetric):
         diagram (str, optional): File for a reliability diagram, e.g. 'reliability.png'; our
             commands put a relative path below the work dir. It needs matplotlib. Defaults to
             None: none is drawn.
-        collect_device (str): As in MMEngine. Defaults to 'cpu'.
         prefix (str): Defaults to 'calibration'.
-        collect_dir (str, optional): As in MMEngine. Defaults to None.
+        **kwargs: As in MMEngine's ``BaseMetric``.
     """
 
     def __init__(
@@ -39,11 +39,10 @@ class CalibrationError(BaseMetric):
         bins: int = NUM_BINS,
         temperature: float | None = None,
         diagram: str | None = None,
-        collect_device: str = 'cpu',
         prefix: str = 'calibration',
-        collect_dir: str | None = None,
-    ):
-        super().__init__(collect_device, prefix, collect_dir)
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prefix=prefix, **kwargs)
         if bins < 1:
             raise ValueError(f'CalibrationError: bins must be at least 1, got {bins}')
         self.bins = bins
@@ -51,7 +50,6 @@ class CalibrationError(BaseMetric):
         self.diagram = diagram
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect, for each image, confidence before and after, and whether it is right."""
         for sample in data_samples:
             label = sample.get('gt_label')
             if label is None or not len(label):
@@ -63,7 +61,6 @@ class CalibrationError(BaseMetric):
             self.results.append((float(score.max()), float(after.max()), right))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Percent, and the diagram."""
         found = [result for result in results if result]
         if not found:
             return {}

@@ -33,9 +33,6 @@ class OODMetric(BaseMetric):
             95 %, or ``'nearest'`` to it, as in the released program. Defaults to 'at_least'.
         prefix (str): Defaults to 'ood'.
         **kwargs: As in MMEngine's ``BaseMetric``.
-
-    Raises:
-        ValueError: A sample has no score or set, a set has no image, or a score is not finite.
     """
 
     def __init__(
@@ -58,7 +55,6 @@ class OODMetric(BaseMetric):
         self.id_set, self.ood_sets = id_set, ood_sets
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Collect an entry for each image: its set, and its scores by method and temperature."""
         for sample in data_samples:
             present = [method for method, field in OOD_FIELDS.items() if field in sample]
             methods = self.methods or present
@@ -83,7 +79,6 @@ class OODMetric(BaseMetric):
             self.results.append((sample[SET_NAME], scores))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Percent, by ``<method>_T<temperature>/<OOD set or 'mean'>/<metric>``."""
         id_set, ood_sets = self._sets()
         used = [result for result in results if result[0] in (id_set, *ood_sets)]
         found: dict[str, float] = {}

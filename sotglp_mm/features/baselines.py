@@ -152,11 +152,6 @@ def measure_baseline(cfg: Config, method: str, val: dict | None = None) -> dict[
 
     Returns:
         dict: ``accuracy/top1`` and ``accuracy/mean_class`` in percent, and ``chosen/<setting>``.
-
-    Raises:
-        ValueError: The method is none of ``BASELINES``, there are no validation images, some of
-            them are test images, classes of model and data differ, or stored features are of
-            another tower.
     """
     if method not in BASELINES:
         raise ValueError(f'baseline {method!r} is not known; choose one of {BASELINES}')

@@ -90,7 +90,6 @@ class CachedFeatureDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """``gt_label``, the row of the arrays and, if the image has one, ``img_path``."""
         infos = []
         for row, (identity, label, _) in enumerate(self.samples):
             if self.source is not None:
@@ -100,7 +99,6 @@ class CachedFeatureDataset(BaseDataset):
         return infos
 
     def prepare_data(self, idx: int) -> dict:
-        """One view of an image."""
         info = self.get_data_info(int(idx))
         label, row = info.pop('gt_label'), info.pop('row')
         view = self.view if isinstance(self.view, int) else self._random_view(idx)

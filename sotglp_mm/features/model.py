@@ -31,11 +31,6 @@ class CachedFeatureBackbone(HoldsClipTowers, BaseModule):
         clip (dict, optional): A CLIP of this part's own, ``dict(model_name=..., pretrained=...)``,
             see :func:`load_clip`. Defaults to that of the :class:`CLIPClassifier` around it.
         first_block_residual (bool): As in :class:`OpenCLIPViT`. Defaults to True.
-        init_cfg (dict, optional): As in MMEngine. Defaults to None.
-
-    Raises:
-        FileNotFoundError: There is no cache.
-        ValueError: It was made with other weights or settings.
     """
 
     def __init__(
@@ -87,10 +82,6 @@ class CachedFeaturePreprocessor(ClsDataPreprocessor):
         batch_augments (dict, optional): Must be None: pixels cannot be mixed any more.
         **pixels: What ``ClsDataPreprocessor`` would do to pixels (``mean``, ``std``, ``to_rgb``,
             ``pad_size_divisor``, ``pad_value``); compared with what was done.
-
-    Raises:
-        FileNotFoundError: There is no cache.
-        ValueError: It was made with other settings, or batch augmentations are asked for.
     """
 
     def __init__(

@@ -104,7 +104,6 @@ class OTAllocationLoss(AllocationLoss):
 
     @torch.no_grad()
     def plan(self, similarity: Tensor) -> TransportPlan:
-        """See :func:`sinkhorn`; ``similarity`` is (..., K, N)."""
         cost = transport_cost(similarity)
         cost_range = None if self.relative else 2.0
         if self.relative:
@@ -140,9 +139,6 @@ class CappedAllocationLoss(AllocationLoss):
         epsilon (float): Weight of the entropy, in units of ``1 - cosine``. Defaults to 0.1.
         max_iters (int): Iterations. Defaults to 50.
         **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``.
-
-    Raises:
-        ValueError: A setting is out of its range; later, K is less than ``capacity``.
     """
 
     def __init__(
@@ -159,7 +155,6 @@ class CappedAllocationLoss(AllocationLoss):
 
     @torch.no_grad()
     def plan(self, similarity: Tensor) -> TransportPlan:
-        """See :func:`capped_sinkhorn`; ``similarity`` is (..., K, N)."""
         cost = transport_cost(similarity)
         return capped_sinkhorn(cost, self.capacity, self.epsilon, self.max_iters)
 
@@ -180,9 +175,6 @@ class UniformAllocationLoss(AllocationLoss):
         k (int | Sequence[int], optional): Patches of each prompt, at most K; one number for
             each of the N prompts, or one for all. Defaults to all K.
         **kwargs: As in :class:`AllocationLoss`: ``reduction``, ``loss_weight``.
-
-    Raises:
-        ValueError: A number is not positive; later, there are not N of them, or one is over K.
     """
 
     def __init__(self, k: int | Sequence[int] | None = None, **kwargs: Any) -> None:
@@ -193,7 +185,6 @@ class UniformAllocationLoss(AllocationLoss):
 
     @torch.no_grad()
     def plan(self, similarity: Tensor) -> TransportPlan:
-        """The plan (..., K, N) that depends on the shape of ``similarity`` alone."""
         num_patches, num_prompts = similarity.shape[-2:]
         k = num_patches if self.k is None else self.k
         numbers = [k] * num_prompts if isinstance(k, int) else list(k)

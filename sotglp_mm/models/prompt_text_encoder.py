@@ -37,10 +37,6 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
             in the backward pass, so that memory does not grow with their number. ``'auto'``: as
             many as keep :data:`CHUNK_BYTES`, and no recomputation where everything keeps at most
             :data:`ACTIVATION_BYTES`. None: never recompute. Defaults to 'auto'.
-
-    Raises:
-        ValueError: A class name does not fit into the tower's context, or ``class_chunk`` is not
-            positive.
     """
 
     def __init__(

@@ -322,11 +322,7 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         return self._text_features(self.global_prompts, self._text_caches[0])
 
     def local_text(self) -> Tensor:
-        """Unit text features (C, N, D) of the local prompts.
-
-        Raises:
-            ValueError: There are no local prompts.
-        """
+        """Unit text features (C, N, D) of the local prompts."""
         if self.local_prompts is None:
             raise ValueError('SOTGLPHead has no local prompts (num_local_prompts=0): no plan')
         return self._text_features(self.local_prompts, self._text_caches[1])
@@ -346,13 +342,11 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
         return self.towers.logit_scale * torch.stack(present).mean(dim=0)
 
     def train(self, mode: bool = True) -> 'SOTGLPHead':
-        """Switch mode; text features are encoded anew afterwards."""
         for cache in self._text_caches:
             cache.clear()
         return super().train(mode)
 
     def identity(self) -> dict:
-        """CLIP and class names, and how these are read, for the checkpoint."""
         return dict(
             super().identity(),
             class_names=list(self.class_names),

@@ -17,7 +17,6 @@ class TextFeatureCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget."""
         self._kept: tuple[tuple, Tensor, Tensor] | None = None
 
     # what is kept may be used beside a gradient later, so it must be no inference tensor

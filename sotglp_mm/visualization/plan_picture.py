@@ -85,7 +85,6 @@ class PlanPicture(NamedTuple):
 
     @property
     def predicted(self) -> int:
-        """The class of the largest combined score."""
         return int(np.argmax(self.scores['combined']))
 
 

@@ -58,14 +58,12 @@ class PlanVisualizationHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
     ) -> None:
-        """Draw."""
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self._draw(runner, data_batch, outputs, runner.epoch if by_epoch else runner.iter)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
     ) -> None:
-        """Draw."""
         self._draw(runner, data_batch, outputs, step=0)
 
     def _draw(
