@@ -134,8 +134,8 @@ class EvaluationSets:
     def _check_classes(self) -> None:
         (first, expected), *others = self._labelled() or [('', ())]
         for name, classes in others:
-            difference = class_difference(expected, classes, f'set {first!r}', f'set {name!r}')
-            if difference is not None:
+            sides = f'set {first!r}', f'set {name!r}'
+            if difference := class_difference(expected, classes, *sides):
                 raise ValueError(
                     f'EvaluationSets: set {name!r} has other classes: {difference}. One head '
                     'scores all sets: give them the same classes, in the same order (and say by '

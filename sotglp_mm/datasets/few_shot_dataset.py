@@ -217,8 +217,8 @@ class FewShotDataset:
         self.num_shots, self.seed = record['num_shots'], record['seed']
         self.sampling = record['sampling']
         self.label_codes = record.get('label_codes', 'label')
-        difference = class_difference(record['classes'], self._classes, 'the file', 'the dataset')
-        if difference is not None:
+        theirs = record['classes']
+        if difference := class_difference(theirs, self._classes, 'the file', 'the dataset'):
             raise ValueError(
                 f'few-shot file {files} is of other classes: {difference}. Take the dataset that '
                 'it was written with.'

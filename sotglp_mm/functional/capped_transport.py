@@ -41,9 +41,7 @@ def capped_sinkhorn(
             f'capped_sinkhorn: capacity={capacity}, but there are {num_sources} sources; '
             f'expected a number over 0 and at most {num_sources}'
         )
-    check_epsilon('capped_sinkhorn', epsilon, cost.dtype)
-    if max_iters < 1:
-        raise ValueError(f'capped_sinkhorn: max_iters must be at least 1, got {max_iters}')
+    check_epsilon('capped_sinkhorn', epsilon, max_iters, cost.dtype)
     with torch.autocast(cost.device.type, enabled=False):
         dtype = torch.promote_types(cost.dtype, torch.float32)
         cost = cost.to(dtype)

@@ -57,17 +57,18 @@ def sinkhorn(
     Raises:
         ValueError: ``epsilon`` is out of its range, or ``max_iters`` is not positive.
     """
-    check_epsilon('sinkhorn', epsilon, cost.dtype)
-    if max_iters < 1:
-        raise ValueError(f'sinkhorn: max_iters must be at least 1, got {max_iters}')
+    check_epsilon('sinkhorn', epsilon, max_iters, cost.dtype)
     with torch.autocast(cost.device.type, enabled=False):
         return _solve(cost, epsilon, max_iters, tolerance, cost_range)
 
 
-def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
+def check_epsilon(
+    caller: str, epsilon: float, max_iters: int, dtype: torch.dtype = torch.float32
+) -> None:
     """Raise ``ValueError`` for what is no normal positive number in ``dtype`` or float32.
 
-    Zero divided by it could be NaN; of the two dtypes the wider one counts.
+    Zero divided by it could be NaN; of the two dtypes the wider one counts. The iterations that
+    it is to be used in are checked, too.
     """
     dtype = torch.promote_types(dtype, torch.float32)
     numbers = torch.finfo(dtype)
@@ -76,6 +77,8 @@ def check_epsilon(caller: str, epsilon: float, dtype: torch.dtype) -> None:
             f'{caller}: epsilon must be > 0, from {numbers.tiny} to {numbers.max} in {dtype}, '
             f'got {epsilon}'
         )
+    if max_iters < 1:
+        raise ValueError(f'{caller}: max_iters must be at least 1, got {max_iters}')
 
 
 def _solve(

@@ -16,7 +16,7 @@ from ..functional.exporting import is_exporting
 from ..functional.local_score import REDUCTIONS
 from ..functional.sinkhorn import check_epsilon
 from ..structures import TransportPlan
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 
 MIN_CONVERGED = 0.9
 """Part of the plans that should converge; below it the log says so, once, in evaluation."""
@@ -37,9 +37,7 @@ class AllocationLoss(BaseModule):
         self, reduction: str = 'mean', loss_weight: float = 1.0, init_cfg: dict | None = None
     ):
         super().__init__(init_cfg=init_cfg)
-        if reduction not in REDUCTIONS:
-            text = f'reduction={reduction!r} is not known; choose one of {REDUCTIONS}'
-            raise ValueError(f'{type(self).__name__}: {text}')
+        check_choice(type(self).__name__, 'reduction', reduction, REDUCTIONS)
         self.reduction = reduction
         self.loss_weight = loss_weight
 
@@ -93,9 +91,7 @@ class OTAllocationLoss(AllocationLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_epsilon('OTAllocationLoss', epsilon, torch.float32)
-        if max_iters < 1:
-            raise ValueError(f'OTAllocationLoss: max_iters must be at least 1, got {max_iters}')
+        check_epsilon('OTAllocationLoss', epsilon, max_iters)
         self.epsilon = epsilon
         self.max_iters = max_iters
         self.tolerance = tolerance
@@ -145,10 +141,9 @@ class CappedAllocationLoss(AllocationLoss):
         self, capacity: float = 10, epsilon: float = 0.1, max_iters: int = 50, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        check_epsilon('CappedAllocationLoss', epsilon, torch.float32)
-        for name, value in dict(capacity=capacity, max_iters=max_iters).items():
-            if not value > 0:
-                raise ValueError(f'CappedAllocationLoss: {name} must be > 0, got {value}')
+        check_epsilon('CappedAllocationLoss', epsilon, max_iters)
+        if not capacity > 0:
+            raise ValueError(f'CappedAllocationLoss: capacity must be > 0, got {capacity}')
         self.capacity = capacity
         self.epsilon = epsilon
         self.max_iters = max_iters

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..functional.exporting import is_exporting
 from ..functional.patch_support import RANKS, rank_patches, select_support
-from ..utils.settings import checked_settings
+from ..utils.settings import check_choice, checked_settings
 
 CHUNK_NUMBERS = 2**20
 """Similarities that are held at a time, beside some integers made of them (25 MB in all): about
@@ -33,10 +33,7 @@ class SparsePatchSelector(BaseModule):
         super().__init__(init_cfg=init_cfg)
         if k != 'all' and (type(k) is not int or k < 1):
             raise ValueError(f"SparsePatchSelector: k must be at least 1, or 'all', got {k!r}")
-        if rank not in RANKS:
-            raise ValueError(
-                f'SparsePatchSelector: rank={rank!r} is not known; choose one of {RANKS}'
-            )
+        check_choice('SparsePatchSelector', 'rank', rank, RANKS)
         self.k = k
         self.rank = rank
 

@@ -122,7 +122,8 @@ def test_capped_plan_and_scores():
 @pytest.mark.parametrize(
     ('name', 'value', 'message'),
     [
-        *((name, 0, f'{name} must be > 0, got 0') for name in ('capacity', 'max_iters')),
+        ('capacity', 0, 'capacity must be > 0, got 0'),
+        ('max_iters', 0, 'max_iters must be at least 1, got 0'),
         *(
             ('epsilon', value, f'epsilon must .*, got {value}')
             for value in (0, 1e-46, float('nan'), float('inf'))
