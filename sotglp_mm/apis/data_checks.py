@@ -17,10 +17,10 @@ from timm.data import ImageNetInfo
 from tqdm import tqdm
 
 from ..class_names.resolve import resolve_class_names
+from ..datasets.coop_aircraft_dataset import read_aircraft_lists
 from ..datasets.coop_split_dataset import find_split_list, read_split_list
 from ..datasets.known_sets import COOP, KnownSet, Place, find_place
 from ..datasets.listed_images import check_inside
-from ..io.files import read_lines
 from ..io.image_files import image_files
 from ..io.names import some_of
 from ..io.own_images import read_own_images
@@ -149,7 +149,7 @@ def _list_images(
         return _list_class_folders(report, folders, known)
     try:
         if known.name == 'fgvc_aircraft':
-            return _list_aircraft(report, known, place)
+            return _list_aircraft(known, place)
         return _list_split_file(report, all_data, known, place)
     except FileNotFoundError as error:
         report.add('incomplete', str(error))
@@ -179,27 +179,18 @@ def _list_split_file(
     return {s: [place.images / row[0] for row in rows] for s, rows in splits.items()}, classes
 
 
-def _list_aircraft(
-    report: SetReport, known: KnownSet, place: Place
-) -> tuple[Images, tuple[str, ...]]:
-    variants = place.folder / 'variants.txt'
-    lists = {split: place.folder / f'images_variant_{split}.txt' for split in known.counts}
-    absent = [str(file) for file in (variants, *lists.values()) if not file.is_file()]
+def _list_aircraft(known: KnownSet, place: Place) -> tuple[Images, tuple[str, ...]]:
+    names = ['variants.txt', *(f'images_variant_{split}.txt' for split in known.counts)]
+    absent = [str(place.folder / name) for name in names if not (place.folder / name).is_file()]
     if absent:
         raise FileNotFoundError(
             f'{some_of(absent)} missing; they come with the images, {known.source}'
         )
-    classes = tuple(read_lines(variants))
-    rows_of = {s: [line.partition(' ') for line in read_lines(f)] for s, f in lists.items()}
-    check_inside([row for rows in rows_of.values() for row in rows], str(place.folder))
-    images = {}
-    for split, rows in rows_of.items():
-        images[split] = [place.images / f'{image_id}.jpg' for image_id, _, _ in rows]
-        unknown = sorted({variant.strip() for _, _, variant in rows} - set(classes))
-        if unknown:
-            text = f'{lists[split]} names variants that {variants} has not: {some_of(unknown)}'
-            report.add('damaged', text)
-    return images, classes
+    rows_of, classes = read_aircraft_lists(place.folder, known.counts)
+    for file, rows in rows_of.items():
+        check_inside(rows, str(file))
+    parts = [[place.images / row[0] for row in rows] for rows in rows_of.values()]
+    return dict(zip(known.counts, parts)), tuple(classes)
 
 
 def _list_class_folders(

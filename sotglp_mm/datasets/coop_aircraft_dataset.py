@@ -1,5 +1,6 @@
 """FGVC-Aircraft, which brings its own lists."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,33 +39,39 @@ class CoOpAircraftDataset(ListedImagesDataset):
     ) -> None:
         check_choice('CoOpAircraftDataset', 'split', split, LISTS)
         place = find_place(Path(data_root).expanduser(), data_prefix)
-        file = place.folder / 'variants.txt'
-        variants = _lines(file)
-        twice = next((name for name in variants if variants.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(
-                f'{file} names {twice!r} twice; a label is the rank of a variant in it'
-            )
-        files = [place.folder / f'images_variant_{part}.txt' for part in LISTS[split]]
+        rows_of, variants = read_aircraft_lists(place.folder, LISTS[split])
         super().__init__(
-            rows=[row for file in files for row in _rows(file, variants)],
+            rows=[row for rows in rows_of.values() for row in rows],
             classes=variants,
             folder=place.images,
-            source=' and '.join(map(str, files)),
+            source=' and '.join(map(str, rows_of)),
             data_root=str(place.folder),
             **{'test_mode': 'train' not in split, **kwargs},
         )
 
 
-def _rows(file: Path, variants: list[str]) -> list[list]:
+def read_aircraft_lists(
+    folder: Path, parts: Iterable[str]
+) -> tuple[dict[Path, list[list]], list[str]]:
+    """By file, the rows ``[image, label, variant]`` of some lists; and the variants by label."""
+    file = folder / 'variants.txt'
+    variants = _lines(file)
+    twice = next((name for name in variants if variants.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f'{file} names {twice!r} twice; a label is the rank of a variant in it')
     label_of = {name: label for label, name in enumerate(variants)}
+    files = [folder / f'images_variant_{part}.txt' for part in parts]
+    return {file: _rows(file, label_of) for file in files}, variants
+
+
+def _rows(file: Path, label_of: dict[str, int]) -> list[list]:
     rows = []
     for number, line in enumerate(_lines(file), start=1):
         image, _, name = line.partition(' ')
         if name not in label_of:
             raise ValueError(
                 f'{file}, line {number}: {line!r}; expected "<image number> <variant>", with one '
-                f'of the {len(variants)} variants of variants.txt'
+                f'of the {len(label_of)} variants of variants.txt'
             )
         rows.append([f'{image}.jpg', label_of[name], name])
     return rows
