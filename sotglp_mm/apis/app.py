@@ -71,7 +71,7 @@ class Trial:
 
     def __init__(self, cfg: Config, checkpoint: str | Path | None, device: str | None = None):
         self.ood = set_ood_score(cfg)
-        self.calibration = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
+        self.calibration = calibration_for(cfg, checkpoint)
         self.inferencer = load_inferencer(cfg, checkpoint, device)
         head = self.inferencer.model.head
         names = getattr(head, 'class_names', None) or self.inferencer.classes
@@ -124,8 +124,7 @@ class Trial:
             return text
         score, chosen = float(sample.get(OOD_FIELDS[self.ood])), self.calibration['ood']
         text += f'; OOD score {self.ood}: {score:.4g}'
-        tau = self.inferencer.model.head.ood_tau
-        if chosen is None or chosen['name'] != f'{self.ood}_T{tau:g}':  # of another score
+        if chosen is None:
             return f'{text} (run `sotglp calibrate` for a threshold)'
         limit = with_rounding(chosen['threshold'], chosen['tau'])
         return f'{text}, {"known" if score <= limit else "**unknown**"} (threshold {limit:.4g})'

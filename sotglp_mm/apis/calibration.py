@@ -140,16 +140,21 @@ def read_calibration(checkpoint: str | Path | dict | None) -> dict[str, Any] | N
     return kept
 
 
-def calibration_for(cfg: Config, checkpoint: str | Path | None) -> dict[str, Any] | None:
-    """:func:`read_calibration`; ``ValueError`` if it was made with other settings of the model."""
-    kept = read_calibration(checkpoint)
-    for key, before, now in differences(kept['model'], _settings(cfg)) if kept else ():
+def calibration_for(cfg: Config, checkpoint: str | Path | None) -> dict[str, Any]:
+    """:func:`read_calibration`, or temperature 1; ``ood`` of the config's OOD score, or None.
+
+    ``ValueError`` if it was made with other settings of the model.
+    """
+    kept = read_calibration(checkpoint) or dict(temperature=1.0, ood=None)
+    for key, before, now in differences(kept['model'], _settings(cfg)) if 'model' in kept else ():
         raise ValueError(
             f'{checkpoint} was calibrated with {key} = {before}, and the config has {now}: its '
             'temperature and threshold mean nothing here. Leave the setting as it was, or run '
             'sotglp calibrate with the new one'
         )
-    return kept or None
+    head, ood = cfg.model.get('head') or {}, kept['ood']
+    scores = [(method, head.get('ood_tau', 1.0)) for method in head.get('ood_methods', ())]
+    return {**kept, 'ood': ood if ood and (ood['method'], ood['tau']) in scores else None}
 
 
 def validation_images(cfg: Config) -> Dataset:

@@ -103,7 +103,7 @@ def export(
         _check_packages()
     cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
     model = _load_model(cfg, checkpoint)
-    kept = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
+    kept = calibration_for(cfg, checkpoint)
     checked = check_images(cfg, model)
     classifier = ExportedClassifier(model, kept['temperature']).eval()
     metadata = json.dumps(describe(model, cfg, kept), ensure_ascii=False)
@@ -182,7 +182,7 @@ def describe(model: ImageClassifier, cfg: Config, kept: dict) -> dict[str, Any]:
     chosen = kept['ood']
     for method in head.ood_methods:
         limit = None
-        if chosen and (chosen['method'], chosen['tau']) == (method, head.ood_tau):
+        if chosen and chosen['method'] == method:
             limit = with_rounding(chosen['threshold'], chosen['tau'])
         ood[OOD_FIELDS[method]] = dict(temperature=head.ood_tau, threshold=limit)
     return dict(

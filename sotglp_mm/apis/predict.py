@@ -57,7 +57,7 @@ def predict(
     failures += more
     cfg = load_config(config, cfg_options, checkpoint=checkpoint, data=data)
     method = set_ood_score(cfg, ood, is_needed=bool(calibrate or threshold is not None))
-    kept = calibration_for(cfg, checkpoint) or dict(temperature=1.0, ood=None)
+    kept = calibration_for(cfg, checkpoint)
     inferencer = load_inferencer(cfg, checkpoint, device)
     predictor = Predictor(
         inferencer, method, topk, batch_size, num_workers, kept['temperature'], failures
@@ -136,7 +136,7 @@ class Predictor(NamedTuple):
             if not scores:
                 raise ValueError('none of the images of --calibrate could be read')
             chosen, images = ood_threshold(self.ood, tau, scores), len(scores)
-        elif threshold is None and kept['ood'] and kept['ood']['name'] == about['name']:
+        elif threshold is None and kept['ood']:
             source, chosen, images = 'validation', kept['ood'], kept['images']
         if chosen:
             threshold, accepted = chosen['threshold'], chosen['accepted']

@@ -75,7 +75,8 @@ def test(
     if cfg.load_from:
         check_weights(cfg.load_from)
         for metric in metrics_of(cfg, 'test_evaluator'):
-            if metric.type == 'CalibrationError' and (kept := calibration_for(cfg, checkpoint)):
+            kept = calibration_for(cfg, checkpoint) if metric.type == 'CalibrationError' else {}
+            if 'model' in kept:  # it is calibrated
                 metric.setdefault('temperature', kept['temperature'])
     runner = build_runner(cfg)
     if out and out_item == 'pred':
