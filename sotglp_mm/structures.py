@@ -18,6 +18,9 @@ PRED_SCORE_GLOBAL = 'pred_score_global'
 PRED_SCORE_LOCAL = 'pred_score_local'
 """DataSample field, (C,): class probabilities of the local branch alone."""
 
+BRANCHES = {'combined': PRED_SCORE, 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
+"""The field of both branches together, and of each."""
+
 OOD_TAU = 'ood_tau'
 """DataSample metainfo: temperature of its OOD scores, or a tuple of T. The fields, ``ood_mcm`` for
 example, are () or (T,); lower is more in-distribution."""

@@ -13,8 +13,8 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from ..functional import OOD_FIELDS, tempered
+from ..structures import BRANCHES
 from ..visualization import classifier_problem, draw_plan, pictures_of_batch
-from ..visualization.plan_picture import BRANCHES
 from .calibration import calibration_for, set_ood_score, with_rounding
 from .config import load_config
 from .inference import image_pipeline, load_inferencer, read_images

@@ -23,6 +23,7 @@ from ..features.derived_config import CONFIG, derived_configs
 from ..features.format import is_complete
 from ..io.files import write_atomically
 from ..io.json_file import read_json
+from ..structures import BRANCHES
 from ..utils.packaged_files import CONFIGS as CONFIG_FOLDER
 from .plan import DRAW_BASE, Job, Key, check_as_planned, fill_pattern, find_config, plan_jobs
 from .processes import InProcess, JobFailed, Processes
@@ -252,9 +253,7 @@ def _write_base_and_new(job: Job) -> Path:
     sets = dict.fromkeys(HALVES, cfg.test_dataloader.dataset)
     halves = {half: half for half in HALVES}
     cfg.test_dataloader.dataset = dict(type='EvaluationSets', sets=sets, classes=halves)
-    cfg.test_evaluator = [
-        dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
-    ]
+    cfg.test_evaluator = [dict(type='BranchAccuracy', branch=branch) for branch in BRANCHES]
     file = job.folder / 'base_and_new.json'
     write_atomically(file, json.dumps(cfg.to_dict(), indent=1) + '\n')
     return file

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from ..io.checkpoint_file import not_finite
 from .config import PLAIN_ONLY, check_kind, naming_config, read_clip_config
 from .quick_gelu_mlp import QuickGELUMLP
 from .towers import ClipTowers
@@ -233,12 +234,11 @@ def _fill(
             f'{_advice(state)}'
         )
     state = {key: value.float() for key, value in state.items()}
-    for key, value in state.items():
-        if not value.isfinite().all():
-            raise ValueError(
-                f'{file}: {int((~value.isfinite()).sum())} of {value.numel()} numbers of {key} '
-                'are NaN or infinite; the file is damaged. Fetch or copy it again.'
-            )
+    for key, count in not_finite(state).items():
+        raise ValueError(
+            f'{file}: {count} numbers of {key} are NaN or infinite; the file is damaged. Fetch or '
+            'copy it again.'
+        )
     clip.load_state_dict(state)
 
 

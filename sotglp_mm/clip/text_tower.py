@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..functional.vv_attention import merge_heads, split_heads
+
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one block: (r, h, L, d / h) each."""
 
@@ -56,11 +58,11 @@ class TextTower:
         blocks = self._clip.transformer.resblocks
         prefix = []
         for index, block in enumerate(blocks):
-            query, key, value = (_split_heads(t, block.attn.num_heads) for t in _project(block, x))
+            query, key, value = (split_heads(t, block.attn.num_heads) for t in _project(block, x))
             prefix.append((key, value))
             if index + 1 < len(blocks):
                 attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-                x = _finish(block, x, _merge_heads(attended))
+                x = _finish(block, x, merge_heads(attended))
         return prefix
 
     def run_suffix(self, groups: list[Tensor], prefix: list[KeysAndValues]) -> Tensor:
@@ -89,7 +91,7 @@ class TextTower:
                 _attend(q, _behind(past[0], k, size), _behind(past[1], v, size), bias)
                 for q, k, v, size, bias in zip(query, key, value, sizes, biases)
             ]
-            x = _finish(block, x, torch.cat([_merge_heads(a).flatten(0, 1) for a in attended]))
+            x = _finish(block, x, torch.cat([merge_heads(a).flatten(0, 1) for a in attended]))
         x = self._clip.ln_final(_read(*last, x, sizes)).unflatten(0, (-1, sizes[0][1]))
         return x @ self._clip.text_projection
 
@@ -118,7 +120,7 @@ def _read(block: Any, past: KeysAndValues, x: Tensor, sizes: list) -> Tensor:
         _attend(q, _behind(past[0], k, size), _behind(past[1], v, size))
         for q, k, v, size in zip(query, key, value, sizes)
     ]
-    return _finish(block, ends, torch.cat([_merge_heads(a)[:, 0] for a in attended]))
+    return _finish(block, ends, torch.cat([merge_heads(a)[:, 0] for a in attended]))
 
 
 def _linear(block: Any, x: Tensor, start: int, stop: int) -> Tensor:
@@ -131,16 +133,6 @@ def _project(block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value (..., d)."""
     query, key, value = _linear(block, block.ln_1(x), 0, 3 * block.attn.embed_dim).chunk(3, dim=-1)
     return query, key, value
-
-
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(r, L, d) -> (r, h, L, d / h)."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def _merge_heads(x: Tensor) -> Tensor:
-    """(r, h, L, d / h) -> (r, L, d)."""
-    return x.transpose(1, 2).flatten(-2)
 
 
 def _by_group(x: Tensor, sizes: list) -> list[Tensor]:
@@ -159,7 +151,7 @@ def _behind(prefix: Tensor, own: Tensor, size: Sequence[int]) -> Tensor:
     """Keys or values of a group behind those of its prefix: (c * n, h, L + T, d / h)."""
     num_classes, num_prompts, _ = size
     old = prefix.expand(num_classes, num_prompts, *prefix.shape[1:]).flatten(0, 1)
-    return torch.cat([old, _split_heads(own, prefix.shape[1])], dim=2)
+    return torch.cat([old, split_heads(own, prefix.shape[1])], dim=2)
 
 
 def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
@@ -171,6 +163,6 @@ def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float = 0) -> Tensor:
     """Queries (r, T, d), keys and values (r, h, L + T, d / h) -> (r, h, T, d / h)."""
     # of very many, very short sequences: a fused kernel takes twice as long here
-    query = _split_heads(query, key.shape[1]) * key.shape[-1] ** -0.5
+    query = split_heads(query, key.shape[1]) * key.shape[-1] ** -0.5
     scores = query @ key.transpose(-1, -2) + bias
     return scores.softmax(dim=-1).to(value.dtype) @ value

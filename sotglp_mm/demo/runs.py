@@ -31,6 +31,7 @@ from ..datasets.data_identity import describe_data
 from ..features.baselines import BASELINES, measure_baseline
 from ..io.files import write_atomically
 from ..io.json_file import read_json
+from ..structures import BRANCHES
 from ..utils.packaged_files import CONFIGS
 
 DATA_CONFIGS = {
@@ -206,9 +207,7 @@ def train(run: DemoRun, root: Path, work_dir: Path) -> Path:
 def test(run: DemoRun, root: Path, work_dir: Path, checkpoint: Path | None) -> dict[str, float]:
     """Test on drawn images, or on the stored features of files."""
     cfg = method_config(run, work_dir)
-    cfg.test_evaluator = [
-        dict(type='BranchAccuracy', branch=branch) for branch in ('combined', 'global', 'local')
-    ]
+    cfg.test_evaluator = [dict(type='BranchAccuracy', branch=branch) for branch in BRANCHES]
     if run.dataset in UNSEEN:
         pipeline = [dict(type='PackInputs', meta_keys=META_KEYS)]
         cfg.test_dataloader.dataset.update(split=run.split, pipeline=pipeline)

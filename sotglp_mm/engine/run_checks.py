@@ -11,6 +11,7 @@ from mmpretrain.registry import HOOKS
 from ..class_names.resolve import class_difference
 from ..datasets.data_identity import innermost
 from ..features.format import read_manifest
+from ..io.checkpoint_file import not_finite
 from ..io.json_file import differences
 from ..io.names import some_of
 from ..utils.settings import checked_settings
@@ -233,12 +234,7 @@ class FiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        bad = [
-            name
-            for name, value in checkpoint['state_dict'].items()
-            if isinstance(value, torch.Tensor) and not value.isfinite().all()
-        ]
-        if bad:
+        if bad := not_finite(checkpoint['state_dict']):
             raise ValueError(
                 f'No checkpoint is written at iteration {runner.iter + 1}: {", ".join(bad)} '
                 f'hold(s) NaN or infinite values, although the loss was finite. {ADVICE} of the '

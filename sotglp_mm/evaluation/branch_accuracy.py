@@ -8,10 +8,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
-from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, SET_NAME
+from ..structures import BRANCHES, SET_NAME
 from ..utils.settings import check_choice, checked_settings
 
-_FIELDS = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
 _MEAN_CLASS = 'mean_class'
 _PER_CLASS = 'per_class'
 
@@ -47,10 +46,10 @@ class BranchAccuracy(BaseMetric):
         prefix: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_choice('BranchAccuracy', 'branch', branch, _FIELDS)
+        check_choice('BranchAccuracy', 'branch', branch, BRANCHES)
         default = 'accuracy' if branch == 'combined' else f'accuracy_{branch}'
         super().__init__(prefix=prefix or default, **kwargs)
-        self.field = _FIELDS[branch]
+        self.field = BRANCHES[branch]
         self.items = _checked_items(items, topk)
         self.num_places = max(map(_places, self.items))
 

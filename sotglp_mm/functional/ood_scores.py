@@ -83,19 +83,25 @@ OOD_FIELDS = {method: f'ood_{method}' for method in OOD_SCORES}
 """The DataSample field of each."""
 
 
+def needs_local(methods: Sequence[str]) -> bool:
+    """Whether one of these scores looks at patches and local prompts."""
+    return any(OOD_SCORES[method].needs_local for method in methods)
+
+
 def ood_scores(
     methods: Sequence[str],
-    taus: Sequence[float],
+    tau: float | Sequence[float],
     global_scores: Tensor,
     patches: Tensor,
     text: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Scores (B, T) of a batch by method of :data:`OOD_SCORES`, in bounded memory.
+    """Scores (B,) of a batch, or (B, T) of T temperatures, by DataSample field; in bounded memory.
 
-    ``taus``: T temperatures, > 0. ``global_scores``: (B, C), cosines averaged over global prompts.
+    ``tau``: > 0. ``global_scores``: (B, C), cosines averaged over global prompts.
     ``patches``: (B, P, D), unit length. ``text``: (C, N, D), unit local text features; None where
-    no method needs them. Lower is more in-distribution.
+    no method :func:`needs_local`. Lower is more in-distribution.
     """
+    taus = tau if isinstance(tau, Sequence) else [tau]
     if text is not None:
         # a mean of cosines over prompts is the cosine with their mean: (B, P, C, N) is never made
         text = text.mean(dim=1)
@@ -111,4 +117,7 @@ def ood_scores(
         for method, scores in found.items():
             formula = OOD_SCORES[method].formula
             scores.append(torch.stack([formula(of_image, of_patches, t) for t in taus], dim=1))
-    return {method: torch.cat(scores) for method, scores in found.items()}
+    joined = {OOD_FIELDS[method]: torch.cat(scores) for method, scores in found.items()}
+    if isinstance(tau, Sequence):
+        return joined
+    return {field: scores[:, 0] for field, scores in joined.items()}

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(B, L, W) -> (B, h, L, W / h)."""
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def _merge_heads(x: Tensor) -> Tensor:
+def merge_heads(x: Tensor) -> Tensor:
     """(B, h, L, W / h) -> (B, L, W)."""
     return x.transpose(1, 2).flatten(-2)
 
@@ -47,8 +47,8 @@ def dual_attention(
     queries_from = tokens[:, :1] if class_token_only else tokens
     query = F.linear(queries_from, weight[:width], bias[:width])
     key, value = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
-    query, key, value = (_split_heads(x, num_heads) for x in (query, key, value))
+    query, key, value = (split_heads(x, num_heads) for x in (query, key, value))
 
     ordinary = F.scaled_dot_product_attention(query, key, value)
     project = attention.out_proj
-    return project(_merge_heads(ordinary)), project(_merge_heads(attend_with_values(value)))
+    return project(merge_heads(ordinary)), project(merge_heads(attend_with_values(value)))

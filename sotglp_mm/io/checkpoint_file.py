@@ -4,7 +4,7 @@ import errno
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,13 @@ def check_resumable(path: str | Path) -> None:
                 f'expected {", ".join(RESUMES_WITH)}, as in epoch_<number>.pth of a training. '
                 '(best_*.pth keeps weights alone: test it, or train from it with load_from.)'
             )
+
+
+def not_finite(state: Mapping[str, Any]) -> dict[str, str]:
+    """How many numbers are NaN or infinite, e.g. '3 of 12', of each tensor that has any."""
+    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    counts = {key: value.numel() - int(value.isfinite().sum()) for key, value in tensors.items()}
+    return {key: f'{n} of {tensors[key].numel()}' for key, n in counts.items() if n}
 
 
 def _names(content: dict, shown: int = 6) -> str:

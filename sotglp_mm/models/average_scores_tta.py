@@ -6,9 +6,9 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from ..functional import OOD_FIELDS
-from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
+from ..structures import BRANCHES
 
-FIELDS = ('pred_score', PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, *OOD_FIELDS.values())
+FIELDS = (*BRANCHES.values(), *OOD_FIELDS.values())
 
 
 @MODELS.register_module()

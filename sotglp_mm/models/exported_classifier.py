@@ -6,8 +6,8 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from ..clip.towers import HoldsClipTowers
-from ..functional import OOD_FIELDS, OOD_SCORES
-from ..functional.ood_scores import ood_scores
+from ..functional import OOD_FIELDS
+from ..functional.ood_scores import needs_local, ood_scores
 from ..structures import PRED_SCORE, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL
 
 
@@ -62,12 +62,6 @@ class ExportedClassifier(nn.Module):
             scores.append(self.local_scores(feats.patches, self.local_text))
         branches = [torch.stack(scores).mean(dim=0) / self.temperature, *scores]
         probabilities = [(self.scale * each).softmax(dim=-1) for each in branches]
-        return (*probabilities, *self._ood_scores(scores[0], feats.patches))
-
-    def _ood_scores(self, global_scores: Tensor, patches: Tensor) -> list[Tensor]:
-        several = isinstance(self.ood_tau, tuple)
-        needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
-        text = self.local_text if needs_local else None
-        taus = self.ood_tau if several else (self.ood_tau,)
-        found = ood_scores(self.ood_methods, taus, global_scores, patches, text)
-        return [values if several else values[:, 0] for values in found.values()]
+        text = self.local_text if needs_local(self.ood_methods) else None
+        found = ood_scores(self.ood_methods, self.ood_tau, scores[0], feats.patches, text)
+        return (*probabilities, *found.values())

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..clip.towers import HoldsClipTowers
-from ..io.checkpoint_file import CheckpointMismatch
+from ..io.checkpoint_file import CheckpointMismatch, not_finite
 
 ADVICE = 'Use the config (classes, prompts, projection, CLIP) that it was trained with.'
 
@@ -101,13 +101,11 @@ def read_identity(state_dict: dict, prefix: str) -> dict | None:
 
 def check_finite(state_dict: dict) -> None:
     """Refuse NaN and infinity, by the name of the first such tensor."""
-    for key, value in state_dict.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            bad = int((~value.isfinite()).sum())
-            raise CheckpointMismatch(
-                f'The checkpoint holds {key} with {bad} of {value.numel()} numbers NaN or '
-                'infinite: its training diverged, or the file is damaged. Take an earlier one.'
-            )
+    for key, count in not_finite(state_dict).items():
+        raise CheckpointMismatch(
+            f'The checkpoint holds {key} with {count} numbers NaN or infinite: its training '
+            'diverged, or the file is damaged. Take an earlier one.'
+        )
 
 
 def _describe(clip: dict) -> str:

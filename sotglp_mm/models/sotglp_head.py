@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..class_names.resolve import class_difference, resolve_class_names
 from ..clip.load import towers_for_part
-from ..functional import OOD_FIELDS, OOD_SCORES, mean_cosine, selected_similarity
-from ..functional.ood_scores import ood_scores
+from ..functional import OOD_SCORES, mean_cosine, selected_similarity
+from ..functional.ood_scores import needs_local, ood_scores
 from ..io.checkpoint_file import CheckpointMismatch
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
@@ -248,14 +248,9 @@ class SOTGLPHead(KeepsIdentity, LoadsWholeState, ClsHead):
     @torch.no_grad()
     def ood_scores(self, feats: ImageFeatures, global_scores: Tensor) -> dict[str, Tensor]:
         """By DataSample field of ``ood_methods`` (B,), or (B, T) of several temperatures."""
-        needs_local = any(OOD_SCORES[method].needs_local for method in self.ood_methods)
-        text = self.local_text() if needs_local else None
-        taus = (self.ood_tau,) if isinstance(self.ood_tau, float) else self.ood_tau
+        text = self.local_text() if needs_local(self.ood_methods) else None
         with _no_autocast(global_scores):
-            found = ood_scores(self.ood_methods, taus, global_scores, feats.patches, text)
-        if isinstance(self.ood_tau, float):
-            found = {method: values[:, 0] for method, values in found.items()}
-        return {OOD_FIELDS[method]: values for method, values in found.items()}
+            return ood_scores(self.ood_methods, self.ood_tau, global_scores, feats.patches, text)
 
     @torch.no_grad()
     def scores(self, feats: ImageFeatures) -> tuple[Tensor, Tensor | None]:

@@ -8,10 +8,9 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..structures import PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, ImageFeatures
+from ..structures import BRANCHES, ImageFeatures
 
 CHOICES = ('both', 'predicted', 'true')
-BRANCHES = {'combined': 'pred_score', 'global': PRED_SCORE_GLOBAL, 'local': PRED_SCORE_LOCAL}
 NUM_DIMENSIONS = 3  # of an image, channels first
 
 
