@@ -69,10 +69,6 @@ class DrawnDataset(BaseDataset):
         shape = image.shape[:2]
         return self.pipeline(dict(**info, img=image, img_shape=shape, ori_shape=shape, **more))
 
-    def extra_repr(self) -> list[str]:
-        """For ``print(dataset)``: no path is shown."""
-        return [f'Kind: \t{self.kind}, drawn on demand']
-
 
 @lru_cache(maxsize=1)
 def class_parts() -> tuple[tuple[str, ...], ...]:
@@ -113,25 +109,13 @@ class DemoScenesDataset(DrawnDataset):
         split (str): 'train' (64 images of each class), 'val' (12) or 'test' (40). No image of one
             split is in another. Defaults to 'train'.
         pipeline (Sequence): Transforms; no loading is needed. Defaults to none.
-        num_distractors (int): Parts of no class in every image, at most 6. Defaults to 2.
         **kwargs: As in MMPretrain's ``BaseDataset``.
     """
 
     METAINFO = {'classes': CLASS_NAMES}
 
-    def __init__(
-        self,
-        split: str = 'train',
-        pipeline: Sequence = (),
-        num_distractors: int = 2,
-        **kwargs: Any,
-    ) -> None:
-        if not 0 <= num_distractors <= 9 - PARTS_PER_CLASS:
-            raise ValueError(
-                f'DemoScenesDataset: num_distractors={num_distractors}, but a scene has room for '
-                f'0 to {9 - PARTS_PER_CLASS} beside the parts of its class'
-            )
-        self.split, self.num_distractors = split, num_distractors
+    def __init__(self, split: str = 'train', pipeline: Sequence = (), **kwargs: Any) -> None:
+        self.split = split
         super().__init__(split, list(SPLIT_SIZES), pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -144,18 +128,16 @@ class DemoScenesDataset(DrawnDataset):
 
     def draw(self, info: dict) -> tuple[np.ndarray, dict]:
         own = class_parts()[info['gt_label']]
-        image, scene = _draw_scene(own, self.num_distractors, np.random.default_rng(info['seed']))
+        image, scene = _draw_scene(own, np.random.default_rng(info['seed']))
         parts = [{**part._asdict(), 'of_class': part.name in own} for part in scene.parts]
         shown = sum(part['of_class'] for part in parts)
         return image, dict(parts=parts, all_parts=int(shown == PARTS_PER_CLASS))
 
 
-def _draw_scene(
-    names: Sequence[str], num_distractors: int, rng: np.random.Generator
-) -> tuple[np.ndarray, Scene]:
-    """Two or three of the named parts, among others of no class; the image as BGR."""
+def _draw_scene(names: Sequence[str], rng: np.random.Generator) -> tuple[np.ndarray, Scene]:
+    """Two or three of the named parts, among two of no class; the image as BGR."""
     shown = rng.choice(names, rng.integers(2, PARTS_PER_CLASS + 1), replace=False)
-    beside = rng.choice(other_parts(), num_distractors, replace=False)
+    beside = rng.choice(other_parts(), 2, replace=False)
     scene = render_scene([str(name) for name in (*shown, *beside)], rng, grid=3)
     return np.ascontiguousarray(scene.image[..., ::-1]), scene
 
@@ -237,7 +219,7 @@ class DemoUnseenDataset(DrawnDataset):
     def draw(self, info: dict) -> tuple[np.ndarray, dict]:
         rng = np.random.default_rng(info['seed'])
         if self.kind == 'scenes':
-            return _draw_scene(HELD_OUT_PAIRS, 2, rng)[0], {}
+            return _draw_scene(HELD_OUT_PAIRS, rng)[0], {}
         return _draw_letter(rng), {}
 
     def get_cat_ids(self, idx: int) -> list[int]:

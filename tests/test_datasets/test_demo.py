@@ -176,10 +176,8 @@ def test_items_repeat_and_splits_are_disjoint():
 def test_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="no 'trian'; it has train, val, test"):
         DemoScenesDataset('trian')
-    with pytest.raises(ValueError, match='room for 0 to 6'):
-        DemoScenesDataset(num_distractors=7)
-    with pytest.raises(TypeError, match='num_distractors'):
-        DemoScenesDataset(num_distractor=2)
+    with pytest.raises(TypeError, match="no setting 'splits'; did you mean 'split'"):
+        DemoScenesDataset(splits='val')
 
 
 def test_splits_hold_every_scan_once():
