@@ -210,11 +210,6 @@ def fill_pattern(pattern: str, dataset: str, shots: int, seed: int) -> str:
     return pattern
 
 
-def job_folder(work_dir: Path, dataset: str, shots: int, seed: int) -> Path:
-    """Where a job's files lie."""
-    return work_dir / dataset / f'{shots}shot' / f'seed{seed}'
-
-
 def _make_job(
     cfg: Config,
     path: Path,
@@ -224,7 +219,7 @@ def _make_job(
     nproc: int,
     more: Sequence[str],
 ) -> Job:
-    _, shots, seed = key
+    dataset, shots, seed = key
     drawn = _few_shot_settings(cfg, path, shots, seed)
     stored = cfg.train_dataloader.dataset.type == STORED
     options = [f'randomness.seed={seed}']
@@ -247,7 +242,7 @@ def _make_job(
         recipe=path,
         user_options=tuple(user_options),
         options=(*user_options, *more, *options),
-        folder=job_folder(work_dir, *key),
+        folder=work_dir / dataset / f'{shots}shot' / f'seed{seed}',
         epochs=cfg.train_cfg.max_epochs,
         batch_size=each * nproc,
         batch_note=note,

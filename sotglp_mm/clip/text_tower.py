@@ -83,7 +83,11 @@ class TextTower:
         positions = self._clip.positional_embedding[before:]
         x = torch.cat([(g + positions[: g.shape[2]]).flatten(0, 2) for g in groups])
         sizes = [g.shape[:3] for g in groups]
-        biases = [_causal_bias(before, length, x) for _, _, length in sizes]
+        # added to the scores: -inf where a position would look ahead
+        biases = [
+            torch.full((length, before + length), -torch.inf, device=x.device).triu(before + 1)
+            for _, _, length in sizes
+        ]
         *inner, last = zip(self._clip.transformer.resblocks, prefix)
         for block, past in inner:
             query, key, value = (_by_group(t, sizes) for t in _project(block, x))
@@ -152,12 +156,6 @@ def _behind(prefix: Tensor, own: Tensor, size: Sequence[int]) -> Tensor:
     num_classes, num_prompts, _ = size
     old = prefix.expand(num_classes, num_prompts, *prefix.shape[1:]).flatten(0, 1)
     return torch.cat([old, split_heads(own, prefix.shape[1])], dim=2)
-
-
-def _causal_bias(before: int, length: int, like: Tensor) -> Tensor:
-    """Added to the scores (length, before + length): -inf where a position would look ahead."""
-    bias = torch.full((length, before + length), float('-inf'), device=like.device)
-    return bias.triu(diagonal=before + 1)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | float = 0) -> Tensor:

@@ -137,7 +137,7 @@ class _Unpickler(pickle.Unpickler):
         if module == '__torch__' or module.startswith('__torch__.'):
             return type('_Module', (_Module,), dict(kind=f'{module}.{name}'))
         if (module, name) == ('torch._utils', '_rebuild_tensor_v2'):
-            return _strided
+            return lambda flat, offset, size, stride, *_: flat.as_strided(size, stride, offset)
         if (module, name) == ('collections', 'OrderedDict'):
             return dict  # of hooks, which there are none of
         if module == 'torch' and name in DTYPES:
@@ -152,10 +152,6 @@ class _Unpickler(pickle.Unpickler):
             return torch.empty(0, dtype=dtype)
         content = bytearray(self._archive.read(f'{self._top}data/{key}'))
         return torch.frombuffer(content, dtype=dtype, count=count)
-
-
-def _strided(flat: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    return flat.as_strided(size, stride, offset)
 
 
 def _tensor_names(archive: zipfile.ZipFile, folder: str) -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ class PromptTextEncoder(HoldsClipTowers, BaseModule):
         encode = partial(self._encode_chunk, lengths, index)
         own = context if context.ndim == 4 else None
         if recompute:
-            return _Recomputed.apply(encode, chunks, index, own, *_flat(prefix))
+            return _Recomputed.apply(encode, chunks, index, own, *chain.from_iterable(prefix))
         return _encode_all(encode, chunks, index, own, prefix)
 
     def _encode_chunk(
@@ -218,10 +218,6 @@ class _Recomputed(torch.autograd.Function):
             if of_context is not None:
                 of_context[index[chunk]] = own.grad
         return None, None, None, of_context, *(t.grad for t in prefix)
-
-
-def _flat(prefix: list[KeysAndValues]) -> list[Tensor]:
-    return [tensor for pair in prefix for tensor in pair]
 
 
 def _in_pairs(flat: Sequence[Tensor]) -> list[KeysAndValues]:
