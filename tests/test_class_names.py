@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from sotglp_mm.class_names import equal_prompts
+from sotglp_mm.class_names import resolve
 from sotglp_mm.class_names.resolve import (
     CLASS_LISTS,
     class_difference,
@@ -127,14 +127,14 @@ def test_names_are_brought_to_one_unicode_form():
 
 def test_names_that_clip_cannot_tell_apart_are_named(monkeypatch):
     said = []
-    monkeypatch.setattr(equal_prompts, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(resolve, 'print_log', lambda text, **_: said.append(text))
     encode = open_clip.SimpleTokenizer().encode
     names = ['Crane', 'sea_lion', 'R&D', 'dog', 'crane', 'sea lion', 'R&amp;D', 'missile']
-    equal_prompts.warn_of_equal_prompts(names, [encode(n.replace('_', ' ')) for n in names])
+    resolve.warn_of_equal_prompts(names, [encode(n.replace('_', ' ')) for n in names])
     assert 'cannot tell 3 groups' in said[0]
     assert "'Crane', 'crane'; 'sea_lion', 'sea lion'; 'R&D', 'R&amp;D'" in said[0]
     for known in sorted(CLASS_LISTS.glob('*.txt')):  # the published lists are as they are
         names = resolve_class_names(known.stem)
-        equal_prompts.warn_of_equal_prompts(names, [encode(n.replace('_', ' ')) for n in names])
-    equal_prompts.warn_of_equal_prompts(['owl', 'owl'], [[1], [1]])
+        resolve.warn_of_equal_prompts(names, [encode(n.replace('_', ' ')) for n in names])
+    resolve.warn_of_equal_prompts(['owl', 'owl'], [[1], [1]])
     assert len(said) == 2 and "'owl', 'owl'" in said[1]

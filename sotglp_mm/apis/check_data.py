@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torchvision
 
-from ..datasets.coop_split_dataset import find_split_list
+from ..datasets.coop_datasets import find_split_list
 from ..datasets.known_sets import COOP, KNOWN_SETS
 from ..io.files import check_writable, write_atomically
 from ..io.json_file import read_json

@@ -17,8 +17,7 @@ from timm.data import ImageNetInfo
 from tqdm import tqdm
 
 from ..class_names.resolve import resolve_class_names
-from ..datasets.coop_aircraft_dataset import read_aircraft_lists
-from ..datasets.coop_split_dataset import find_split_list, read_split_list
+from ..datasets.coop_datasets import find_split_list, read_aircraft_lists, read_split_list
 from ..datasets.known_sets import COOP, KnownSet, Place, find_place
 from ..datasets.listed_images import check_inside
 from ..io.image_files import image_files

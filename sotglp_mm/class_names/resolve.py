@@ -1,19 +1,25 @@
 """Class names: a list that the package knows, a file, a folder of images, or given."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
 from ..io.checkpoint_file import read_checkpoint
 from ..io.files import read_lines
 from ..io.json_file import read_json
-from ..io.names import composed, folded
+from ..io.names import composed, folded, shown
 from ..io.own_images import read_own_images
 
 FROM_DATASET = 'dataset'
 """As ``class_names`` of a config's head: those of the training set; a config is needed for it."""
 
 CLASS_LISTS = Path(__file__).parent / 'lists'
+
+KNOWN_PAIRS = ('missile', 'sunglasses')
+"""Each is the name of two of ImageNet's classes."""
 
 
 def resolve_class_names(class_names: str | Sequence[str]) -> tuple[str, ...]:
@@ -134,3 +140,22 @@ def class_names_of_split(splits: dict, path: Path) -> tuple[str, ...]:
     if missing < len(names):
         raise ValueError(f'{path}: labels must be 0..C-1, but no row has label {missing}')
     return tuple(names[label] for label in range(len(names)))
+
+
+def warn_of_equal_prompts(class_names: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
+    """Name the classes that have equal tokens, but for ImageNet's two pairs.
+
+    Capitals, HTML entities and blanks are lost in CLIP's tokenizer, and underscores before it.
+    """
+    by_tokens: dict[tuple, list[str]] = {}
+    for name, ids in zip(class_names, tokens, strict=True):
+        by_tokens.setdefault(tuple(ids), []).append(name)
+    groups = [names for names in by_tokens.values() if len(names) > 1]
+    groups = [names for names in groups if set(names) - set(KNOWN_PAIRS)]
+    if groups:
+        print_log(
+            f'CLIP cannot tell {len(groups)} groups of classes apart, their names have the same '
+            f'tokens: {"; ".join(shown(names) for names in groups[:3])}. Give them other names.',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -22,10 +22,9 @@ from ..io.checkpoint_file import CheckpointMismatch
 from ..structures import OOD_TAU, PRED_SCORE_GLOBAL, PRED_SCORE_LOCAL, Allocation, ImageFeatures
 from ..utils.settings import checked_settings
 from .learned_state import KeepsIdentity, LoadsWholeState, read_identity
-from .prompt_text_encoder import PromptTextEncoder
+from .prompt_text_encoder import PromptTextEncoder, TextFeatureCache
 from .prompts import check_prompt_settings, initial_local_prompts, match_classes
 from .sample_fields import competing_classes, leave_out_others, set_allocation
-from .text_feature_cache import TextFeatureCache
 
 
 @MODELS.register_module()

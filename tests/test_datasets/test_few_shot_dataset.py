@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from sotglp_mm.datasets import few_shot_dataset
-from sotglp_mm.datasets.coop_split_dataset import PACKAGED, read_split_list
+from sotglp_mm.datasets.coop_datasets import PACKAGED, read_split_list
 from sotglp_mm.datasets.few_shot_dataset import per_class_indices, stratified_indices
 
 COUNTS = {'cat': 40, 'dog': 23, 'cow': 5, 'ram': 17}

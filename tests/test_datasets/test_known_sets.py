@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from sotglp_mm.class_names.resolve import resolve_class_names
-from sotglp_mm.datasets.coop_split_dataset import find_split_list, read_split_list
+from sotglp_mm.datasets.coop_datasets import find_split_list, read_split_list
 from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
 FEW_SHOT = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']

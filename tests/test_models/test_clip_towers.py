@@ -18,8 +18,7 @@ from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
-from sotglp_mm.clip.load import _either_activation, build_towers, load_clip
-from sotglp_mm.clip.quick_gelu_mlp import QuickGELUMLP
+from sotglp_mm.clip.load import QuickGELUMLP, _either_activation, build_towers, load_clip
 
 LOAD = 'sotglp_mm.clip.load.'
 

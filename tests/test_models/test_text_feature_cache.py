@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sotglp_mm.models.text_feature_cache import TextFeatureCache
+from sotglp_mm.models.prompt_text_encoder import TextFeatureCache
 
 C, N, M, WIDTH = 7, 4, 2, 5
 
