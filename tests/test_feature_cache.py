@@ -19,8 +19,6 @@ from sotglp_mm.features.format import (
     total_bytes,
 )
 
-BROKEN_HEADER = b'\x93NUMPY\x01\x00\x20\x00' + b"{'shape': (3, ".ljust(32)
-
 ABOUT = dict(views=2, num_images=3, num_patches=5, width=7)
 
 
@@ -94,56 +92,39 @@ def test_the_room_is_taken_when_the_arrays_are_made_or_there_is_an_error(tmp_pat
     assert not open_arrays(tmp_path, ABOUT).done.any()
 
 
-@pytest.mark.parametrize('name', list(array_specs(ABOUT)))
-def test_a_missing_array_is_named(folder: Path, name: str):
-    (folder / f'{name}.npy').unlink()
-    with pytest.raises(FileNotFoundError, match=rf'{name}\.npy is missing.*sotglp extract'):
-        open_arrays(folder, ABOUT)
-
-
-def npy(array: np.ndarray) -> bytes:
+def npy(shape: tuple, dtype: type) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
+    np.save(stream, np.zeros(shape, dtype))
     return stream.getvalue()
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (npy(np.zeros((2, 3, 7), np.float16))[:-1], r'is damaged or cut short.*\(2, 3, 7\)'),
-        *(
-            (content, 'is damaged')
-            for content in (b'', b'no array', b'\x80\x04K\x01.', BROKEN_HEADER)
-        ),
-        (npy(np.array([{}, []], dtype=object)), 'is damaged.*object'),  # a pickle
-        (npy(np.zeros((2, 3, 8), np.float16)), r'holds float16 of shape \(2, 3, 8\).*\(2, 3, 7\)'),
-        (npy(np.zeros((2, 3, 7), np.float32)), r'holds float32 of shape \(2, 3, 7\)'),
+        (npy((2, 3, 7), np.float16)[:-1], r'is damaged or cut short.*\(2, 3, 7\)'),
+        (npy((2, 3, 8), np.float16), r'holds float16 of shape \(2, 3, 8\).*\(2, 3, 7\)'),
+        (npy((2, 3, 7), np.float32), r'holds float32 of shape \(2, 3, 7\)'),
     ],
 )
 def test_an_array_that_is_something_else_is_named(folder: Path, content: bytes, message: str):
     (folder / 'image.npy').write_bytes(content)
     with pytest.raises(ValueError, match=rf'image\.npy {message}'):
         open_arrays(folder, ABOUT)
+    (folder / 'image.npy').unlink()
+    with pytest.raises(FileNotFoundError, match=r'image\.npy is missing.*sotglp extract'):
+        open_arrays(folder, ABOUT)
 
 
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        ('{', 'is not JSON'),
+def test_a_foreign_manifest_is_refused(mini_cache, tmp_path: Path):
+    edited = (mini_cache.cache / 'manifest.json').read_text().replace('"views": 3', '"views": 2')
+    for content, message in [
         ('[]', 'is not the manifest of a feature cache'),
-        ('{"splits": {}}', 'is not the manifest of a feature cache'),
         ('{"format": 2}', 'is of format 2, this version reads 3'),
-        ('{"format": 3, "splits": {}}', 'is damaged or was edited: its sha256 differs'),
-        (None, 'is damaged or was edited'),
-    ],
-)
-def test_a_foreign_manifest_is_refused(mini_cache, tmp_path: Path, content, message: str):
-    if content is None:
-        content = (mini_cache.cache / 'manifest.json').read_text()
-        content = content.replace('"views": 3', '"views": 2')
-    (tmp_path / 'manifest.json').write_text(content)
-    with pytest.raises(ValueError, match=rf'manifest\.json {message}'):
-        read_manifest(tmp_path)
+        (edited, 'is damaged or was edited: its sha256 differs'),
+    ]:
+        (tmp_path / 'manifest.json').write_text(content)
+        with pytest.raises(ValueError, match=rf'manifest\.json {message}'):
+            read_manifest(tmp_path)
     with pytest.raises(FileNotFoundError, match=r'no feature cache in .*absent.*--out'):
         read_manifest(tmp_path / 'absent')
 

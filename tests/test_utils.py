@@ -119,8 +119,6 @@ def test_numbers_may_stay_text(tmp_path: Path):
     ('content', 'message'),
     [
         (b'{', r'is not JSON: Expecting'),
-        (b'"\xff"', r'is not JSON: .*utf-8'),
-        (b'9' * 5000, r'is not JSON: .*digits'),
         (b'[' * 100_000, r'cannot be read: its lists are nested too deeply'),
     ],
 )
@@ -134,10 +132,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: s
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', ' is not JSON: .*'),
         ('[1]', ' holds a list, expected an object'),
         ('{"name": "a"}', ": 'shots' is missing, expected int"),
-        ('{"name": 3, "shots": 1}', ": 'name' is 3, expected str"),
         ('{"name": "a", "shots": true}', ": 'shots' is True, expected int"),
     ],
 )

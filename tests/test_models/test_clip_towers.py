@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from small_clip import CONFIG, config_with, small_state, write_clip, write_model
 from torch import nn
 
+from sotglp_mm.clip.config import read_clip_config
 from sotglp_mm.clip.load import QuickGELUMLP, _either_activation, build_towers, load_clip
 
 LOAD = 'sotglp_mm.clip.load.'
@@ -278,14 +279,6 @@ def test_names_of_nothing(model_name: str, pretrained: str | None, message: str)
             build_towers(clip)
 
 
-@pytest.mark.parametrize('save', [save_bare, save_safetensors])
-def test_truncated_weights_are_named(state, tmp_path: Path, save):
-    file = save(state, tmp_path)
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf'{file.name} cannot be read as a CLIP checkpoint'):
-        load_clip(write_model(tmp_path), str(file))
-
-
 def flip_a_bit(state: dict, folder: Path) -> None:
     file = save_bare(state, folder)
     data = bytearray(file.read_bytes())
@@ -293,13 +286,19 @@ def flip_a_bit(state: dict, folder: Path) -> None:
     file.write_bytes(bytes(data))
 
 
-def no_numbers(value: float):
-    def save(state: dict, folder: Path) -> None:
-        damaged = {key: tensor.clone() for key, tensor in state.items()}
-        damaged['visual.ln_post.bias'][3] = value
-        save_bare(damaged, folder)
+def truncate(state: dict, folder: Path) -> None:
+    file = save_bare(state, folder)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
-    return save
+
+def no_numbers(state: dict, folder: Path) -> None:
+    damaged = {key: tensor.clone() for key, tensor in state.items()}
+    damaged['visual.ln_post.bias'][3:5] = torch.tensor([float('nan'), float('inf')])
+    save_bare(damaged, folder)
+
+
+def no_dict(state: dict, folder: Path) -> None:
+    torch.save([torch.zeros(2)], folder / 'weights.pt')
 
 
 def named(name: str):
@@ -311,41 +310,22 @@ def beside(name: str, content: str):
     return lambda state, folder: save_bare(state, folder) and (folder / name).write_text(content)
 
 
-def of(content):
-    return lambda state, folder: torch.save(content, folder / 'weights.pt')
-
-
-class Anything:
-    """An object that only a full unpickling, which may run code, would bring back."""
-
-
-BESIDE, MODEL = 'open_clip_config.json', 'small.json'
-
-
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
         (flip_a_bit, r'the checksum of .* in it is wrong'),
-        *(
-            (of(content), r'weights\.pt cannot be read as a CLIP checkpoint')
-            for content in ([torch.zeros(2)], {'a': 1}, Anything())
-        ),
-        *(
-            (no_numbers(value), r'1 of 24 numbers of visual\.ln_post\.bias are NaN')
-            for value in (float('nan'), float('inf'))
-        ),
+        (truncate, r'weights\.pt cannot be read as a CLIP checkpoint'),
+        (no_dict, r'it holds a list, not a dict of named tensors'),
+        (no_numbers, r'2 of 24 numbers of visual\.ln_post\.bias are NaN'),
         (named('backbone.layers.0.ln1.weight'), 'are those of MMPretrain.*take the file of Open'),
         (named('vision_model.a'), 'are those of the transformers.*take the file of OpenAI'),
-        *(
-            (beside(BESIDE, content), r"open_clip_config\.json is not open_clip's")
-            for content in ('[1]', '{"model_cfg": 3}', '{"model_cfg": {"quick_gelu": 1}}')
-        ),
-        (beside(MODEL, '{'), r'small\.json is not JSON'),
-        (beside(MODEL, '[]'), r'small\.json is no open_clip model config: it lacks'),
-        (beside(MODEL, '{}'), r'small\.json is no open'),
         (
-            beside(MODEL, '{"embed_dim": 8, "vision_cfg": {}}'),
-            r"small\.json is no open_clip model config.*'text_cfg'",
+            beside('open_clip_config.json', '{"model_cfg": {"quick_gelu": 1}}'),
+            r"open_clip_config\.json is not open_clip's",
+        ),
+        (
+            beside('small.json', '{"embed_dim": 8, "vision_cfg": {}}'),
+            r"small\.json is no open_clip model config: it lacks \['text_cfg'",
         ),
     ],
 )
@@ -354,6 +334,43 @@ def test_files_of_another_form_are_named(state, tmp_path: Path, damage, message:
     damage(state, tmp_path)
     with pytest.raises(ValueError, match=message):
         load_clip(model, str(tmp_path / 'weights.pt'))
+
+
+def test_what_a_model_config_may_say(tmp_path: Path):
+    changed = config_with(vision=dict(image_size=[48, 32]), text=dict(mlp_ratio=2))
+    for config in (CONFIG, changed):
+        assert read_clip_config(Path(write_model(tmp_path, config))) == config
+
+
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        (dict(vision_cfg='x'), "vision_cfg is 'x'"),
+        (dict(embed_dim=True), "embed_dim is 'True'"),
+        (dict(vision_cfg=dict(width=0)), r"vision_cfg\.width is '0'"),
+        (dict(quick_gelu='no'), "quick_gelu is 'no'"),
+        (dict(vision_cfg=dict(width=10**9)), r'a CLIP of .* weights; expected at most 5e\+09'),
+    ],
+)
+def test_values_that_no_config_has(tmp_path: Path, changes: dict, why: str):
+    """Named before memory is asked for."""
+    model = write_model(tmp_path, {**CONFIG, **changes})
+    with pytest.raises(ValueError, match=rf'small\.json.*{why}'):
+        read_clip_config(Path(model))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'why'),
+    [
+        (dict(vision=dict(foo=1)), 'builds no CLIP .*foo'),
+        (dict(text=dict(mlp_ratio='x')), 'builds no CLIP'),
+        (dict(text=dict(tokenizer_kwargs=dict(bpe_path='absent.gz'))), 'builds no CLIP .*absent'),
+        (dict(text=dict(vocab_size=10)), 'the tokenizer knows 49408 words, vocab_size is 10'),
+    ],
+)
+def test_what_open_clip_cannot_build_names_the_config(tmp_path: Path, changes: dict, why: str):
+    with pytest.raises(ValueError, match=rf'small\.json: open_clip .*{why}'):
+        load_clip(write_model(tmp_path, config_with(**changes)))
 
 
 @pytest.mark.parametrize(
