@@ -74,6 +74,19 @@ def scope():
         yield
 
 
+@pytest.fixture
+def logged(monkeypatch):
+    """``logged(module)``: a list of what one of our modules logs from now on."""
+
+    def listen(module: str) -> list[str]:
+        said: list[str] = []
+        place = f'sotglp_mm.{module}.print_log'
+        monkeypatch.setattr(place, lambda text, **_: said.append(text))
+        return said
+
+    return listen
+
+
 @pytest.fixture(scope='session')
 def built(tmp_path_factory) -> Path:
     """Source distribution, wheel, and its files; made by the first worker that asks."""

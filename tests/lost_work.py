@@ -1,4 +1,4 @@
-"""What a process does when it loses another one; other processes import it."""
+"""What processes do that end, hang, or lose another one; those processes import it."""
 
 import json
 import os
@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from mmpretrain.registry import METRICS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS, METRICS
 from process_group import join_group
 from torch.nn.parallel import DistributedDataParallel
 
@@ -67,3 +69,20 @@ def work(rank: int, world: int, folder: str, step: str, way: str) -> None:
         said = dict(message=str(error), seconds=time.monotonic() - began)
         Path(f'{rank}.part').write_text(json.dumps(said))
         Path(f'{rank}.part').rename(f'{rank}.json')
+
+
+@HOOKS.register_module()
+class DyingProcessHook(Hook):
+    """In the second process, before the fifth step.
+
+    Args:
+        way (str): 'hang', or 'live'.
+    """
+
+    def __init__(self, way: str):
+        self.way = way
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Stop."""
+        if runner.iter == 4 and get_rank() == 1 and self.way == 'hang':
+            time.sleep(300)

@@ -43,3 +43,14 @@ def write_clip(folder: Path, config: dict = CONFIG) -> dict:
     model_name = write_model(folder, config)
     torch.save(small_state(config), weights)
     return dict(model_name=model_name, pretrained=str(weights))
+
+
+def classifier(clip: dict, **parts) -> dict:
+    """A CLIPClassifier's config; ``parts`` replace its own."""
+    selector = dict(type='SparsePatchSelector', k=3)
+    given = dict(
+        backbone=dict(type='OpenCLIPViT'),
+        neck=dict(type='LocalProjectionNeck'),
+        head=dict(type='SOTGLPHead', class_names=['cat', 'dog'], selector=selector),
+    )
+    return dict(type='CLIPClassifier', clip=clip, **{**given, **parts})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import open_clip
 import pytest
-import torch
+from mini_checkpoints import write_checkpoint
 
 from sotglp_mm.class_names import resolve
 from sotglp_mm.class_names.resolve import (
@@ -64,25 +64,24 @@ def test_split_files_that_are_refused(splits, culprit: str):
         class_names_of_split(splits, Path('split.json'))
 
 
-def write_checkpoint(file: Path, **meta) -> str:
-    torch.save(dict(meta=meta, state_dict={'head.global_prompts': torch.ones(3)}), file)
-    return str(file)
+def checkpoint(file: Path, meta: object) -> str:
+    return str(write_checkpoint(file, meta=meta))
 
 
-def test_a_checkpoint_keeps_the_names_of_its_run(tmp_path: Path):
+def test_a_checkpoint_keeps_the_names_of_its_run_or_says_that_it_does_not(tmp_path: Path):
     names = ('cat', 'sea lion')
-    file = write_checkpoint(tmp_path / 'epoch_1.pth', dataset_meta=dict(classes=names))
+    file = checkpoint(tmp_path / 'epoch_1.pth', dict(dataset_meta=dict(classes=names)))
     assert resolve_class_names(file) == names
-
-
-def test_a_checkpoint_without_names_says_so(tmp_path: Path):
     with pytest.raises(ValueError, match=r'bare\.pth keeps no class names'):
-        resolve_class_names(write_checkpoint(tmp_path / 'bare.pth', epoch=1))
-    (tmp_path / 'text.pth').write_text('cat')
-    with pytest.raises(ValueError, match=r'text\.pth cannot be read as a checkpoint'):
-        resolve_class_names(str(tmp_path / 'text.pth'))
+        resolve_class_names(checkpoint(tmp_path / 'bare.pth', dict(epoch=1)))
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
         class_names_of_checkpoint(tmp_path / 'gone.pth')
+    for meta in ([1], 'text', dict(dataset_meta='abc'), dict(dataset_meta=[1])):
+        assert class_names_of_checkpoint(checkpoint(tmp_path / 'other.pth', meta)) is None
+    for classes in (5, 'abc', [1, 2], {'a': 1}, ''):
+        file = checkpoint(tmp_path / 'other.pth', dict(dataset_meta=dict(classes=classes)))
+        with pytest.raises(ValueError, match=r'other\.pth keeps class names that are none: '):
+            class_names_of_checkpoint(file)
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path):
@@ -98,19 +97,6 @@ def test_a_line_ends_where_an_editor_ends_it(tmp_path: Path):
     assert resolve_class_names(str(file)) == ('ant', 'bee\u2028maya', 'crab\x0cleg')
 
 
-@pytest.mark.parametrize('meta', [[1], 'text', dict(dataset_meta='abc'), dict(dataset_meta=[1])])
-def test_a_checkpoint_of_another_form_keeps_no_names(tmp_path: Path, meta):
-    torch.save(dict(meta=meta), tmp_path / 'other.pth')
-    assert class_names_of_checkpoint(tmp_path / 'other.pth') is None
-
-
-@pytest.mark.parametrize('classes', [5, 'abc', [1, 2], {'a': 1}, ''])
-def test_what_a_checkpoint_calls_classes_may_be_none(tmp_path: Path, classes):
-    file = write_checkpoint(tmp_path / 'other.pth', dataset_meta=dict(classes=classes))
-    with pytest.raises(ValueError, match=r'other\.pth keeps class names that are none: '):
-        class_names_of_checkpoint(file)
-
-
 def test_names_are_brought_to_one_unicode_form():
     assert resolve_class_names(['cafe\u0301', 'tea']) == ('caf\u00e9', 'tea')
     assert class_difference(['cafe\u0301'], ['caf\u00e9'], 'a', 'b') is None
@@ -118,9 +104,8 @@ def test_names_are_brought_to_one_unicode_form():
     assert told.endswith("'crane' in the dataset, the same but for capitals or Unicode form")
 
 
-def test_names_that_clip_cannot_tell_apart_are_named(monkeypatch):
-    said = []
-    monkeypatch.setattr(resolve, 'print_log', lambda text, **_: said.append(text))
+def test_names_that_clip_cannot_tell_apart_are_named(logged):
+    said = logged('class_names.resolve')
     encode = open_clip.SimpleTokenizer().encode
     names = ['Crane', 'sea_lion', 'R&D', 'dog', 'crane', 'sea lion', 'R&amp;D', 'missile']
     resolve.warn_of_equal_prompts(names, [encode(n.replace('_', ' ')) for n in names])

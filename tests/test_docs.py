@@ -1,6 +1,8 @@
-"""What the texts tell to do, done as a reader would: CONTRIBUTING.md, docs/, the notebook."""
+"""What the texts tell to do, done as a reader would; docs/ builds, and has all public names."""
 
 import csv
+import importlib
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import textwrap
 import pandas as pd
 import pytest
 from mini_runs import REPO
+from sphinx.application import Sphinx
 from text_blocks import blocks_of, run_blocks, section
 
 DOCS = REPO / 'docs'
@@ -76,3 +79,35 @@ def test_quickstart(installed, tmp_path):
     assert 'held-out images are predicted right' in done.stdout
     for file in ('seen/first.png', 'shapes.onnx', 'shapes_classifier/model.safetensors'):
         assert (tmp_path / file).stat().st_size
+
+
+PACKAGES = (
+    *('apis', 'campaign', 'datasets', 'engine', 'evaluation', 'functional', 'models'),
+    'visualization',
+)
+
+
+@pytest.fixture(scope='module')
+def documented(tmp_path_factory) -> set[str]:
+    """Dotted names that the reference has an entry for."""
+    folder = tmp_path_factory.mktemp('docs')
+    # everything is read and every reference looked up; no page is written
+    said = io.StringIO()
+    app = Sphinx(DOCS, DOCS, folder, folder / 'doctrees', 'dummy', status=None, warning=said)
+    app.build()
+    assert not said.getvalue()
+    return set(app.env.domaindata['py']['objects'])
+
+
+@pytest.mark.parametrize('package', PACKAGES)
+def test_every_public_name_is_there(documented: set[str], package: str):
+    names = importlib.import_module(f'sotglp_mm.{package}').__all__
+    missing = {f'sotglp_mm.{package}.{name}' for name in names} - documented
+    assert names and not missing
+
+
+def test_what_extensions_import_is_there(documented: set[str]):
+    text = (DOCS / 'extend.md').read_text()
+    found = re.findall(r'^from (sotglp_mm\.\S+) import (\w+)$', text, re.MULTILINE)
+    assert len(found) >= 3
+    assert {f'{module}.{name}' for module, name in found} <= documented

@@ -13,7 +13,7 @@ from mini_runs import REPO
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
-from small_clip import config_with, write_clip
+from small_clip import classifier, config_with, write_clip
 
 from sotglp_cli import main
 from sotglp_mm.apis import export, load_config, predict, read_calibration
@@ -78,15 +78,7 @@ def build(clip: dict, **head) -> torch.nn.Module:
     """In eval mode, with a projection that is learned."""
     torch.manual_seed(3)
     settings = dict(type='SOTGLPHead', class_names=['tench', 'shark', 'ray'], num_local_prompts=4)
-    model = MODELS.build(
-        dict(
-            type='CLIPClassifier',
-            clip=clip,
-            backbone=dict(type='OpenCLIPViT'),
-            neck=dict(type='LocalProjectionNeck'),
-            head={**settings, **head},
-        )
-    )
+    model = MODELS.build(classifier(clip, head={**settings, **head}))
     model.neck.local_projection.weight.data += 0.1 * torch.randn(24, 24)
     return model.eval()
 

@@ -138,8 +138,8 @@ def load(file: Path, **settings) -> np.ndarray:
     return loader({'img_path': str(file)})['img']
 
 
-def test_every_image_is_found_and_every_other_file_counted(odd: Path, monkeypatch):
-    said = logged(monkeypatch)
+def test_every_image_is_found_and_every_other_file_counted(odd: Path, logged):
+    said = logged('datasets.own_images_dataset')
     found = {}
     for split in ('train', 'val', 'test'):
         dataset = build(odd, split)
@@ -235,13 +235,6 @@ LAYOUTS: dict[str, tuple[list[str], dict | str]] = {
 }
 
 
-def logged(monkeypatch) -> list[str]:
-    said: list[str] = []
-    where = 'sotglp_mm.datasets.own_images_dataset.print_log'
-    monkeypatch.setattr(where, lambda text, **_: said.append(text))
-    return said
-
-
 def write_files(root: Path, files: list[str]) -> None:
     root.mkdir(exist_ok=True)
     for path in files:
@@ -263,8 +256,8 @@ def samples(dataset) -> str:
 
 
 @pytest.mark.parametrize('case', LAYOUTS, ids=ascii)
-def test_layouts(tmp_path: Path, case: str, monkeypatch):
-    said = logged(monkeypatch)
+def test_layouts(tmp_path: Path, case: str, logged):
+    said = logged('datasets.own_images_dataset')
     files, expected = LAYOUTS[case]
     write_files(tmp_path / 'own', files)
     if isinstance(expected, str):
@@ -315,8 +308,8 @@ TABLES: dict[str, tuple[list[str], dict | str]] = {
 
 
 @pytest.mark.parametrize('case', TABLES)
-def test_tables(tmp_path: Path, monkeypatch, case: str):
-    said = logged(monkeypatch)
+def test_tables(tmp_path: Path, logged, case: str):
+    said = logged('datasets.own_images_dataset')
     lines, expected = TABLES[case]
     write_files(tmp_path, ['0', '1', '2'])
     table = tmp_path / 'list.csv'
@@ -381,8 +374,8 @@ def test_an_edited_table_does_not_fit_its_kept_split(kept: Path, change, message
     assert sorted(drawn.split()) == sorted(f'{path}{label}' for path, label in label_of.items())
 
 
-def test_a_kept_split_waits_for_new_images_and_is_not_tampered_with(kept: Path, monkeypatch):
-    said = logged(monkeypatch)
+def test_a_kept_split_waits_for_new_images_and_is_not_tampered_with(kept: Path, logged):
+    said = logged('datasets.own_images_dataset')
     before = samples(build(kept / 'list.csv'))
     write_files(kept, ['12'])
     write_table(kept, {str(i): 'ab'[i % 2] for i in range(13)})

@@ -187,10 +187,7 @@ def test_other_settings_are_refused(left, minis, tmp_path, pretender):
 @pytest.mark.parametrize(
     ('file', 'content', 'message'),
     [
-        ('alpha/1shot/seed1/settings.json', DEEP, 'its lists are nested too deeply'),
         ('alpha/1shot/seed1/settings.json', '{"a": 1}', "'config' is missing, expected str"),
-        ('campaign.json', '{"jobs": 3}', "'jobs' is 3, expected list"),
-        ('campaign.json', '{"jobs": [["a", 1, Infinity]]}', "the job ['a', 1, inf], expected ["),
         ('campaign.json', '{"jobs": [["a", true, 1]]}', "the job ['a', True, 1], expected ["),
         ('campaign.json', '{"jobs": [7]}', 'has the job 7, expected'),
     ],

@@ -1,4 +1,4 @@
-"""The summary of a campaign: its numbers, what it leaves blank, and what it refuses."""
+"""The summary of a campaign: its numbers, what it leaves blank, refuses, and sets beside."""
 
 import csv
 import json
@@ -11,7 +11,9 @@ import pytest
 from sotglp_mm.campaign import summarize
 from sotglp_mm.campaign.published import PUBLISHED
 from sotglp_mm.campaign.records import add_to_plan
+from sotglp_mm.datasets.known_sets import KNOWN_SETS
 
+NUMBERS = json.loads(PUBLISHED.read_text())
 FILES = ('summary.md', 'summary.csv', 'summary.json', 'accuracy_vs_shots.png')
 
 
@@ -195,7 +197,7 @@ def test_only_sets_that_a_run_was_tested_on(tmp_path):
 
 
 def test_they_do_not_spoil_the_average_and_the_plot(tmp_path):
-    names = json.loads(PUBLISHED.read_text())['datasets']
+    names = NUMBERS['datasets']
     for folder in ('alone', 'beside'):
         for number, name in enumerate(names):
             write_result(tmp_path / folder, name, 16, 1, 80.0 + number)
@@ -270,8 +272,6 @@ def test_campaigns_side_by_side(runs, tmp_path_factory):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda text: text[:60], 'is not JSON'),
-        (lambda text: text.replace('"shots"', '"shot"'), "'shots' is missing, expected int"),
         (lambda text: text.replace('40.0', 'null'), "'accuracy/top1' is None, expected a number"),
         (lambda text: text.replace('"seed": 1', '"seed": 2'), 'are both of dtd, 2 shots, seed 2'),
     ],
@@ -289,3 +289,45 @@ def test_no_results_and_no_such_metric(runs, tmp_path_factory):
         summary(tmp_path_factory.mktemp('empty'))
     with pytest.raises(ValueError, match=r"--metric accuracy/top5; there are \['accuracy/top1'"):
         summary(runs, metric='accuracy/top5')
+
+
+def percent(value) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 100
+
+
+def test_datasets_are_those_of_the_package():
+    of_kind: dict[str, list] = {}
+    for name, known in KNOWN_SETS.items():
+        of_kind.setdefault(known.kind, []).append(name)
+    assert NUMBERS['datasets'] == of_kind['few_shot']
+    assert NUMBERS['domain_shift_top1']['sets'][1:5] == of_kind['shift']
+    assert NUMBERS['ood_imagenet_fpr95_auroc']['sets'][:4] == of_kind['ood']
+    # the protocols differ
+    assert 'stratified' in NUMBERS['about'] and 'exactly 16' in NUMBERS['about']
+
+
+@pytest.mark.parametrize('row', NUMBERS['few_shot_top1'], ids=lambda row: row['method'])
+def test_few_shot_rows(row):
+    assert row['source']
+    assert percent(row['mean'])
+    if row['values'] is not None:
+        assert len(row['values']) == 11 and all(map(percent, row['values']))
+        # printed means are rounded, and of rounded cells
+        assert row['mean'] == pytest.approx(sum(row['values']) / 11, abs=0.1)
+
+
+def test_shift_and_ood_rows():
+    table = NUMBERS['domain_shift_top1']
+    assert table['source']
+    for values in table['rows'].values():
+        assert len(values) == len(table['sets']) == 6 and all(map(percent, values))
+        assert values[5] == pytest.approx(sum(values[1:5]) / 4, abs=0.1)
+    table = NUMBERS['ood_imagenet_fpr95_auroc']
+    assert table['source']
+    for pairs in table['rows'].values():
+        assert len(pairs) == len(table['sets']) == 5
+        assert all(percent(v) for pair in pairs if pair for v in pair if v is not None)
+        if all(pairs):
+            for part in (0, 1):
+                mean = sum(pair[part] for pair in pairs[:4]) / 4
+                assert pairs[4][part] == pytest.approx(mean, abs=0.15)

@@ -12,7 +12,6 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sotglp_mm.datasets import few_shot_dataset
 from sotglp_mm.datasets.coop_datasets import PACKAGED, read_split_list
 from sotglp_mm.datasets.few_shot_dataset import per_class_indices, stratified_indices
 
@@ -82,9 +81,8 @@ def test_a_class_without_an_image_is_named(tmp_path: Path):
         build(config, num_shots=1)
 
 
-def test_the_log_says_which_classes_have_fewer(dataset, monkeypatch):
-    said = []
-    monkeypatch.setattr(few_shot_dataset, 'print_log', lambda text, **kwargs: said.append(text))
+def test_the_log_says_which_classes_have_fewer(dataset, logged):
+    said = logged('datasets.few_shot_dataset')
     build(dataset, num_shots=20, seed=5)
     build(dataset, num_shots=5)
     assert 'Few-shot set: 62 images of 4 classes, 20 shots' in said[0]

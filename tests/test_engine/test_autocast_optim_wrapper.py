@@ -31,11 +31,8 @@ def forward(wrapper, model: nn.Module) -> torch.Tensor:
         return model(torch.ones(4, 3))
 
 
-def test_float16_means_float32_on_a_cpu_and_the_log_says_so(model, monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        autocast_optim_wrapper, 'print_log', lambda text, **kwargs: said.append(text)
-    )
+def test_float16_means_float32_on_a_cpu_and_the_log_says_so(model, logged):
+    said = logged('engine.autocast_optim_wrapper')
     wrapper = build(model, dtype='float16')
     assert forward(wrapper, model).dtype is torch.float32
     assert not wrapper.loss_scaler.is_enabled()

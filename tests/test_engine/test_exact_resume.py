@@ -1,12 +1,13 @@
 """A resumed run is the undisturbed run, bit for bit; settings that changed are named."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from mini_runs import CLASSES
+from mini_runs import CLASSES, run_tool
 from mini_trust import EPOCHS, assert_equal, learned, losses, metrics, train, trust_config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -240,3 +241,12 @@ def test_what_is_not_the_end_of_an_epoch_or_not_to_be_validated_is_not(config: P
         work_dir = config.parent / f'again_{number}'
         train(config, work_dir, resume=True, load_from=str(checkpoint), **changed)
         assert list(metrics(work_dir)) == validated
+
+
+def test_two_kills(tmp_path: Path):
+    """``tests/kill_runs.py``, with few of them."""
+    flags = ['--kills', 2, '--epochs', 6, '--folder', tmp_path]
+    done = run_tool(['../tests/kill_runs.py', *flags], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert re.match(r'2 kills in \d+ runs, [12] of them while a file was written', last)

@@ -92,11 +92,8 @@ def test_settings_out_of_range_are_named(setting: str, value):
 
 
 @pytest.mark.parametrize(('epsilon', 'told'), [(1e-3, 1), (0.1, 0)])
-def test_plans_that_do_not_converge_are_told_once_in_evaluation(monkeypatch, epsilon, told):
-    lines = []
-    monkeypatch.setattr(
-        'sotglp_mm.models.allocations.print_log', lambda text, **_: lines.append(text)
-    )
+def test_plans_that_do_not_converge_are_told_once_in_evaluation(logged, epsilon, told):
+    lines = logged('models.allocations')
     similarity = torch.rand(3, 4, 7, 5, generator=torch.Generator().manual_seed(0)) * 0.5
     loss = MODELS.build(dict(type='OTAllocationLoss', epsilon=epsilon, max_iters=50))
     loss.plan(similarity)

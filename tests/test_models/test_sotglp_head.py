@@ -187,11 +187,8 @@ def test_accuracy_of_a_training_step(build, feats):
         head.loss(feats, mixed)
 
 
-def test_names_that_nothing_compared_are_told_of_once(build, feats, monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        'sotglp_mm.models.sotglp_head.print_log', lambda message, **_: told.append(message)
-    )
+def test_names_that_nothing_compared_are_told_of_once(build, feats, logged):
+    told = logged('models.sotglp_head')
     head, checked = build(), build()
     dataset = SimpleNamespace(metainfo=dict(classes=checked.class_names))
     model = torch.nn.Module()

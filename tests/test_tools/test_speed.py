@@ -1,20 +1,24 @@
-"""The benchmark: its plain implementation, its counts, its measuring, its command line."""
+"""Benchmark and check of a GPU: a plain implementation, counts, measuring, command lines."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mini_runs import REPO, run_tool
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from small_clip import CONFIG, write_clip, write_model
+from process_group import run_script
+from small_clip import CONFIG, classifier, write_clip, write_model
 
+sys.path.insert(0, str(REPO / 'tools'))
 sys.path.insert(0, str(REPO / 'tools' / 'benchmarks'))
 
+import gpu_check
 import measuring
 import speed
 from contenders import Spec, build_package, build_plain, training_step
@@ -32,15 +36,8 @@ SMALL = ['--classes', 3, '--batch', 2, '--k', 4, '--local-prompts', 2, '--repeat
 def both(tmp_path):
     """The package's model and the plain method, with the same random prompts and projection."""
     head = dict(type='SOTGLPHead', class_names=NAMES, num_global_prompts=3, num_local_prompts=2)
-    model = MODELS.build(
-        dict(
-            type='CLIPClassifier',
-            clip=write_clip(tmp_path),
-            backbone=dict(type='OpenCLIPViT'),
-            neck=dict(type='LocalProjectionNeck'),
-            head={**head, 'selector': dict(type='SparsePatchSelector', k=4)},
-        )
-    )
+    head['selector'] = dict(type='SparsePatchSelector', k=4)
+    model = MODELS.build(classifier(write_clip(tmp_path), head=head))
     towers = model.towers
     plain = PlainMethod(towers.clip, towers.text.tokenizer, NAMES, num_global=3, num_local=2, k=4)
     torch.manual_seed(5)
@@ -286,3 +283,42 @@ def test_former_command(tmp_path, spec):
 def test_a_dead_process_is_named():
     with pytest.raises(SystemExit, match='process that measures _exit died'):
         speed.in_own_process(os._exit, 1)
+
+
+SHORT = """
+_base_ = ['{base}']
+train_dataloader = dict(dataset=dict(num_shots=4), num_workers=0)
+val_dataloader = dict(dataset=dict(indices=20), num_workers=0)
+"""
+
+
+def test_every_part_on_the_cpu(tmp_path, monkeypatch, capfd):
+    demo = tmp_path / 'short.py'
+    demo.write_text(SHORT.format(base=gpu_check.DEMO))
+    monkeypatch.setattr(gpu_check, 'DEMO', demo)
+
+    def run(command, env, **_):
+        """The training, without the seconds that imports take."""
+        return run_script([str(word) for word in command[1:]], env)
+
+    monkeypatch.setattr(gpu_check, 'subprocess', SimpleNamespace(run=run))
+    model = REPO / 'sotglp_mm' / 'demo' / 'assets' / 'sotglp_demo.json'
+    small = ['--device', 'cpu', '--model', str(model), '--classes', '3', '--batch', '2']
+    small += ['--repeats', '1', '--epochs', '1', '--compiler', 'eager']
+    assert gpu_check.main(small) == 0
+    printed = capfd.readouterr().out
+    assert f'PyTorch: {torch.__version__}' in printed and '% top-1' in printed
+    assert printed.count('| released_tiny ') == printed.count('| released_tiny_noproj ') == 3
+    assert printed.count('\n| fp32 | ') == printed.count('\n| bf16 | ') == 1  # training steps
+    assert printed.endswith('Everything ran.\n')
+
+
+@pytest.mark.parametrize('error', [0.1, float('nan')])
+def test_an_error_beyond_the_bound_is_a_failure(monkeypatch, capsys, error):
+    parts = {'Parity': gpu_check.parity, 'Two processes': gpu_check.two_processes}
+    monkeypatch.setattr(gpu_check, 'PARTS', parts)
+    monkeypatch.setattr(gpu_check, 'parity_errors', lambda *arguments: [0.0, error])
+    assert gpu_check.main(['--device', 'cpu']) == 1
+    printed = capsys.readouterr().out
+    assert 'FAILED: ArithmeticError: beyond the bound of 0.001' in printed
+    assert '## Two processes' in printed and printed.endswith('Failed: Parity\n')
