@@ -20,6 +20,8 @@ import photo_folder  # noqa: E402
 import photo_tokens  # noqa: E402
 import pretrain_photos  # noqa: E402
 
+from sotglp_mm.demo.captions import write_merges  # noqa: E402
+
 NAMES = {
     'n01': 'red thing, ruby',
     'n02': 'green thing, emerald',
@@ -134,7 +136,7 @@ def test_photographs_are_decoded_once_and_names_checked(folders, tmp_path):
 def test_frequent_words_become_single_tokens(tmp_path):
     words = Counter({'photo': 9, 'phone': 8, 'aaaa': 7, 'rare': 1})
     merges = photo_tokens.frequent_merges(words, 10)
-    pretrain_photos.write_merges(merges, tmp_path / 'bpe.txt.gz')
+    write_merges(merges, tmp_path / 'bpe.txt.gz')
     tokenizer = open_clip.SimpleTokenizer(str(tmp_path / 'bpe.txt.gz'))
     lengths = {word: len(tokenizer.encode(word)) for word in words}
     assert lengths['photo'] == lengths['phone'] == lengths['aaaa'] == 1 < lengths['rare']

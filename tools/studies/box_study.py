@@ -20,7 +20,7 @@ import torch
 from demo_clip_report import centres_inside, ordinary_patches
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
-from photo_folder import class_ids, read_names, read_val
+from photo_folder import Photos, class_ids, read_names, read_val
 from torch import Tensor
 
 from sotglp_mm.apis import load_config
@@ -69,11 +69,11 @@ def main() -> None:
     add('--epochs', type=int, default=5)
     add('--lr', type=float, default=0.3)
     args = parser.parse_args()
-    boxes = boxes_by_file(args.photos, args.work_dir / 'cache')
+    val = read_val(args.photos, args.work_dir / 'cache')
     rows, cells = [], []
     for stream in STREAMS:
         for variant in VARIANTS:
-            of_seeds = [measure(args, stream, variant, seed, boxes) for seed in args.seeds]
+            of_seeds = [measure(args, stream, variant, seed, val) for seed in args.seeds]
             metrics = {key: [each[key] for each in of_seeds] for key in of_seeds[0]}
             rows.append(dict(stream=stream, variant=variant, metrics=metrics))
             cells.append([stream, variant, *(study.show(metrics[k]) for k in COLUMNS.values())])
@@ -83,14 +83,7 @@ def main() -> None:
     print(f'\n{text}\nwritten to {args.work_dir}')
 
 
-def boxes_by_file(photos: Path, cache: Path) -> dict[str, Tensor]:
-    """(x0, y0, x1, y1) of the object, by name of the validation photograph; x1, y1 outside."""
-    rows = (photos / 'val' / 'val_annotations.txt').read_text(encoding='utf-8').splitlines()
-    boxes = torch.from_numpy(read_val(photos, cache).boxes) + torch.tensor([0, 0, 1, 1])
-    return {row.split('\t')[0]: box for row, box in zip(rows, boxes)}
-
-
-def write_table(photos: Path, file: Path, shots: int, seed: int) -> Path:
+def write_table(photos: Path, val: Photos, file: Path, shots: int, seed: int) -> Path:
     """A table of our own-image dataset: a draw of training photographs, all validation ones.
 
     Its paths start at its folder, so the photographs are linked there.
@@ -109,10 +102,9 @@ def write_table(photos: Path, file: Path, shots: int, seed: int) -> Path:
         files = sorted((photos / 'train' / key / 'images').iterdir())
         drawn = rng.choice(len(files), shots, replace=False)
         rows += [[link / files[i].relative_to(photos), name, 'train'] for i in sorted(drawn)]
-    text = (photos / 'val' / 'val_annotations.txt').read_text(encoding='utf-8')
-    for row in text.splitlines():
-        image, key = row.split('\t')[:2]
-        rows.append([link / 'val' / 'images' / image, names[key], 'test'])
+    in_order = list(names.values())
+    for image, label in zip(val.files, val.labels):
+        rows.append([link / 'val' / 'images' / image, in_order[label], 'test'])
     rows = [[path.relative_to(file.parent), *rest] for path, *rest in rows]
     with file.open('w', newline='', encoding='utf-8') as stream:
         csv.writer(stream).writerows([['path', 'label', 'split'], *rows])
@@ -120,10 +112,10 @@ def write_table(photos: Path, file: Path, shots: int, seed: int) -> Path:
 
 
 def measure(
-    args: argparse.Namespace, stream: str, variant: str, seed: int, boxes: dict[str, Tensor]
+    args: argparse.Namespace, stream: str, variant: str, seed: int, val: Photos
 ) -> dict[str, float]:
     """Train with one seed; all columns, in percent."""
-    table = write_table(args.photos, args.work_dir / f'seed{seed}.csv', args.shots, seed)
+    table = write_table(args.photos, val, args.work_dir / f'seed{seed}.csv', args.shots, seed)
     work_dir = args.work_dir / f'{stream}_{list(VARIANTS).index(variant)}_seed{seed}'
     options = {
         **VARIANTS[variant],
@@ -143,16 +135,17 @@ def measure(
     runner.train()
     metrics = runner.test()
     found = {'top1': metrics['accuracy/top1'], 'top1_local': metrics['accuracy_local/top1']}
-    return found | {key: 100 * value for key, value in looking(runner, boxes).items()}
+    return found | {key: 100 * value for key, value in looking(runner, val).items()}
 
 
 @torch.no_grad()
-def looking(runner: Runner, boxes: dict[str, Tensor]) -> dict[str, float]:
+def looking(runner: Runner, val: Photos) -> dict[str, float]:
     """Shares inside the box, means over photographs.
 
     Most and least are of prompts of a class, by their means over its photographs.
     """
     visual = runner.model.towers.clip.visual
+    boxes = dict(zip(val.files, torch.from_numpy(val.boxes) + torch.tensor([0, 0, 1, 1])))
     supports, chances = [], []
     by_class: dict[int, list[Tensor]] = defaultdict(list)
     for batch in runner.test_dataloader:

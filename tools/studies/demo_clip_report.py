@@ -79,15 +79,20 @@ def pointing(
         '': F.max_pool2d(torch.tensor(np.stack(covers)).float(), patch).flatten(1),
         'centre_': centres_inside(torch.tensor(boxes), towers.clip.visual),
     }
-    every, report = torch.arange(scenes), {}
+    report = {}
     for key, encode in streams.items():
-        patches = F.normalize(encode(images) @ towers.clip.visual.proj, dim=-1)
-        best = torch.einsum('bpd,bd->bp', patches, text).argmax(1)
+        best = best_patches(towers, encode(images), text)
         for kind, hit in hits.items():
-            report[f'pointing_{kind}{key}'] = hit[every, best].mean().item()
+            report[f'pointing_{kind}{key}'] = hit[torch.arange(scenes), best].mean().item()
     for kind, hit in hits.items():
         report[f'pointing_{kind}chance'] = hit.mean().item()
     return report
+
+
+def best_patches(towers: ClipTowers, patches: Tensor, text: Tensor) -> Tensor:
+    """Of features (B, P, W), which patch matches an image's text (B, D) best; (B,)."""
+    patches = F.normalize(towers.image.project(patches), dim=-1)
+    return torch.einsum('bpd,bd->bp', patches, text).argmax(1)
 
 
 def ordinary_patches(visual: VisionTransformer, images: Tensor) -> Tensor:

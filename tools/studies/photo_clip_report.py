@@ -14,7 +14,14 @@ import demo_clip_report
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_clip_report import centres_inside, normalise, ordinary_patches, stack, text_features
+from demo_clip_report import (
+    best_patches,
+    centres_inside,
+    normalise,
+    ordinary_patches,
+    stack,
+    text_features,
+)
 from mmengine.dataset import BaseDataset
 from mmpretrain.registry import DATASETS, MODELS
 from photo_folder import SIZE, class_ids, read_names, read_val
@@ -83,8 +90,7 @@ def measure_photos(backbone: OpenCLIPViT, photos: Path, cache: Path) -> dict[str
             'ordinary': ordinary_patches(towers.clip.visual, images),
         }
         for key, patches in streams.items():
-            patches = F.normalize(towers.image.project(patches), dim=-1)
-            best = torch.einsum('bpd,bd->bp', patches, text[labels]).argmax(1)
+            best = best_patches(towers, patches, text[labels])
             hits[f'pointing_{key}'].append(inside[part][every, best])
     report = {key: torch.cat(values).mean().item() for key, values in hits.items()}
     report['pointing_chance'] = inside.mean().item()

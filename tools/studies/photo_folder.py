@@ -21,7 +21,8 @@ class Photos(NamedTuple):
 
     images: np.ndarray  # (N, SIZE, SIZE, 3) uint8 RGB, mapped from a file
     labels: np.ndarray  # (N,)
-    boxes: np.ndarray | None  # (N, 4): x0, y0, x1, y1 in pixels, both ends inside; val only
+    boxes: np.ndarray | None = None  # (N, 4): x0, y0, x1, y1 in pixels, both inside; val only
+    files: tuple[str, ...] = ()  # names in val/images; val only
 
 
 def read_names(photos: Path) -> dict[str, list[str]]:
@@ -54,7 +55,7 @@ def read_train(photos: Path, cache: Path) -> Photos:
         found = sorted((photos / 'train' / key / 'images').iterdir())
         files += found
         labels += [label] * len(found)
-    return Photos(_decode(files, cache / f'train_{SIZE}.npy'), np.array(labels), None)
+    return Photos(_decode(files, cache / f'train_{SIZE}.npy'), np.array(labels))
 
 
 def read_val(photos: Path, cache: Path) -> Photos:
@@ -62,10 +63,11 @@ def read_val(photos: Path, cache: Path) -> Photos:
     label_of = {key: label for label, key in enumerate(class_ids(photos))}
     text = (photos / 'val' / 'val_annotations.txt').read_text(encoding='utf-8')
     rows = [line.split('\t') for line in text.splitlines()]
-    files = [photos / 'val' / 'images' / row[0] for row in rows]
+    names = tuple(row[0] for row in rows)
+    files = [photos / 'val' / 'images' / name for name in names]
     labels = np.array([label_of[row[1]] for row in rows])
     boxes = np.array([row[2:6] for row in rows], dtype=int)
-    return Photos(_decode(files, cache / f'val_{SIZE}.npy'), labels, boxes)
+    return Photos(_decode(files, cache / f'val_{SIZE}.npy'), labels, boxes, names)
 
 
 def _decode(files: list[Path], target: Path) -> np.ndarray:

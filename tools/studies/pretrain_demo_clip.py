@@ -80,10 +80,11 @@ class DemoBatches(Dataset):
         return torch.from_numpy(batch.images).permute(0, 3, 1, 2), batch.captions
 
 
-def write_config(args: argparse.Namespace) -> dict[str, Any]:
+def write_config(
+    args: argparse.Namespace, stem: str, merges: list[tuple[str, str]], quick_gelu: bool
+) -> dict[str, Any]:
     """Write the merges and open_clip's model config; returns the config."""
-    merges = byte_pair_merges(world_words())
-    write_merges(merges, args.out / f'{STEM}_bpe.txt.gz')
+    write_merges(merges, args.out / f'{stem}_bpe.txt.gz')
     vision = dict(
         image_size=IMAGE_SIZE, patch_size=8, width=args.width, layers=args.layers, head_width=64
     )
@@ -93,10 +94,10 @@ def write_config(args: argparse.Namespace) -> dict[str, Any]:
         width=args.text_width,
         heads=args.text_width // 64,
         layers=args.text_layers,
-        tokenizer_kwargs=dict(bpe_path=f'{STEM}_bpe.txt.gz'),
+        tokenizer_kwargs=dict(bpe_path=f'{stem}_bpe.txt.gz'),
     )
-    config = dict(embed_dim=128, quick_gelu=True, vision_cfg=vision, text_cfg=text)
-    (args.out / f'{STEM}.json').write_text(json.dumps(config, indent=2) + '\n')
+    config = dict(embed_dim=128, quick_gelu=quick_gelu, vision_cfg=vision, text_cfg=text)
+    (args.out / f'{stem}.json').write_text(json.dumps(config, indent=2) + '\n')
     return config
 
 
@@ -208,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    config = write_config(args)
+    config = write_config(args, STEM, byte_pair_merges(world_words()), quick_gelu=True)
     model, tokenizer = build_model(config, args.out)
     file, facts = args.out / f'{STEM}.safetensors', {}
     stages = {} if args.settle_only else {'train': False}

@@ -23,7 +23,6 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,22 +30,21 @@ import torch.nn.functional as F
 from demo_clip_report import normalise
 from open_clip.model import CLIP
 from open_clip.transformer import VisionTransformer
-from photo_batches import (
-    PATCH,
-    Pictures,
-    draw_captions,
-    draw_mosaics,
-    draw_photos,
-    draw_scenes,
-)
+from photo_batches import Pictures, draw_captions, draw_mosaics, draw_photos, draw_scenes
 from photo_clip_report import STEM, measure
 from photo_folder import SIZE, class_ids, read_names, read_train
-from photo_tokens import frequent_merges
-from pretrain_demo_clip import build_model, build_optimiser, encode_text, run_facts, save
+from photo_tokens import Pair, frequent_merges
+from pretrain_demo_clip import (
+    build_model,
+    build_optimiser,
+    encode_text,
+    run_facts,
+    save,
+    write_config,
+)
 from torch import Tensor
 from tqdm import tqdm
 
-from sotglp_mm.demo.captions import write_merges
 from sotglp_mm.demo.world import PART_NAMES, TEMPLATE, world_words
 from sotglp_mm.functional import dual_attention
 from sotglp_mm.io.files import write_atomically
@@ -89,8 +87,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write_config(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the merges and open_clip's model config; returns the config."""
+def caption_merges(args: argparse.Namespace) -> list[Pair]:
+    """Byte pairs that are commonest in the names of things."""
     names = read_names(args.photos)
     words = Counter(w for several in names.values() for n in several for w in _words(n))
     # words of the captions are to be single tokens, if there is room
@@ -98,22 +96,7 @@ def write_config(args: argparse.Namespace) -> dict[str, Any]:
         words.update({w: 100 for name in names[key] for w in _words(name)})
     words = Counter({word: count for word, count in words.items() if count > 2})
     words.update({word: 1000 for word in (*world_words(), 'the', 'picture')})
-    merges = frequent_merges(words, MERGES)
-    write_merges(merges, args.out / f'{STEM}_bpe.txt.gz')
-    vision = dict(
-        image_size=SIZE, patch_size=PATCH, width=args.width, layers=args.layers, head_width=64
-    )
-    text = dict(
-        context_length=32,
-        vocab_size=512 + len(merges) + 2,
-        width=args.text_width,
-        heads=args.text_width // 64,
-        layers=args.text_layers,
-        tokenizer_kwargs=dict(bpe_path=f'{STEM}_bpe.txt.gz'),
-    )
-    config = dict(embed_dim=128, quick_gelu=False, vision_cfg=vision, text_cfg=text)
-    (args.out / f'{STEM}.json').write_text(json.dumps(config, indent=2) + '\n')
-    return config
+    return frequent_merges(words, MERGES)
 
 
 def _words(name: str) -> list[str]:
@@ -207,7 +190,8 @@ class Run:
     def __init__(self, args: argparse.Namespace, device: str) -> None:
         torch.manual_seed(args.seed)
         self.args, self.device = args, device
-        model, self.tokenizer = build_model(write_config(args), args.out)
+        config = write_config(args, STEM, caption_merges(args), quick_gelu=False)
+        model, self.tokenizer = build_model(config, args.out)
         self.model = model.to(device)
         self.optimiser = build_optimiser(self.model, args)
         self.step, self.seconds = 0, 0.0
