@@ -14,7 +14,6 @@ from mini_runs import LOADERS, REPO
 sys.path.insert(0, str(REPO / 'tools' / 'studies'))
 
 import allocation_study
-import compare
 import study
 
 import sotglp_mm
@@ -133,11 +132,6 @@ test_dataloader = dict(dataset=dict(indices=100))
     assert {file: file.stat().st_mtime_ns for file in tmp_path.glob('runs/*')} == times
     # other settings are another run
     assert not demo_runs.result_file(runs[0]._replace(options='{}'), tmp_path).is_file()
-    metrics = [
-        {key: [value, value + 1] for key, value in result['metrics'].items()} for result in first
-    ]
-    rows = [dict(dataset='digits', variant=r.method, metrics=m) for r, m in zip(runs, metrics)]
-    compare.write_plot(rows, tmp_path / 'plot.png')
 
 
 def test_runs_on_files_read_stored_features_alone(tmp_path, monkeypatch):
