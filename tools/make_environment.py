@@ -81,7 +81,6 @@ class Environment:
         return 'version = {}.{}.'.format(*sys.version_info) in config.read_text()
 
     def create(self) -> None:
-        """Make it anew."""
         free = shutil.disk_usage(self.folder.parent).free / 1e9
         if free < self.disk:
             sys.exit(
@@ -112,7 +111,6 @@ class Environment:
             )
 
     def run(self, code: str) -> 'subprocess.CompletedProcess[str]':
-        """Run a line of Python in it."""
         return subprocess.run([str(self.python), '-c', code], capture_output=True, text=True)
 
     def version(self, name: str) -> str:
@@ -140,7 +138,6 @@ say = functools.partial(print, flush=True)  # the output of pip follows
 
 
 def main(argv: 'list[str] | None' = None) -> None:
-    """Make or update the environment."""
     check_python()
     if not (sys.argv[1:] if argv is None else argv):
         return

@@ -21,8 +21,6 @@ from sotglp_mm.class_names.resolve import resolve_class_names
 
 Run = Callable[[], object]
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/sotglp_vitb16.py'
-
-
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
@@ -131,7 +129,6 @@ def _batch(spec: Spec, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def training_step(contender: Contender, spec: Spec) -> Callable[[], None]:
-    """A whole step: forward, backward, SGD."""
     learned = [p for p in contender.module.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learned, lr=2e-3, momentum=0.9, weight_decay=0.01)
     forward = in_precision(spec, contender.loss)

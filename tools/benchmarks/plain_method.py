@@ -1,6 +1,6 @@
 """SOT-GLP written down plainly, in open_clip's own blocks: nothing is shared, skipped or fused.
 
-``benchmark.py --plain`` times the package against it, and a test compares their losses and
+``speed.py --plain`` times the package against it, and a test compares their losses and
 gradients. Every prompt runs over all positions of the text tower's context; the value-value stream
 is a separate attention with its own projection and an explicit softmax; the local branch computes
 the similarity of every patch and every prompt before it selects.

@@ -64,7 +64,6 @@ STEP_KEYS = ('text_forward_s', 'image_forward_s', 'local_s', 'backward_s', 'step
 
 
 def as_markdown(result: dict, spec: Spec) -> str:
-    """The command, the machine, the tables."""
     if 'growth' in result:
         tables = _growth_tables(result['growth'])
     else:

@@ -152,7 +152,6 @@ def local(spec: Spec, plain: bool = False) -> dict:
 
 
 def plain_memory(spec: Spec, training: bool) -> dict:
-    """Memory of the plain implementation."""
     plain = build_plain(spec, build_package(spec, training))
     with torch.set_grad_enabled(training):
         run = training_step(plain, spec) if training else in_precision(spec, plain.predict)
@@ -231,7 +230,6 @@ def once(spec: Spec, training: bool) -> dict:
 
 
 def _text_both(package: Contender) -> None:
-    """Text forward and backward, alone."""
     outputs: Any = package.encode_text()
     torch.autograd.backward(outputs, [torch.ones_like(each) for each in outputs])
 

@@ -105,7 +105,6 @@ VARIANTS = {'scenes': MAIN + MORE, 'digits': MAIN, 'eurosat': PHOTOS, 'caltech10
 
 
 def main() -> None:
-    """Run what is missing, and write the report."""
     args = study.parse_args(__doc__.splitlines()[0], 'work_dirs/allocation', seeds=[1, 2, 3, 4, 5])
     rows = []
     for dataset in args.datasets:

@@ -53,13 +53,11 @@ class OrdinaryPatchesViT(OpenCLIPViT):
     """Patch tokens of CLIP's own stream in the place of the V-V stream's."""
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        """As :class:`OpenCLIPViT`."""
         patches = ordinary_patches(self.towers.clip.visual, images)
         return ImageFeatures(patches, super().forward(images).image)
 
 
 def main() -> None:
-    """Train, measure, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('--photos', type=Path, required=True, help="a folder in Tiny-ImageNet's layout")

@@ -30,7 +30,6 @@ same validation images, for each seed, and they have no OOD scores.
 
 
 def main() -> None:
-    """Run what is missing, and write the table."""
     args = study.parse_args(__doc__.splitlines()[0], 'work_dirs/compare', seeds=[1, 2, 3])
     methods = study.chosen(METHODS, args.only)
     rows = study.run(methods, args.datasets, args.seeds, args.work_dir, args.workers)

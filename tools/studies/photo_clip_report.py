@@ -148,7 +148,6 @@ def embeddings(backbone: OpenCLIPViT, dataset: BaseDataset) -> Labelled:
 
 
 def main() -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='where the weights and their config are')
     parser.add_argument('--photos', type=Path, required=True)

@@ -17,8 +17,6 @@ SIZE = 64  # pixels of a side
 
 
 class Photos(NamedTuple):
-    """One split."""
-
     images: np.ndarray  # (N, SIZE, SIZE, 3) uint8 RGB, mapped from a file
     labels: np.ndarray  # (N,)
     boxes: np.ndarray | None = None  # (N, 4): x0, y0, x1, y1 in pixels, both inside; val only

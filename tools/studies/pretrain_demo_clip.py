@@ -192,7 +192,6 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Fill the model with saved weights."""
     model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
 
 
@@ -204,7 +203,6 @@ def run_facts(args: argparse.Namespace) -> dict[str, dict]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Pretrain, save, measure what was saved."""
     args = parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)

@@ -232,7 +232,6 @@ class Run:
         write_atomically(self.file, buffer.getvalue(), 'Make room, and give the command again')
 
     def train(self, batches: Batches) -> None:
-        """All steps that are left."""
         steps, saved = self.args.steps, time.time()
         bar = tqdm(
             range(self.step, steps), 'pretraining', steps, initial=self.step, unit='step',
@@ -277,12 +276,10 @@ class Run:
         return {key: loss.item() for key, loss in losses.items()}
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Normalised text features (B, D)."""
         return encode_text(self.model, self.tokenizer(texts).to(self.device))
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Pretrain, save, measure what was saved."""
     args = parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)

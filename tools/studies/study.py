@@ -40,7 +40,6 @@ class Variant(NamedTuple):
 
 
 def parse_args(description: str, work_dir: str, seeds: list[int]) -> argparse.Namespace:
-    """The command line of a study."""
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add('--work-dir', type=Path, default=Path(work_dir), help='of runs, tables and figures')
@@ -105,13 +104,11 @@ def _run(dataset: str, variant: Variant, seed: int, split: str, rate: float | No
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation (0 of a single value)."""
     series = pd.Series(values, dtype=float)
     return series.mean(), series.std() if len(series) > 1 else 0.0
 
 
 def by_dataset(rows: list[dict]) -> dict[str, list[dict]]:
-    """Rows of each dataset, in order."""
     return {
         name: [row for row in rows if row['dataset'] == name]
         for name in dict.fromkeys(row['dataset'] for row in rows)
