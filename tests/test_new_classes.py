@@ -202,38 +202,3 @@ def test_a_campaign_with_transfer(minis, tmp_path, monkeypatch, capsys):
     assert '| run | trained on | beta | mean of the others |' in text and row in text
     with pytest.raises(ValueError, match='was made with other settings'):
         campaign(minis, tmp_path)
-
-
-def test_the_source_is_none_of_the_others(tmp_path):
-    accuracies = {'dtd': 90.0, 'eurosat': 40.0, 'food101': 50.0}
-    metrics = {f'accuracy/{name}/top1': value for name, value in accuracies.items()}
-    result = dict(dataset='dtd', shots=16, seed=1, config='c.py', cfg_options=[], epochs=1)
-    result |= dict(targets=list(accuracies), metrics={**metrics, 'accuracy/top1': 90.0})
-    folder = tmp_path / 'dtd' / '16shot' / 'seed1'
-    folder.mkdir(parents=True)
-    (folder / 'result.json').write_text(json.dumps(result))
-    summarize(tmp_path)
-    row = '| this package, dtd, 16 shots | 90.0 (n=1) |  | 40.0 (n=1) | 50.0 (n=1) | 45.0 (n=1) |'
-    assert row in (tmp_path / 'summary.md').read_text()
-
-
-def test_summary_of_base_to_new(tmp_path):
-    for seed, (base, new) in enumerate([(60.0, 41.0), (62.0, 39.0)], start=1):
-        metrics = {'accuracy/base/top1': base, 'accuracy/new/top1': new, 'accuracy/mean/top1': 1.0}
-        metrics |= {'accuracy_global/base/top1': 50.0, 'accuracy_global/new/top1': 50.0}
-        result = dict(dataset='dtd', shots=16, seed=seed, config='c.py', cfg_options=[], epochs=1)
-        other = {**metrics, 'accuracy/base/top1': base + 10, 'accuracy/new/top1': 60.0}
-        for dataset, found in (('dtd', metrics), ('eurosat', other)):
-            folder = tmp_path / dataset / '16shot' / f'seed{seed}'
-            folder.mkdir(parents=True)
-            content = {**result, 'dataset': dataset, 'metrics': found}
-            (folder / 'result.json').write_text(json.dumps(content))
-    summarize(tmp_path)
-    text = (tmp_path / 'summary.md').read_text()
-    # 2 * 61 * 40 / 101 = 48.3
-    row = '| dtd, 16 shots, combined | 61.0 ± 1.4 (n=2) | 40.0 ± 1.4 (n=2) | 48.3 |'
-    assert row in text
-    # 2 * 66 * 50 / 116 = 56.9
-    assert '| average, 16 shots, combined | 66.0 ± 1.4 (n=2) | 50.0 ± 0.7 (n=2) | 56.9 |' in text
-    assert '| dtd, 16 shots, global | 50.0 ± 0.0 (n=2) | 50.0 ± 0.0 (n=2) | 50.0 |' in text
-    assert 'Domain shift' not in text

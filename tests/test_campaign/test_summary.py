@@ -179,6 +179,32 @@ def test_out_of_distribution_on_sets_of_ones_own(tmp_path):
     assert 'GalLoP' not in text.partition('Out-of')[2]
 
 
+def test_the_source_is_none_of_the_others(tmp_path):
+    accuracies = {'dtd': 90.0, 'eurosat': 40.0, 'food101': 50.0}
+    metrics = {f'accuracy/{name}/top1': value for name, value in accuracies.items()}
+    file = write_result(tmp_path, 'dtd', 16, 1, None, **metrics, **{'accuracy/top1': 90.0})
+    file.write_text(json.dumps({**json.loads(file.read_text()), 'targets': list(accuracies)}))
+    row = '| this package, dtd, 16 shots | 90.0 (n=1) |  | 40.0 (n=1) | 50.0 (n=1) | 45.0 (n=1) |'
+    assert row in summary(tmp_path)
+
+
+def test_base_to_new(tmp_path):
+    for seed, (base, new) in enumerate([(60.0, 41.0), (62.0, 39.0)], start=1):
+        metrics = {'accuracy/base/top1': base, 'accuracy/new/top1': new, 'accuracy/mean/top1': 1.0}
+        metrics |= {'accuracy_global/base/top1': 50.0, 'accuracy_global/new/top1': 50.0}
+        other = {**metrics, 'accuracy/base/top1': base + 10, 'accuracy/new/top1': 60.0}
+        write_result(tmp_path, 'dtd', 16, seed, None, **metrics)
+        write_result(tmp_path, 'eurosat', 16, seed, None, **other)
+    text = summary(tmp_path)
+    # 2 * 61 * 40 / 101 = 48.3
+    row = '| dtd, 16 shots, combined | 61.0 ± 1.4 (n=2) | 40.0 ± 1.4 (n=2) | 48.3 |'
+    assert row in text
+    # 2 * 66 * 50 / 116 = 56.9
+    assert '| average, 16 shots, combined | 66.0 ± 1.4 (n=2) | 50.0 ± 0.7 (n=2) | 56.9 |' in text
+    assert '| dtd, 16 shots, global | 50.0 ± 0.0 (n=2) | 50.0 ± 0.0 (n=2) | 50.0 |' in text
+    assert 'Domain shift' not in text
+
+
 OOD = {'accuracy/imagenet/top1': 72.5, 'ood/mcm_T1/sun/auroc': 91.0, 'ood/mcm_T1/sun/aupr': 97.5}
 DOMAINS = {'accuracy/imagenetv2/top1': 60.0, 'accuracy/mean/top1': 55.0}
 

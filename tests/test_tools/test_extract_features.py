@@ -233,10 +233,6 @@ def test_what_is_damaged_or_lost_is_made_again(mini_cache, tmp_path: Path, capsy
             r'backbone\.first_block_residual was True, and is False now',
         ),
         (
-            dict(cfg_options={'train_dataloader.dataset.num_shots': 3}),
-            r'splits\.train\.dataset\.num_shots was 4, and is 3 now',
-        ),
-        (
             dict(cfg_options={'model.train_cfg.augments': 'Mixup'}),
             r'batch augmentations \(mixup, cutmix\) mix pixels',
         ),
