@@ -102,16 +102,21 @@ def test_results_of_other_code_or_data_are_other_results(monkeypatch, tmp_path):
     assert len(set(names)) == 12
 
 
-def test_real_runs_are_made_once(tmp_path, monkeypatch):
-    """On a few images; forks have what is set here."""
+@pytest.fixture
+def forked(monkeypatch):
+    """Runs of few views, in forks: they start at once, and have what is set here."""
+    monkeypatch.setattr(demo_runs, 'VIEWS', 2)
+    monkeypatch.setattr(demo_runs, 'get_context', lambda _: multiprocessing.get_context('fork'))
+
+
+def test_real_runs_are_made_once(forked, tmp_path, monkeypatch):
+    """On a few images."""
     (tmp_path / 'data.py').write_text(f"""
 _base_ = {str(demo_runs.DATA_CONFIGS['digits'])!r}
 train_dataloader = dict(dataset=dict(num_shots=4))
 test_dataloader = dict(dataset=dict(indices=100))
 """)
     monkeypatch.setitem(demo_runs.DATA_CONFIGS, 'digits', tmp_path / 'data.py')
-    monkeypatch.setattr(demo_runs, 'VIEWS', 2)
-    monkeypatch.setattr(demo_runs, 'get_context', lambda _: multiprocessing.get_context('fork'))
     options = json.dumps({'model.head.selector.k': 5})
     runs = [
         DemoRun('digits', 'sotglp', 3, 'test', 1, options),
@@ -134,7 +139,7 @@ test_dataloader = dict(dataset=dict(indices=100))
     assert not demo_runs.result_file(runs[0]._replace(options='{}'), tmp_path).is_file()
 
 
-def test_runs_on_files_read_stored_features_alone(tmp_path, monkeypatch):
+def test_runs_on_files_read_stored_features_alone(forked, tmp_path, monkeypatch):
     write_set(tmp_path, 'eurosat', num_classes=10)
     monkeypatch.setenv('DATA', str(tmp_path))
     runs = [
