@@ -1,5 +1,6 @@
 """Importing the package registers parts, and changes nothing else in the process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,11 @@ print(changed, *plain, *loaded())
 
 def test_importing_changes_nothing_and_strict_loading_is_switched_on_by_name(tmp_path: Path):
     """Another library's ``torch.load`` and MMEngine's own loader behave as before without it."""
+    # other tests switch it on in this process
+    environment = {k: v for k, v in os.environ.items() if k != 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'}
     done = subprocess.run(
-        [sys.executable, '-c', CODE], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, '-c', CODE],
+        **dict(capture_output=True, text=True, cwd=tmp_path, env=environment),
     )
     assert done.returncode == 0, done.stderr
     # a fork of MMEngine prints before
