@@ -88,8 +88,8 @@ def write_table(photos: Path, val: Photos, file: Path, shots: int, seed: int) ->
     """
     link = file.parent / 'photos'
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.exists():
-        link.symlink_to(photos.resolve(), target_is_directory=True)
+    link.unlink(missing_ok=True)  # of other photographs, perhaps
+    link.symlink_to(photos.resolve(), target_is_directory=True)
     known = read_names(photos)
     names: dict[str, str] = {}
     for key in class_ids(photos):

@@ -6,6 +6,7 @@ DIR/words.txt                                          class id, then names for 
 """
 
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,8 +70,13 @@ def read_val(photos: Path, cache: Path) -> Photos:
 
 
 def _decode(files: list[Path], target: Path) -> np.ndarray:
-    """All files as one array that is mapped from `target`, which is written first if need be."""
+    """All files as one array that is mapped from `target`, which is written first if need be.
+
+    Its name says which files: an array of others, or of what they were before, is not taken.
+    """
     shape = (len(files), SIZE, SIZE, 3)
+    which = '\n'.join(f'{file.absolute()} {file.stat().st_mtime_ns}' for file in files)
+    target = target.with_stem(f'{target.stem}_{zlib.crc32(which.encode()):08x}')
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix('.part')
@@ -79,13 +85,7 @@ def _decode(files: list[Path], target: Path) -> np.ndarray:
             images[index] = read_image(file)
         images.flush()
         os.replace(part, target)
-    images = np.load(target, mmap_mode='c')  # 'r' is read-only, which torch warns of
-    if images.shape != shape:
-        raise ValueError(
-            f'{target} holds an array of shape {images.shape}; the folder has {len(files)} '
-            f'photographs, so {shape} is expected. Delete the file: it is made anew.'
-        )
-    return images
+    return np.load(target, mmap_mode='c')  # 'r' is read-only, which torch warns of
 
 
 def read_image(file: Path) -> np.ndarray:
