@@ -256,7 +256,7 @@ def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[s
     """Settings of the ``FewShotDataset``; stored features hold the images of one draw."""
     dataset = cfg.train_dataloader.dataset
     wanted = {'num_shots': shots, 'seed': seed}
-    if dataset.get('files'):
+    if (dataset.get('source') or dataset).get('files'):
         raise ValueError(
             f'{path}: train_dataloader.dataset.files names one draw for all jobs, and a campaign '
             'draws by --shots and --seeds. Leave files out'

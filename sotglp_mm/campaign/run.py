@@ -1,6 +1,7 @@
 """Run a campaign: job after job, each done once, however often it is stopped and started."""
 
 import contextlib
+import hashlib
 import json
 import shlex
 import sys
@@ -32,7 +33,7 @@ from .records import JOB_LOCK, LOG, RESULT, SETTINGS, add_to_plan, is_done, writ
 DATASETS = [name for name, known in KNOWN_SETS.items() if known.kind == 'few_shot']
 DRAWN = ('num_shots', 'seed')
 CONFIGS = str(CONFIG_FOLDER / 'sotglp_vitb16_16shot_{dataset}.py')
-FEATURE_CONFIGS = f'{{}}/configs/{{{{dataset}}}}_{{{{shots}}}}shot_seed{{{{seed}}}}/{CONFIG}'
+FEATURE_CONFIGS = f'configs/{{}}/{{{{dataset}}}}_{{{{shots}}}}shot_seed{{{{seed}}}}/{CONFIG}'
 
 
 def run_campaign(
@@ -98,7 +99,10 @@ def run_campaign(
     keys = list(dict.fromkeys(product(datasets or DATASETS, shots, seeds)))
     recipes = configs
     if features is not None:
-        configs = FEATURE_CONFIGS.format(work_dir.as_posix())
+        # a call with other options writes other files: those of a running campaign stay
+        made_of = json.dumps([recipes, str(features), list(cfg_options), base_to_new])
+        name = hashlib.sha256(made_of.encode()).hexdigest()[:8]
+        configs = (work_dir / FEATURE_CONFIGS.format(name)).as_posix()
         drawn = DRAW_BASE if base_to_new else ()
         with contextlib.redirect_stdout(sys.stderr):
             _store_features(keys, transfer, recipes, Path(features), configs, cfg_options, drawn)

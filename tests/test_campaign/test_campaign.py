@@ -362,9 +362,18 @@ def test_methods_share_features_and_other_draws_or_data_do_not(minis, tmp_path):
     assert stored == {file: file.stat().st_mtime_ns for file in features.rglob('*.npy')}
     found = learned(tmp_path / f'other/alpha/1shot/seed1/epoch_{EPOCHS}.pth')['state_dict']
     assert len(found['head.global_prompts']) == 1
-    of_one = f'{tmp_path}/runs/configs/{{dataset}}_1shot_seed1/config.py'
+    (of_one,) = (tmp_path / 'runs' / 'configs').glob('*/alpha_1shot_seed1/config.py')
+    text = of_one.read_text()
+    with pytest.raises(ValueError, match='was made with other settings'):
+        campaign(minis, tmp_path / 'runs', shots=[1], features=features, options=other)
+    assert of_one.read_text() == text, 'jobs that are still to run read it'
+    of_one = str(of_one).replace('alpha', '{dataset}')
     with pytest.raises(ValueError, match=r'draw with .+1.+1.+, and this job is of .+2.+1'):
         campaign(minis, tmp_path / 'more', shots=[2], configs=of_one)
+    record = tmp_path / 'runs' / 'alpha' / '1shot' / 'seed1' / 'few_shot_files.json'
+    other = [f'train_dataloader.dataset.files={record}']
+    with pytest.raises(ValueError, match='names one draw for all jobs'):
+        campaign(minis, tmp_path / 'drawn', shots=[1], features=tmp_path / 'drawn', options=other)
     other = ['model.backbone.first_block_residual=False']
     settings = dict(shots=[1], features=features, options=other)
     for method in (None, 'linear_probe'):
