@@ -324,7 +324,7 @@ def _add_summary(parser: Parser) -> None:
     add = parser.add_argument
     text = '--work-dir of the campaign; of several, to see them side by side'
     add('work_dir', type=Path, nargs='+', help=text)
-    text = 'folder of the files; default: WORK_DIR, with several a must'
+    text = 'folder of the files; default: WORK_DIR. Needed with several'
     add('--out', type=Path, metavar='FOLDER', help=text)
     text = 'of the first table, the figure and the comparison; default: %(default)s'
     add('--metric', default='accuracy/top1', help=text)
@@ -453,7 +453,8 @@ COMMANDS = {
         _add_summary,
         'sotglp summary work_dirs/benchmark\n'
         'sotglp summary work_dirs/coop work_dirs/sotglp --out work_dirs/methods',
-        'Writes summary.md, summary.csv, summary.json and accuracy_vs_shots.png.',
+        'Writes summary.md, summary.csv, summary.json and accuracy_vs_shots.png; of several,\n'
+        'side_by_side.md and side_by_side.png.',
     ),
     'demo': Command(
         'Run the demo: zero-shot CLIP beside SOT-GLP, without a download, in minutes on a CPU',

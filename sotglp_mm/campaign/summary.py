@@ -1,32 +1,31 @@
 """Tables and a figure of what a campaign has done so far."""
 
 import json
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import harmonic_mean
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from ..io.files import write_atomically
 from ..utils.tables import markdown_table
-from .plan import Key
+from .figure import plot
+from .numbers import (
+    AVERAGE,
+    COMBINED,
+    OOD,
+    SHIFT,
+    Numbers,
+    mean_and_deviation,
+    mean_over,
+    panels_of,
+    read_numbers,
+    shots_of,
+    text_of,
+)
 from .published import Published, read_published
-from .records import RESULT, read_plan, read_result
 
-COMBINED = 'accuracy/top1'
 BRANCHES = {'accuracy_global/top1': 'global', 'accuracy_local/top1': 'local'}
 MEAN_CLASS = 'accuracy/mean_class'
-AVERAGE = 'average'
-SHIFT = re.compile(r'accuracy/([^/]+)/top1')
-OOD = re.compile(r'ood/([^/]+)/([^/]+)/(auroc|fpr95|aupr)')
-COLUMNS = 4
-
-EVALUATIONS = ('ood', 'domains')
-"""The package's configs that are tested on several sets at once, known before they are done."""
 
 HEAD = """\
 # Summary
@@ -57,124 +56,6 @@ two means. {SERVED}"""
 TRANSFER = f'Trained on one dataset, tested on others. {SERVED}'
 
 
-def read_results(work_dir: Path) -> dict[Key, dict]:
-    """All results below a folder; an error if one is broken, or two are of the same job."""
-    results: dict[Key, dict] = {}
-    files: dict[Key, Path] = {}
-    for file in sorted(work_dir.rglob(RESULT)):
-        result = read_result(file)
-        key = result['dataset'], result['shots'], result['seed']
-        if key in results:
-            raise ValueError(
-                f'{file} and {files[key]} are both of {key[0]}, {key[1]} shots, seed {key[2]}; '
-                'summarize one campaign at a time'
-            )
-        results[key], files[key] = result, file
-    if not results:
-        raise FileNotFoundError(
-            f'no {RESULT} below {work_dir}; expected those that sotglp campaign --work-dir '
-            f'{work_dir} leaves'
-        )
-    return results
-
-
-Seeds = dict[int, float]
-"""Value by seed."""
-
-
-class Numbers:
-    """What the tables and the figure say, by dataset, shots, metric and seed.
-
-    'average' is a dataset, too, over seeds that all of ``datasets`` have: those of tables by
-    shots, average and figure. A run that was tested for OOD detection or domain shift alone has no
-    accuracy to stand there.
-
-    Args:
-        results: By (dataset, shots, seed).
-        planned: What was asked for; what has no result is in ``missing``.
-        order: Datasets in the order to show them; others follow by name.
-        metric: Of the first table and the figure.
-    """
-
-    def __init__(
-        self, results: dict[Key, dict], planned: Iterable[Key], order: Sequence[str], metric: str
-    ):
-        self.values: dict[tuple[str, int, str], Seeds] = {}
-        for (dataset, shots, seed), result in sorted(results.items()):
-            for name, value in result['metrics'].items():
-                self.values.setdefault((dataset, shots, name), {})[seed] = float(value)
-        asked = {*results, *planned}
-        rank = {name: number for number, name in enumerate(order)}
-        names = {key[0] for key in asked}
-        self.everything = sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
-        self.shots = sorted({key[1] for key in asked})
-        self.count = len(results)
-        self.missing = sorted(
-            asked - set(results), key=lambda key: (self.everything.index(key[0]), *key[1:])
-        )
-        self.targets = list(
-            dict.fromkeys(t for r in results.values() for t in r.get('targets', ()))
-        )
-        self.samplings = sorted({r.get('sampling', 'not recorded') for r in results.values()})
-        self.metrics = sorted({name for _, _, name in self.values})
-        self.datasets = [n for n in self.everything if not self._stands_apart(n, metric)]
-        for name in self.metrics:
-            for shots in self.shots:
-                of_it = [self.of(dataset, shots, name) for dataset in self.datasets]
-                self.values[AVERAGE, shots, name] = mean_over(of_it)
-
-    def _stands_apart(self, dataset: str, metric: str) -> bool:
-        names = {key[2] for key in self.values if key[0] == dataset}
-        if metric in names:
-            return False
-        return any(map(is_evaluation, names)) if names else dataset in EVALUATIONS
-
-    def of(self, dataset: str, shots: int, metric: str) -> Seeds:
-        """By seed; empty where there is none."""
-        return self.values.get((dataset, shots, metric), {})
-
-    def runs_with(self, metrics: Sequence[str]) -> list[tuple[str, int]]:
-        """(dataset, shots) of results that have one of these metrics, in order."""
-        runs = {key[:2] for key in self.values if key[2] in metrics and key[0] != AVERAGE}
-        return sorted(runs, key=lambda run: (self.everything.index(run[0]), run[1]))
-
-    def rows(self, metrics: Sequence[str]) -> pd.DataFrame:
-        """``dataset, shots, metric, mean, std, n`` of each number that is there; average last."""
-        rows = [
-            (dataset, shots, metric, *mean_and_deviation(values), len(values))
-            for metric in metrics
-            for dataset in [*self.everything, AVERAGE]
-            for shots in self.shots
-            if (values := self.of(dataset, shots, metric))
-        ]
-        return pd.DataFrame(rows, columns=['dataset', 'shots', 'metric', 'mean', 'std', 'n'])
-
-
-def mean_over(columns: Sequence[Seeds]) -> Seeds:
-    """Mean of several, seed by seed, where each of them has a value."""
-    common = set.intersection(*map(set, columns)) if columns else set()
-    return {seed: float(np.mean([each[seed] for each in columns])) for seed in sorted(common)}
-
-
-def mean_and_deviation(values: Seeds) -> tuple[float, float]:
-    """Over seeds; the sample standard deviation of a single value is NaN."""
-    numbers = list(values.values())
-    return float(np.mean(numbers)), float(np.std(numbers, ddof=1)) if numbers[1:] else math.nan
-
-
-def text_of(values: Seeds) -> str:
-    """E.g. '71.2 ± 0.4 (n=3)'; '' of nothing."""
-    if not values:
-        return ''
-    mean, deviation = mean_and_deviation(values)
-    return f'{mean:.1f}{"" if math.isnan(deviation) else f" ± {deviation:.1f}"} (n={len(values)})'
-
-
-def is_evaluation(metric: str) -> bool:
-    """Of one of several sets that a run was tested on."""
-    return bool(SHIFT.fullmatch(metric) or OOD.fullmatch(metric))
-
-
 def summarize(
     work_dir: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
@@ -183,7 +64,7 @@ def summarize(
     """Write summary.md, summary.csv, summary.json and accuracy_vs_shots.png.
 
     The same results give the same files, byte for byte. There is no figure where no result has the
-    metric. Of several campaigns, each a method, summary.md and the figure show them side by side.
+    metric. Of several campaigns, each a method, side_by_side.md and side_by_side.png are written.
 
     Args:
         work_dir: Of a campaign, or of several.
@@ -198,11 +79,31 @@ def summarize(
         ValueError: A file is broken, no result has the metric, or several campaigns have no
             ``out``.
     """
-    work_dirs = [work_dir] if isinstance(work_dir, str | Path) else list(work_dir)
-    if len(work_dirs) > 1:
-        return _write(*_side_by_side([Path(each) for each in work_dirs], out, metric))
-    work_dir = Path(work_dirs[0])
-    numbers = read_numbers(work_dir, metric)
+    work_dirs = [work_dir] if isinstance(work_dir, str | Path) else work_dir
+    campaigns = {Path(each): read_numbers(Path(each), metric) for each in work_dirs}
+    (first, numbers), *others = campaigns.items()
+    if others and out is None:
+        raise ValueError('a comparison of several campaigns needs --out FOLDER for its files')
+    out, figure = Path(out or first), 'side_by_side.png' if others else 'accuracy_vs_shots.png'
+    names = [each.resolve().name for each in campaigns]
+    if len(set(names)) < len(names):
+        names = list(map(str, campaigns))
+    by_name = dict(zip(names, campaigns.values()))
+    texts = (
+        {'side_by_side.md': side_by_side(by_name, metric)} if others else _texts(numbers, metric)
+    )
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+    files = [out / name for name in texts]
+    if panels_of(by_name):
+        files.append(out / figure)
+        plot(by_name, metric, files[-1])
+    print(*files, sep='\n')
+    return files
+
+
+def _texts(numbers: Numbers, metric: str) -> dict[str, str]:
+    """The files of one campaign, by name."""
     others = [n for pattern in (SHIFT, OOD) for n in numbers.metrics if pattern.fullmatch(n)]
     rows = numbers.rows(list(dict.fromkeys([metric, *BRANCHES, MEAN_CLASS, *others])))
     content = {
@@ -212,73 +113,27 @@ def summarize(
         'missing': [list(key) for key in numbers.missing],
         'rows': json.loads(rows.to_json(orient='records', double_precision=15)),
     }
-    texts = {
+    return {
         'summary.md': as_markdown(numbers, metric, read_published()),
         'summary.csv': rows.to_csv(index=False, lineterminator='\n'),
         'summary.json': json.dumps(content, indent=2) + '\n',
     }
-    return _write(Path(out or work_dir), texts, {'': numbers}, metric)
 
 
-def _write(
-    out: Path, texts: dict[str, str], campaigns: dict[str, Numbers], metric: str
-) -> list[Path]:
-    for name, text in texts.items():
-        write_atomically(out / name, text)
-    files = [out / name for name in texts]
-    if any(numbers.datasets for numbers in campaigns.values()):
-        files.append(out / 'accuracy_vs_shots.png')
-        plot(campaigns, metric, files[-1])
-    print(*files, sep='\n')
-    return files
-
-
-def read_numbers(work_dir: Path, metric: str) -> Numbers:
-    """Of a campaign; an error if no result has the metric."""
-    results = read_results(work_dir)
-    names = {name for result in results.values() for name in result['metrics']}
-    only_others = metric == COMBINED and any(map(is_evaluation, names))
-    if metric not in names and not only_others:
-        raise ValueError(
-            f'no result in {work_dir} has --metric {metric}; there are {sorted(names)}'
-        )
-    order = read_published()['few_shot'].columns[:-1]
-    return Numbers(results, read_plan(work_dir), order, metric)
-
-
-def _side_by_side(
-    work_dirs: Sequence[Path], out: str | Path | None, metric: str
-) -> tuple[Path, dict[str, str], dict[str, Numbers], str]:
-    if out is None:
-        raise ValueError('a comparison of several campaigns needs --out FOLDER for its files')
-    names = [each.resolve().name for each in work_dirs]
-    if len(set(names)) < len(names):
-        names = [str(each) for each in work_dirs]
-    campaigns = {name: read_numbers(each, metric) for name, each in zip(names, work_dirs)}
+def side_by_side(campaigns: dict[str, Numbers], metric: str) -> str:
+    """A table for each dataset, with a row for each campaign."""
     samplings = sorted({each for numbers in campaigns.values() for each in numbers.samplings})
-    count = sum(numbers.count for numbers in campaigns.values())
-    parts = [_head(count, samplings)]
+    parts = [_head(sum(numbers.count for numbers in campaigns.values()), samplings)]
     parts += [_missing(numbers, f' of {name}') for name, numbers in campaigns.items()]
-    shots = sorted(_union(campaigns, 'shots'))
-    for dataset in _panels(campaigns):
+    shots = shots_of(campaigns)
+    for dataset in panels_of(campaigns):
         rows = [
             [name, *(text_of(numbers.of(dataset, each, metric)) for each in shots)]
             for name, numbers in campaigns.items()
         ]
         table = markdown_table(['campaign', *map(_shots, shots)], rows)
         parts.append(f'## {dataset} (`{metric}`)\n\n{table}')
-    return Path(out), {'summary.md': '\n'.join(filter(None, parts))}, campaigns, metric
-
-
-def _panels(campaigns: dict[str, Numbers]) -> list[str]:
-    """Datasets, and their average first where all campaigns are of the same two or more."""
-    datasets = _union(campaigns, 'datasets')
-    same = all(set(numbers.datasets) == set(datasets) for numbers in campaigns.values())
-    return [AVERAGE, *datasets] if same and len(datasets) > 1 else datasets
-
-
-def _union(campaigns: dict[str, Numbers], name: str) -> list:
-    return list(dict.fromkeys(e for numbers in campaigns.values() for e in getattr(numbers, name)))
+    return '\n'.join(filter(None, parts))
 
 
 def as_markdown(numbers: Numbers, metric: str, published: dict[str, Published]) -> str:
@@ -460,58 +315,3 @@ def _cells(numbers: Numbers, run: tuple[str, int], metrics: list[str]) -> list[s
 
 def _label(run: tuple[str, int], more: str = '') -> str:
     return f'this package, {run[0]}, {_shots(run[1])}{more}'
-
-
-def plot(campaigns: dict[str, Numbers], metric: str, file: Path) -> None:
-    """One panel a dataset, the average first; mean, and a band of one standard deviation."""
-    from matplotlib.figure import Figure
-
-    panels, shots = _panels(campaigns), sorted(_union(campaigns, 'shots'))
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.5, 2.2 * rows + 0.6), layout='constrained')
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for ax, name in zip(axes, panels):
-        _set_up_panel(ax, name, shots)
-        drawn = [
-            _draw_line(ax, {each: numbers.of(name, each, metric) for each in shots}, f'C{color}')
-            for color, numbers in enumerate(campaigns.values())
-        ]
-        if not any(drawn):
-            ax.set_yticks([])
-            ax.text(0.5, 0.5, 'not complete', transform=ax.transAxes, ha='center', va='center')
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
-    if len(campaigns) > 1:
-        lines = [axes[0].plot([], [], f'oC{color}-')[0] for color in range(len(campaigns))]
-        figure.legend(lines, campaigns, loc='outside right upper', fontsize='small')
-        figure.set_figwidth(figure.get_figwidth() + 1.6)
-    figure.supxlabel('images per class (shots)', fontsize='medium')
-    figure.supylabel(f'{metric}, %', fontsize='medium')
-    figure.savefig(file, dpi=150, metadata={'Software': None})
-
-
-def _set_up_panel(ax: Any, name: str, shots: list[int]) -> None:
-    bold = name == AVERAGE
-    ax.set_title(name.replace('_', ' '), fontsize='medium', weight='bold' if bold else 'normal')
-    ax.set_xscale('log', base=2)
-    ax.set_xticks(shots, [str(each) for each in shots])
-    ax.set_xlim(shots[0] / 1.2, shots[-1] * 1.2)
-    ax.minorticks_off()
-    ax.tick_params(labelsize='small')
-    ax.grid(alpha=0.3)
-
-
-def _draw_line(ax: Any, points: dict[int, Seeds], color: str) -> bool:
-    """One campaign's line in a panel; whether there is anything to draw."""
-    points = {shots: values for shots, values in points.items() if values}
-    if not points:
-        return False
-    mean, deviation = np.array([mean_and_deviation(values) for values in points.values()]).T
-    deviation, where = np.nan_to_num(deviation), list(points)
-    ax.plot(where, mean, 'o-', color=color, markersize=3.5, linewidth=1.4)
-    band = dict(color=color, alpha=0.2, linewidth=0)
-    ax.fill_between(where, mean - deviation, mean + deviation, **band)
-    if len(mean) == 1:  # a band of one point has no width to be seen
-        ax.errorbar(where, mean, deviation, color=color, capsize=3)
-    return True

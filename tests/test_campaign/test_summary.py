@@ -278,7 +278,7 @@ def test_campaigns_side_by_side(runs, tmp_path_factory):
     with pytest.raises(ValueError, match='--out FOLDER'):
         summarize(both)
     files = summarize(both, root / 'out')
-    assert [file.name for file in files] == ['summary.md', 'accuracy_vs_shots.png']
+    assert [file.name for file in files] == ['side_by_side.md', 'side_by_side.png']
     text = files[0].read_text()
     assert 'without a result of coop (2):\n\n- dtd, 1 shot, seed 1\n' in text
     assert lines_of(text, 'dtd', '| ')[2:] == [
