@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
-from ..structures import BRANCHES, SET_NAME
+from ..structures import BRANCHES, SET_NAME, SET_NAMES
 from ..utils.settings import check_choice, checked_settings
 
 _MEAN_CLASS = 'mean_class'
@@ -75,7 +75,7 @@ class BranchAccuracy(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         results = [result for result in results if result]
-        set_names = (self.dataset_meta or {}).get('set_names')
+        set_names = (self.dataset_meta or {}).get(SET_NAMES)
         if set_names is None:
             return self._values(results)
         of_sets = {

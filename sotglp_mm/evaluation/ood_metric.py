@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
 from ..functional import OOD_FIELDS
-from ..structures import OOD_TAU, SET_NAME
+from ..structures import OOD_TAU, SET_NAME, SET_NAMES
 from ..utils.settings import check_choice, checked_settings
 
 TPR = 0.95
@@ -97,7 +97,7 @@ class OODMetric(BaseMetric):
 
     def _sets(self) -> tuple[str, list[str]]:
         """Names of the in-distribution set and of the others."""
-        names = list((self.dataset_meta or {}).get('set_names', ()))
+        names = list((self.dataset_meta or {}).get(SET_NAMES, ()))
         advice = (
             "The dataloader's dataset must be dict(type='EvaluationSets', sets=dict(...)) with an "
             'in-distribution set and at least one other'
