@@ -38,7 +38,7 @@ class Backward:
     def __init__(self, loss: Callable[[], torch.Tensor]) -> None:
         self.loss = loss
 
-    def forward(self) -> None:
+    def prepare(self) -> None:
         """Make the graph."""
         self.graph = self.loss()
 
@@ -57,7 +57,7 @@ def rounds_of(runs: Mapping[Any, Run], repeats: int) -> Rounds:
         name: Timer(
             'run()',
             setup='prepare()',
-            globals=dict(run=run, prepare=getattr(run, 'forward', lambda: None)),
+            globals=dict(run=run, prepare=getattr(run, 'prepare', lambda: None)),
             num_threads=torch.get_num_threads(),
         )
         for name, run in runs.items()
