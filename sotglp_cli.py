@@ -164,15 +164,18 @@ def _add_batches(parser: Parser) -> None:
     _add_device(parser)
 
 
-def _add_run(parser: Parser) -> None:
+def _add_run(parser: Parser) -> argparse._MutuallyExclusiveGroup:
     add = parser.add_argument
     add('--work-dir', help="of logs and checkpoints; default: the config's, or work_dirs/<name>")
-    add('--amp', action='store_true', help='mixed precision')
+    precision = parser.add_mutually_exclusive_group()
+    text = 'mixed precision: float16 on a GPU, bfloat16 on a CPU'
+    precision.add_argument('--amp', action='store_true', help=text)
     add('--no-pin-memory', action='store_true', help='do not pin the memory of the data loaders')
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     text = 'how several processes are started; see tools/dist_train.sh'
     add('--launcher', choices=launchers, default='none', help=text)
     add('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    return precision
 
 
 def _add_train(parser: Parser) -> None:
@@ -184,7 +187,9 @@ def _add_train(parser: Parser) -> None:
     add('--auto-scale-lr', action='store_true', help=text)
     text = 'start new data workers in every epoch'
     add('--no-persistent-workers', action='store_true', help=text)
-    _add_run(parser)
+    text = 'precision to train in; auto: the fastest here, which a resumed run keeps'
+    choices = ['auto', 'float32', 'bfloat16', 'float16']
+    _add_run(parser).add_argument('--precision', choices=choices, help=text)
 
 
 def _add_test(parser: Parser) -> None:

@@ -17,6 +17,7 @@ def train(
     work_dir: str | Path | None = None,
     resume: str | Path | None = None,
     amp: bool = False,
+    precision: str | None = None,
     no_validate: bool = False,
     auto_scale_lr: bool = False,
     no_pin_memory: bool = False,
@@ -27,8 +28,8 @@ def train(
 ) -> None:
     """Train, as ``sotglp train`` does with flags of these names."""
     options = cfg_options or {}
-    if amp:
-        dtype = 'float16' if torch.cuda.is_available() else 'bfloat16'
+    if amp or precision:
+        dtype = precision or ('float16' if torch.cuda.is_available() else 'bfloat16')
         autocast = {'type': 'AutocastOptimWrapper', 'dtype': dtype}
         options = {**{f'optim_wrapper.{key}': autocast[key] for key in autocast}, **options}
     if auto_scale_lr:

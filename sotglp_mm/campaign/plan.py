@@ -64,6 +64,7 @@ class Job:
     sampling: str
     settings: dict[str, Any]  # the merged config, flat
     stored: bool  # whether it trains from stored features
+    validates: bool  # whether the training depends on what is evaluated on the way
     method: str = ''  # a baseline in the place of training; '': none
     base_to_new: bool = False  # train on base classes, test on these and on the new ones
     targets: tuple[tuple[str, Path], ...] = ()  # other datasets to test on, and their configs
@@ -225,6 +226,11 @@ def _make_job(
     options = [f'randomness.seed={seed}']
     if not stored:
         options += [f'train_dataloader.dataset.{k}={drawn[k]}' for k in ('num_shots', 'seed')]
+    if cfg.get('optim_wrapper', {}).get('dtype') == 'auto':
+        raise ValueError(
+            f"{path}: optim_wrapper.dtype='auto' is a measurement in each job, and jobs of one "
+            "campaign have to train in one precision. Set 'float16', 'bfloat16' or 'float32'"
+        )
     wanted, head = cfg.train_dataloader.batch_size, cfg.model.head
     names = head.get('class_names')
     # MMPretrain's own heads have no names
@@ -249,7 +255,18 @@ def _make_job(
         sampling=drawn.get('sampling', 'per_class'),
         settings=flat_settings(cfg),
         stored=stored,
+        validates=_depends_on_validation(cfg),
     )
+
+
+def _depends_on_validation(cfg: Config) -> bool:
+    """Whether any part of a training might read metrics of validation.
+
+    A job counts its last epoch, so without one, validation is time and a line in the log.
+    """
+    best = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('save_best')
+    plateau = 'Plateau' in str(cfg.get('param_scheduler'))
+    return bool(best or plateau or cfg.get('custom_hooks'))
 
 
 def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[str, Any]:

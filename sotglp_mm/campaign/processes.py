@@ -51,7 +51,8 @@ class Processes:
             self.launch, self.flags = [sys.executable, *run], ['--launcher', 'pytorch']
 
     def train(self, job: Job) -> None:
-        self._run(job, 'train.py', str(job.config), '--work-dir', str(job.folder), '--resume')
+        words = [str(job.config), '--work-dir', str(job.folder), '--resume']
+        self._run(job, 'train.py', *words, *([] if job.validates else ['--no-validate']))
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
         words = [str(job.config), str(checkpoint), '--work-dir', str(out.parent)]
@@ -118,7 +119,8 @@ class InProcess:
 
     def train(self, job: Job) -> None:
         with _running(job, 'train') as options:
-            train(job.config, work_dir=job.folder, resume='auto', cfg_options=options)
+            settings: dict[str, Any] = dict(resume='auto', no_validate=not job.validates)
+            train(job.config, work_dir=job.folder, cfg_options=options, **settings)
 
     def test(self, job: Job, checkpoint: Path, out: Path) -> None:
         with _running(job, 'test') as options:

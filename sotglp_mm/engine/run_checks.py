@@ -22,8 +22,8 @@ FEATURE_PARTS = ('backbone', 'data_preprocessor')
 
 SHOWN = 10
 ADVICE = (
-    'Earlier checkpoints are as they were. Lower optim_wrapper.optimizer.lr; if --amp was given, '
-    'try without it, or with optim_wrapper.dtype=bfloat16; and look at these images'
+    'Earlier checkpoints are as they were. Lower optim_wrapper.optimizer.lr; with --amp or '
+    '--precision, try without it, or with bfloat16; and look at these images'
 )
 
 

@@ -90,7 +90,8 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
     given = [*OPTIONS, 'randomness.seed=1']
     given += ['train_dataloader.dataset.num_shots=2', 'train_dataloader.dataset.seed=1']
     begin = [sys.executable, f'{REPO}/tools/train.py', config]
-    assert train == [*begin, '--work-dir', str(job), '--resume', '--cfg-options', *given]
+    flags = ['--work-dir', str(job), '--resume', '--no-validate', '--cfg-options']
+    assert train == [*begin, *flags, *given]
     out = [str(job / 'test'), '--out', str(job / 'test' / 'metrics.json'), '--out-item', 'metrics']
     begin = [sys.executable, f'{REPO}/tools/test.py', config, str(job / f'epoch_{EPOCHS}.pth')]
     assert test == [*begin, '--work-dir', *out, '--cfg-options', *given]
@@ -103,6 +104,15 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
     output = capsys.readouterr()
     assert 'beta, 2 shots, seed 1: top-1 50.00 %' in output.out
     assert '4/4' in output.err
+
+
+@pytest.mark.parametrize(
+    'option',
+    ['default_hooks.checkpoint.save_best=auto', 'param_scheduler.type=ReduceOnPlateauLR'],
+)
+def test_a_training_that_reads_validation_is_validated(option, minis, tmp_path, pretender):
+    assert not campaign(minis, tmp_path, shots=[1], options=[option])
+    assert '--no-validate' not in pretender.commands[0]
 
 
 def test_batch_is_capped_at_the_few_shot_set(minis, tmp_path, pretender, capsys, monkeypatch):
@@ -317,6 +327,7 @@ def test_a_job_killed_before_its_last_note_is_only_tested(minis, tmp_path, prete
         (dict(nproc=2), 'nproc=2 needs launcher'),
         (dict(options=['train_dataloader.dataset.files=a.json']), 'names one draw for all jobs'),
         (dict(nproc=2, launcher='pytorch', in_process=True), 'in_process=True runs one process'),
+        (dict(options=['optim_wrapper.dtype=auto']), 'have to train in one precision'),
     ],
 )
 def test_what_cannot_be_planned(settings, message, minis, tmp_path, pretender):

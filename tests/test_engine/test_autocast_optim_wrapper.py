@@ -98,8 +98,49 @@ def test_state_survives_resuming_also_in_other_precision(model):
     assert 'loss_scaler' in state  # loading takes nothing out of the caller's dict
 
 
+@pytest.fixture
+def seconds(monkeypatch) -> dict:
+    """What a measurement finds, by precision."""
+    found = dict(float32=1.0, bfloat16=0.5)
+    found_here = lambda device, dtype: found[dtype]  # noqa: E731
+    monkeypatch.setattr(autocast_optim_wrapper, 'mlp_seconds', found_here)
+    return found
+
+
+def test_auto_takes_the_faster_precision_and_says_so(model, seconds, logged):
+    said = logged('engine.autocast_optim_wrapper')
+    assert forward(build(model, dtype='auto'), model).dtype is torch.bfloat16
+    seconds['bfloat16'] = 0.95  # not worth a coarser number
+    assert forward(build(model, dtype='auto'), model).dtype is torch.float32
+    assert said == [
+        "dtype='auto': training in bfloat16 (an MLP takes: float32 1e+03 ms, bfloat16 500 ms)",
+        "dtype='auto': training in float32 (an MLP takes: float32 1e+03 ms, bfloat16 950 ms)",
+    ]
+
+
+def test_a_resumed_run_keeps_the_precision_that_auto_chose(model, seconds, logged):
+    state = build(model, dtype='auto').state_dict()
+    seconds['bfloat16'] = 2.0  # a busy moment
+    said = logged('engine.autocast_optim_wrapper')
+    resumed = build(model, dtype='auto')
+    resumed.load_state_dict(state)
+    assert forward(resumed, model).dtype is torch.bfloat16
+    assert said[1:] == ["dtype='auto': the run began in bfloat16 and goes on so"]
+    named = build(model, dtype='float32')
+    named.load_state_dict(state)
+    assert forward(named, model).dtype is torch.float32  # what the user asks for counts
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_the_measurement_takes_time_and_no_random_numbers(dtype: str):
+    before = torch.get_rng_state()
+    shorter, longer = (autocast_optim_wrapper.mlp_seconds('cpu', dtype, n) for n in (64, 4096))
+    assert 0 < 4 * shorter < longer  # 64 times the work
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_settings_are_checked(model):
-    with pytest.raises(ValueError, match=r"dtype='float8' is not known.*'float16', 'bfloat16'"):
+    with pytest.raises(ValueError, match=r"dtype='float8' is not known.*'bfloat16', 'float32'"):
         build(model, dtype='float8')
     with pytest.raises(TypeError, match=r"no setting 'clip_grads'; did you mean 'clip_grad'"):
         build(model, clip_grads=dict(max_norm=1.0))

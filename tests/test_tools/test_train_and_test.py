@@ -114,10 +114,11 @@ def test_resume_goes_on_where_it_stopped(config: Path, trained: Path):
 
 def test_resume_from_a_named_checkpoint(config: Path, trained: Path):
     work_dir = config.parent / 'from_file'
-    flags = ['--work-dir', work_dir, '--resume', trained / 'epoch_1.pth']
+    flags = ['--work-dir', work_dir, '--resume', trained / 'epoch_1.pth', '--precision', 'auto']
     done = run_tool(['train.py', config, *flags], config.parent)
     assert done.returncode == 0, done.stderr
     assert (work_dir / 'epoch_2.pth').is_file()
+    assert "dtype='auto': training in " in done.stdout
 
 
 def test_flags(config: Path, trained: Path):
