@@ -1,7 +1,7 @@
 """Mixed precision that a config may ask for on any machine."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -44,12 +44,11 @@ class AutocastOptimWrapper(OptimWrapper):
         self._train_in(fastest_dtype(self.device) if self.chooses else dtype)
 
     def _train_in(self, dtype: str) -> None:
-        self.dtype = getattr(torch, dtype)
-        self.enabled = dtype == 'bfloat16' or (dtype == 'float16' and self.device != 'cpu')
-        if dtype == 'float16' and not self.enabled:
+        if dtype == 'float16' and self.device == 'cpu':
             print_log('No GPU: training in float32 instead of float16', logger='current')
-        scales = self.enabled and dtype == 'float16'
-        self.loss_scaler = torch.amp.GradScaler(self.device, enabled=scales)
+            dtype = 'float32'
+        self.dtype = dtype
+        self.loss_scaler = torch.amp.GradScaler(self.device, enabled=dtype == 'float16')
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         self.loss_scaler.scale(loss).backward(**kwargs)
@@ -63,15 +62,14 @@ class AutocastOptimWrapper(OptimWrapper):
         self.loss_scaler.update()
 
     def state_dict(self) -> dict:
-        dtype = str(self.dtype).removeprefix('torch.')
         scaler = self.loss_scaler.state_dict()
-        return {**super().state_dict(), 'loss_scaler': scaler, 'dtype': dtype}
+        return {**super().state_dict(), 'loss_scaler': scaler, 'dtype': self.dtype}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Also takes the state of a run without mixed precision."""
         state_dict = dict(state_dict)
         scaler, dtype = state_dict.pop('loss_scaler', None), state_dict.pop('dtype', None)
-        if dtype and self.chooses and getattr(torch, dtype) is not self.dtype:
+        if dtype and self.chooses and dtype != self.dtype:
             print_log(f"dtype='auto': the run began in {dtype} and goes on so", logger='current')
             self._train_in(dtype)
         if scaler and self.loss_scaler.is_enabled():
@@ -80,9 +78,13 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        autocast = torch.autocast(self.device, dtype=self.dtype) if self.enabled else nullcontext()
-        with super().optim_context(model), autocast:
+        with super().optim_context(model), autocast(self.device, self.dtype):
             yield
+
+
+def autocast(device: str, dtype: str) -> AbstractContextManager:
+    """Of torch; for 'float32' nothing is cast."""
+    return nullcontext() if dtype == 'float32' else torch.autocast(device, getattr(torch, dtype))
 
 
 def fastest_dtype(device: str) -> str:
@@ -110,9 +112,7 @@ def mlp_seconds(device: str, dtype: str, tokens: int = 1024, width: int = 512) -
     down = torch.full((width, 4 * width), 0.01, device=device)
 
     def run() -> None:
-        with (
-            torch.autocast(device, getattr(torch, dtype)) if dtype != 'float32' else nullcontext()
-        ):
+        with autocast(device, dtype):
             outputs = linear(torch.sigmoid(linear(inputs, up)), down)
         torch.autograd.grad(outputs.sum(), inputs)
 

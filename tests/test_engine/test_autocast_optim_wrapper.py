@@ -36,6 +36,7 @@ def test_float16_means_float32_on_a_cpu_and_the_log_says_so(model, logged):
     wrapper = build(model, dtype='float16')
     assert forward(wrapper, model).dtype is torch.float32
     assert not wrapper.loss_scaler.is_enabled()
+    assert wrapper.state_dict()['dtype'] == 'float32'
     assert said == ['No GPU: training in float32 instead of float16']
 
 
@@ -102,8 +103,7 @@ def test_state_survives_resuming_also_in_other_precision(model):
 def seconds(monkeypatch) -> dict:
     """What a measurement finds, by precision."""
     found = dict(float32=1.0, bfloat16=0.5)
-    found_here = lambda device, dtype: found[dtype]  # noqa: E731
-    monkeypatch.setattr(autocast_optim_wrapper, 'mlp_seconds', found_here)
+    monkeypatch.setattr(autocast_optim_wrapper, 'mlp_seconds', lambda _, dtype: found[dtype])
     return found
 
 
