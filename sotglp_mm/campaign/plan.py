@@ -16,6 +16,7 @@ from ..class_names.resolve import resolve_class_names
 from ..engine.exact_resume import SPEED
 from ..features.format import MADE, read_manifest
 from ..io.json_file import as_json, differences, flat
+from ..utils.packaged_files import CONFIGS
 
 Key = tuple[str, int, int]
 """Dataset, shots, seed."""
@@ -226,7 +227,7 @@ def _make_job(
     options = [f'randomness.seed={seed}']
     if not stored:
         options += [f'train_dataloader.dataset.{k}={drawn[k]}' for k in ('num_shots', 'seed')]
-    if cfg.get('optim_wrapper', {}).get('dtype') == 'auto':
+    if (cfg.get('optim_wrapper') or {}).get('dtype') == 'auto':
         raise ValueError(
             f"{path}: optim_wrapper.dtype='auto' is a measurement in each job, and jobs of one "
             "campaign have to train in one precision. Set 'float16', 'bfloat16' or 'float32'"
@@ -262,11 +263,14 @@ def _make_job(
 def _depends_on_validation(cfg: Config) -> bool:
     """Whether any part of a training might read metrics of validation.
 
-    A job counts its last epoch, so without one, validation is time and a line in the log.
+    A job counts its last epoch, so without one, validation is time and a line in the log. Hooks
+    other than the package's might stop a training, for example.
     """
-    best = (cfg.get('default_hooks', {}).get('checkpoint') or {}).get('save_best')
-    plateau = 'Plateau' in str(cfg.get('param_scheduler'))
-    return bool(best or plateau or cfg.get('custom_hooks'))
+    ours = Config.fromfile(CONFIGS / '_base_' / 'default_runtime.py').default_hooks.values()
+    hooks = [*cfg.get('default_hooks', {}).values(), *(cfg.get('custom_hooks') or [])]
+    foreign = {hook['type'] for hook in hooks if hook} - {hook['type'] for hook in ours}
+    best = any(hook.get('save_best') for hook in hooks if hook)
+    return bool(foreign or best or 'Plateau' in str(cfg.get('param_scheduler')))
 
 
 def _few_shot_settings(cfg: Config, path: Path, shots: int, seed: int) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def run_campaign(
         wanted = job.stored and launcher == 'none' if in_process is None else in_process
         return here if wanted else apart
 
-    # MMEngine collects garbage for each dataset, a quarter of a second in all that is imported
+    # MMEngine collects garbage for each dataset; what is imported need not be walked each time
     gc.freeze()
     try:
         with sharing_towers():

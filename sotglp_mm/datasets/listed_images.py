@@ -89,5 +89,5 @@ class UnlabelledImagesDataset(BaseDataset):
 def check_inside(rows: Sequence[Sequence], source: str) -> None:
     """Refuse a list that names a path outside of its folder."""
     for path, *_ in rows:
-        if os.path.isabs(path) or '..' in path.split('/'):  # a Path for each would take a second
+        if os.path.isabs(path) or '..' in path.split('/'):  # no Path for each: lists are long
             raise ValueError(f'{source} names {path!r}; expected a path below the images')

@@ -108,7 +108,11 @@ def test_jobs_commands_and_results(minis, tmp_path, pretender, capsys):
 
 @pytest.mark.parametrize(
     'option',
-    ['default_hooks.checkpoint.save_best=auto', 'param_scheduler.type=ReduceOnPlateauLR'],
+    [
+        'default_hooks.checkpoint.save_best=auto',
+        'default_hooks.stop.type=EarlyStoppingHook',
+        'param_scheduler.type=ReduceOnPlateauLR',
+    ],
 )
 def test_a_training_that_reads_validation_is_validated(option, minis, tmp_path, pretender):
     assert not campaign(minis, tmp_path, shots=[1], options=[option])
