@@ -69,6 +69,7 @@ def test_every_variant_gets_the_same_tries(asked, tmp_path):
     rows[1]['metrics']['ood/mcm_T1/unseen/auroc'] = [70.0, 70.0]
     assert '| a | 54.5 ± 0.7 | 70.0 ± 0.0 | 0.3 |' in study.table(rows[1:2])
     assert 'over 2 seeds' in study.caption(rows[1:2])
+    assert study.show([54.0]) == '54.0', 'one seed has no deviation'
 
 
 def test_lines_by_name():

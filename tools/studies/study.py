@@ -146,11 +146,12 @@ def caption(rows: list[dict]) -> str:
 
 
 def show(values: Sequence[float] | None, digits: int = 1, sign: str = '') -> str:
-    """E.g. '71.2 ± 0.4'; '' for no values."""
+    """E.g. '71.2 ± 0.4'; '71.2' of one value, which has no deviation; '' of none."""
     if not values:
         return ''
     mean, deviation = mean_and_deviation(values)
-    return f'{mean:{sign}.{digits}f} ± {deviation:.{digits}f}'
+    spread = f' ± {deviation:.{digits}f}' if len(values) > 1 else ''
+    return f'{mean:{sign}.{digits}f}{spread}'
 
 
 def draw_numbered(
